@@ -1,0 +1,136 @@
+// One Redis Cluster node: its folder, its settings, its process. Each setting that is not Redis's own default
+// says why it is so.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { type ServerProcess, startServer, waitFor } from './server-process.js';
+
+/** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
+export interface RedisUser {
+  name: string;
+  password: string;
+  rules: string;
+}
+
+export interface RedisNodeSettings {
+  redisServer: string;
+  dir: string;
+  port: number;
+  appendfsync: 'everysec' | 'always';
+  nodeTimeoutMs: number;
+  locale: string;
+  users: readonly RedisUser[];
+  adminPassword: string | undefined;
+  orphanGraceS: number;
+}
+
+const START_DEADLINE_MS = 20_000;
+/** Redis waits this long for replicas that lag before it stops; ours are stopped at the same moment. */
+const SHUTDOWN_TIMEOUT_S = 2;
+export const STOP_DEADLINE_MS = 8_000;
+
+const quoted = (text: string) => JSON.stringify(text);
+
+function nodeConfiguration(s: RedisNodeSettings): string {
+  const lines = [
+    `port ${s.port}`,
+    'bind 127.0.0.1',
+    'protected-mode yes',
+    `dir ${quoted(s.dir)}`,
+    // The command line then names this folder, by which a stray server is known.
+    'set-proc-title no',
+    'cluster-enabled yes',
+    'cluster-config-file nodes.conf',
+    `cluster-node-timeout ${s.nodeTimeoutMs}`,
+    // One lost shard must not stop the rest; reads carry their age.
+    'cluster-require-full-coverage no',
+    'cluster-allow-reads-when-down yes',
+    // A replica of any age may be promoted: it is healed by recording again.
+    'cluster-replica-validity-factor 0',
+    'cluster-allow-replica-migration no',
+    // The write-ahead log of the cache: without it a fast restart comes back empty and erases its replica.
+    'appendonly yes',
+    `appendfsync ${s.appendfsync}`,
+    'save ""',
+    // A full node refuses writes; it never loses a position silently.
+    'maxmemory-policy noeviction',
+    'repl-diskless-sync yes',
+    'repl-diskless-sync-delay 0',
+    'repl-backlog-size 16mb',
+    `shutdown-timeout ${SHUTDOWN_TIMEOUT_S}`,
+    `aclfile ${quoted(join(s.dir, 'users.acl'))}`,
+  ];
+  if (s.adminPassword !== undefined) lines.push(`masterauth ${quoted(s.adminPassword)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function aclFile(s: RedisNodeSettings): string {
+  const secret = s.adminPassword === undefined ? 'nopass' : `>${s.adminPassword}`;
+  const lines = [`user default on ${secret} ~* &* +@all`];
+  for (const user of s.users) lines.push(`user ${user.name} on >${user.password} ${user.rules}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** A plain connection that fails at once instead of hiding a trouble behind retries. */
+export function adminConnection(port: number, password: string | undefined): Redis {
+  const connection = new Redis({
+    host: '127.0.0.1',
+    port,
+    ...(password === undefined ? {} : { password }),
+    protocol: 2,
+    lazyConnect: true,
+    enableReadyCheck: false,
+    disableClientInfo: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 2_000,
+    commandTimeout: 5_000,
+  });
+  connection.on('error', () => {}); // the command that was under way carries the error
+  return connection;
+}
+
+export async function withAdmin<T>(
+  port: number,
+  password: string | undefined,
+  use: (connection: Redis) => Promise<T>,
+): Promise<T> {
+  const connection = adminConnection(port, password);
+  try {
+    await connection.connect();
+    return await use(connection);
+  } finally {
+    connection.disconnect();
+  }
+}
+
+/** Starts the node and waits until it answers; a node that still loads its data answers LOADING to PING. */
+export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
+  const { dir, port } = settings;
+  await mkdir(dir, { recursive: true });
+  const configuration = join(dir, 'redis.conf');
+  const logFile = join(dir, 'redis.log');
+  await writeFile(configuration, nodeConfiguration(settings));
+  await writeFile(join(dir, 'users.acl'), aclFile(settings), { mode: 0o600 });
+  const server = await startServer({
+    command: settings.redisServer,
+    args: [configuration],
+    logFile,
+    // Lua compares strings by the locale's collation.
+    env: { ...process.env, LC_ALL: settings.locale },
+    stopSignal: 'SIGTERM',
+    orphanGraceS: settings.orphanGraceS,
+  });
+  try {
+    await waitFor(`Redis on port ${port} answers`, START_DEADLINE_MS, async () => {
+      if (server.hasExited()) return 'exited';
+      await withAdmin(port, settings.adminPassword, (connection) => connection.ping());
+      return 'answered';
+    });
+    if (server.hasExited()) throw new Error(`Redis on port ${port} ended at its start; see ${logFile}`);
+  } catch (error) {
+    await server.stop(STOP_DEADLINE_MS);
+    throw error;
+  }
+  return server;
+}

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { findRedisServer } from './find-servers.js';
+import { freeRedisPorts, isRedisPortFree } from './ports.js';
+import { adminConnection, withAdmin } from './redis-node.js';
+import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from './redis-servers.js';
+import { isAlive, waitFor } from './server-process.js';
+
+let dir: string;
+let options: RedisClusterOptions;
+let cluster: RedisCluster;
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'whereabouts-redis-'));
+  const users = [{ name: 'reader', password: 'secret', rules: '~* +get +cluster|info' }];
+  options = { masters: 3, replicas: 1, dir, redisServer: await findRedisServer(), users };
+  cluster = await startRedisCluster(options);
+});
+
+after(async () => {
+  await cluster.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** The port of the master that owns this slot. */
+async function ownerOf(slot: number): Promise<number> {
+  const [first] = cluster.nodes;
+  return withAdmin(first?.port ?? 0, cluster.password, async (connection) => {
+    const stretches = await connection.cluster('SLOTS');
+    const stretch = stretches.find(([from, to]) => from <= slot && slot <= to);
+    return Number(stretch?.[2]?.[1]);
+  });
+}
+
+/** The key `{b}` lives in slot 3300, in the first third. */
+async function value(): Promise<string | null> {
+  return withAdmin(await ownerOf(3300), cluster.password, (connection) => connection.get('{b}'));
+}
+
+test('three masters own contiguous thirds in the order of the ports, each with one replica', async () => {
+  const roles = cluster.nodes.map((node) => node.role);
+  assert.deepEqual(roles, ['master', 'master', 'master', 'replica', 'replica', 'replica']);
+  const owners = await Promise.all([0, 5461, 10922].map(ownerOf));
+  assert.deepEqual(
+    owners,
+    cluster.nodes.slice(0, 3).map((node) => node.port),
+  );
+});
+
+test('the settings that were measured are in force', async () => {
+  const port = cluster.nodes[0]?.port ?? 0;
+  const wanted = {
+    'cluster-node-timeout': '1000',
+    'cluster-require-full-coverage': 'no',
+    'cluster-allow-reads-when-down': 'yes',
+    'cluster-replica-validity-factor': '0',
+    appendonly: 'yes',
+    appendfsync: 'everysec',
+    'maxmemory-policy': 'noeviction',
+    save: '',
+  };
+  await withAdmin(port, cluster.password, async (connection) => {
+    for (const [name, expected] of Object.entries(wanted)) {
+      assert.deepEqual(await connection.config('GET', name), [name, expected]);
+    }
+  });
+});
+
+test('users may do what their rules say, and nobody enters without a password', async () => {
+  const port = await ownerOf(3300);
+  const stranger = adminConnection(port, undefined);
+  await assert.rejects(
+    stranger.connect().then(() => stranger.ping()),
+    /NOAUTH/,
+  );
+  stranger.disconnect();
+  await withAdmin(port, cluster.password, async (connection) => {
+    await connection.call('AUTH', 'reader', 'secret');
+    assert.equal(await connection.get('{b}'), null);
+    await assert.rejects(connection.set('{b}', 'x'), /NOPERM/);
+  });
+});
+
+test('a killed node comes back in its folder', async () => {
+  const last = cluster.nodes.at(-1);
+  assert.ok(last);
+  cluster.kill(last.port, 'SIGKILL');
+  await waitFor('the node is gone', 5_000, () => (isAlive(last.pid) ? undefined : true));
+  const again = await cluster.restartNode(last.port);
+  assert.notEqual(again.pid, last.pid);
+  assert.equal(again.role, 'replica');
+});
+
+test('data survive a restart, also on other ports, and nothing is left behind', async () => {
+  await withAdmin(await ownerOf(3300), cluster.password, (connection) => connection.set('{b}', 'kept'));
+  const before = cluster.nodes.map((node) => node.port);
+  const pids = cluster.nodes.map((node) => node.pid);
+  await cluster.stop();
+  assert.deepEqual(pids.filter(isAlive), []);
+  for (const port of before) assert.equal(await isRedisPortFree(port), true);
+
+  cluster = await startRedisCluster({ ...options, ports: before });
+  assert.equal(await value(), 'kept');
+  await cluster.stop();
+
+  cluster = await startRedisCluster({ ...options, ports: await freeRedisPorts(6) });
+  assert.equal(await value(), 'kept');
+});
+
+test('a folder with a cluster of another shape is refused', async () => {
+  await assert.rejects(startRedisCluster({ ...options, masters: 4 }), { code: 'cluster_shape' });
+});

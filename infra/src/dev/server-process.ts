@@ -1,0 +1,151 @@
+// One server (Redis, Postgres) as a child process that neither Ctrl-C nor our own death leaves in a bad state:
+// - it runs in a session of its own, so that Ctrl-C reaches us alone and we stop it when its turn has come;
+// - a small shell waits beside it on a pipe from us: when we die without a word (SIGKILL), the pipe closes and
+//   the shell stops the server. What this cannot cover: somebody kills that shell too.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+
+export interface ServerOptions {
+  command: string;
+  args: string[];
+  logFile: string;
+  env?: NodeJS.ProcessEnv;
+  uid?: number;
+  gid?: number;
+  /** What asks this server to stop in good order. */
+  stopSignal: NodeJS.Signals;
+  /** How long it may outlive us when we die without stopping it: time for those who still write to it. */
+  orphanGraceS?: number;
+}
+
+export interface ServerProcess {
+  readonly pid: number;
+  readonly exited: Promise<void>;
+  hasExited(): boolean;
+  kill(signal: NodeJS.Signals): void;
+  stop(deadlineMs: number): Promise<void>;
+}
+
+const GUARD = `read -r word; [ "$word" = done ] && exit 0
+sleep "$3"; kill -s "$2" "$1" 2>/dev/null || exit 0; kill -s CONT "$1"
+i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done
+kill -s KILL "$1" 2>/dev/null`;
+
+function guard(pid: number, options: ServerOptions): ChildProcess {
+  const signal = options.stopSignal.replace('SIG', '');
+  const args = ['-c', GUARD, 'guard', String(pid), signal, String(options.orphanGraceS ?? 0)];
+  const child = spawn('/bin/sh', args, { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  child.on('error', () => {});
+  child.stdin?.on('error', () => {});
+  child.unref();
+  return child;
+}
+
+export async function startServer(options: ServerOptions): Promise<ServerProcess> {
+  const log = openSync(options.logFile, 'a');
+  const child = spawn(options.command, options.args, {
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: options.env ?? process.env,
+    ...(options.uid === undefined ? {} : { uid: options.uid }),
+    ...(options.gid === undefined ? {} : { gid: options.gid }),
+  });
+  closeSync(log);
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (cause) => reject(new Error(`${options.command} could not be started`, { cause })));
+  });
+  const pid = child.pid as number;
+  const keeper = guard(pid, options);
+  let gone = false;
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      gone = true;
+      keeper.stdin?.end('done\n');
+      resolve();
+    });
+  });
+  const kill = (signal: NodeJS.Signals) => {
+    if (!gone) child.kill(signal);
+  };
+  const stop = async (deadlineMs: number) => {
+    kill(options.stopSignal);
+    kill('SIGCONT'); // a frozen process hears of its end only once it runs again
+    const timer = setTimeout(() => kill('SIGKILL'), deadlineMs);
+    await exited;
+    clearTimeout(timer);
+  };
+  return { pid, exited, hasExited: () => gone, kill, stop };
+}
+
+/** A zombie counts as gone: in a container whose first process does not reap, orphans stay zombies for ever. */
+function isZombie(pid: number): boolean {
+  if (process.platform !== 'linux') return false;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat[stat.lastIndexOf(')') + 2] === 'Z';
+  } catch {
+    return false;
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !isZombie(pid);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** The command line of a running process, or null. */
+export function commandLine(pid: number): string | null {
+  try {
+    if (process.platform === 'linux') {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+    }
+    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+  } catch {
+    return null;
+  }
+}
+
+/** Polls until `probe` gives something other than undefined; the last error becomes the cause of the deadline's. */
+export async function waitFor<T>(
+  what: string,
+  deadlineMs: number,
+  probe: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const until = performance.now() + deadlineMs;
+  let cause: unknown;
+  for (;;) {
+    try {
+      const result = await probe();
+      if (result !== undefined) return result;
+    } catch (error) {
+      cause = error;
+    }
+    if (performance.now() > until) throw new Error(`${what}: not within ${deadlineMs} ms`, { cause });
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** Stops a process that is not our child: the given signal, then SIGKILL after the deadline. */
+export async function stopStray(pid: number, signal: NodeJS.Signals, deadlineMs: number): Promise<void> {
+  const send = (name: NodeJS.Signals) => {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // Already gone: that is what we want.
+    }
+  };
+  send(signal);
+  send('SIGCONT');
+  const gone = () => (isAlive(pid) ? undefined : true);
+  try {
+    await waitFor(`process ${pid} stops`, deadlineMs, gone);
+  } catch {
+    send('SIGKILL');
+    await waitFor(`process ${pid} dies`, 5_000, gone);
+  }
+}
