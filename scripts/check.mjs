@@ -1,0 +1,26 @@
+// `npm run check`: types, lint and formatting, dead code and undeclared dependencies, import direction.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { compile, prepare, root, say } from './bootstrap.mjs';
+
+const node = (...args) => spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+const tool = (...path) => join(root, 'node_modules', ...path);
+
+const CHECKS = [
+  ['types', compile],
+  ['lint and format', () => node(tool('@biomejs', 'biome', 'bin', 'biome'), 'ci', '.')],
+  ['dead code and dependencies', () => node(tool('knip', 'bin', 'knip.js'))],
+  ['import direction', () => node('--test', join(root, 'scripts', 'dist', 'import-direction.test.js'))],
+];
+
+prepare({ compiled: false });
+let failed = 0;
+for (const [name, check] of CHECKS) {
+  const { status, stdout, stderr } = check();
+  if (status !== 0) {
+    failed++;
+    process.stdout.write(`${stdout}${stderr}`);
+  }
+  say(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}`);
+}
+process.exit(failed === 0 ? 0 : 1);
