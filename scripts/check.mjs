@@ -8,8 +8,9 @@ const tool = (...path) => join(root, 'node_modules', ...path);
 
 const CHECKS = [
   ['types', compile],
-  ['lint and format', () => node(tool('@biomejs', 'biome', 'bin', 'biome'), 'ci', '.')],
+  ['lint and format', () => node(tool('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--colors=off', '.')],
   ['dead code and dependencies', () => node(tool('knip', 'bin', 'knip.js'))],
+  ['declared imports', () => node(join(root, 'scripts', 'dist', 'check-imports.js'))],
   ['import direction', () => node('--test', join(root, 'scripts', 'dist', 'import-direction.test.js'))],
 ];
 

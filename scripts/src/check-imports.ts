@@ -1,0 +1,60 @@
+// Every package that a workspace's sources import must be declared by that workspace. Hoisting makes the others'
+// dependencies resolve too, so neither Node nor the compiler sees it. Tests may also use the root's devDependencies.
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { root } from './home.js';
+
+interface Manifest {
+  workspaces?: string[];
+  dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
+  optionalDependencies?: Record<string, string>;
+}
+
+/** `from 'x'`, `import 'x'`, `import('x')` at the start of a statement; a line of prose does not look like that. */
+const IMPORT = /(?:^|[\s;}])(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g;
+
+const readManifest = async (dir: string): Promise<Manifest> =>
+  JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as Manifest;
+
+/** `@scope/name/deep` -> `@scope/name`, `name/deep` -> `name`; null for our own files and for Node's modules. */
+function packageOf(specifier: string): string | null {
+  if (specifier.startsWith('.') || isBuiltin(specifier)) return null;
+  const parts = specifier.split('/');
+  return specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? null);
+}
+
+function undeclaredIn(source: string, declared: ReadonlySet<string>): string[] {
+  const names = [...source.matchAll(IMPORT)].map((match) => packageOf(match[1] as string));
+  return [...new Set(names)].filter((name): name is string => name !== null && !declared.has(name));
+}
+
+/** One line for each import of a package that its workspace did not declare. */
+export async function undeclaredImports(projectDir: string): Promise<string[]> {
+  const { workspaces = [], devDependencies = {} } = await readManifest(projectDir);
+  const complaints: string[] = [];
+  for (const workspace of workspaces) {
+    const src = join(projectDir, workspace, 'src');
+    if (!existsSync(src)) continue;
+    const own = await readManifest(join(projectDir, workspace));
+    const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
+    const forTests = new Set([...declared, ...Object.keys(devDependencies)]);
+    for (const file of await readdir(src, { recursive: true })) {
+      if (!file.endsWith('.ts')) continue;
+      const allowed = file.endsWith('.test.ts') ? forTests : declared;
+      for (const name of undeclaredIn(await readFile(join(src, file), 'utf8'), allowed)) {
+        complaints.push(`${join(workspace, 'src', file)}: ${name} is not a dependency of ${workspace}`);
+      }
+    }
+  }
+  return complaints;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const complaints = await undeclaredImports(root);
+  for (const complaint of complaints) console.log(complaint);
+  process.exitCode = complaints.length === 0 ? 0 : 1;
+}
