@@ -1,0 +1,677 @@
+#!lua name=whereabouts_@VERSION@
+-- The only writers of the live store. One call works on one partition, whose keys share a hash tag, so it is
+-- atomic: nobody sees half of it. What can fail is checked before the first write, since an error in the middle
+-- of a function leaves what it had written.
+--
+-- Meta of a partition (a hash; times are ms of this server's clock):
+--   map, epoch            the partition map's hash; a name for this data, new where it began from nothing
+--   owner, reign_at       run id of the process that writes, and since when; the two together name the reign
+--   previous, base        the reign before this one, and the revision at which this one began
+--   rev, flushed          revision of the last write; all up to `flushed` is in Postgres
+--   dirty_since           no position that is not in Postgres is older than this; absent: all are in Postgres
+--   flushed_at            begin's time of the last finished flush
+--   seen_at, renewed_at   last write or touch; last renewal of the keys' expiry
+--   accepted, accepted_at_begin, accepted_flushed   positions accepted: in all, at begin, at the last flush
+--
+-- A state, the first nine elements of most answers:
+--   epoch, reign, previous, base, rev, flushed, now, seen_at, reign_at
+
+local RECORD_FORMAT = 1
+local MAX_RECORDS = 512
+local MAX_LATITUDE_E7 = 850511287
+local MAX_LONGITUDE_E7 = 1800000000
+local MAX_CLOCK_AHEAD_MS = 5000
+local MAX_CHECKPOINTS_PER_DRIVER = 10
+local MAX_HITS = 2000
+local MAX_SCANNED = 4000
+local EXPIRE_MS = 7 * 24 * 3600 * 1000
+local RENEW_MS = 3600 * 1000
+local SILENT_MS = 5000
+local WARMING_MS = 2000
+local BODY_BYTES = 35
+-- Of a body: format, session, recorded_at, lat, lon, status, flags, seq.
+local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
+-- Of a record: the same, and the revision.
+local RECORD = BODY .. 'I8'
+local REVISION_AT, FLAGS_AT = 36, 29
+local QUARANTINED, UNLISTED, CHECKPOINT = 1, 2, 8
+local GEO_SETS = { [1] = 'available', [2] = 'busy' }
+
+local byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
+local pack, unpack_struct = struct.pack, struct.unpack
+local band, bor = bit.band, bit.bor
+
+local run_id
+
+local function my_run_id()
+  if not run_id then
+    run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  end
+  return run_id
+end
+
+local function now_us()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function fail(code, text)
+  return redis.error_reply(code .. ' ' .. text)
+end
+
+-- Numbers above 1e14 would be written in exponent form by tostring.
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function read_meta(key, map)
+  local v = redis.call('HMGET', key, 'map', 'epoch', 'owner', 'reign_at', 'previous', 'base', 'rev', 'flushed',
+    'dirty_since', 'seen_at', 'renewed_at', 'accepted', 'flushed_at', 'accepted_at_begin', 'accepted_flushed')
+  if v[1] and v[1] ~= map then
+    return nil, fail('MAPMISMATCH', 'this partition was written under map ' .. v[1] .. ', not ' .. map)
+  end
+  local meta = {
+    epoch = v[2] or '', owner = v[3] or '', reign_at = tonumber(v[4] or 0), previous = v[5] or '',
+    base = tonumber(v[6] or 0), rev = tonumber(v[7] or 0), flushed = tonumber(v[8] or 0),
+    dirty_since = tonumber(v[9] or nil), seen_at = tonumber(v[10] or 0), renewed_at = tonumber(v[11] or 0),
+    accepted = tonumber(v[12] or 0), flushed_at = tonumber(v[13] or 0),
+    accepted_at_begin = tonumber(v[14] or 0), accepted_flushed = tonumber(v[15] or 0),
+    now = floor(now_us() / 1000), known = v[2] and true or false,
+  }
+  return meta
+end
+
+local function reign_of(meta)
+  if meta.owner == '' then return '' end
+  return meta.owner .. '@' .. digits(meta.reign_at)
+end
+
+local function begin_reign(meta)
+  meta.previous = reign_of(meta)
+  meta.base = meta.rev
+  meta.owner = my_run_id()
+  meta.reign_at = math.max(meta.now, meta.reign_at + 1)
+end
+
+-- Whoever writes to a partition first says under whose reign: a promoted replica, a restarted process and an
+-- emptied node all show themselves here. Returns the fields that the caller has to write.
+local function open_for_write(key, map)
+  local meta, err = read_meta(key, map)
+  if not meta then return nil, err end
+  local fields = {}
+  if not meta.known then
+    meta.epoch = digits(now_us())
+    fields = { 'map', map, 'epoch', meta.epoch, 'rev', '0', 'flushed', '0', 'accepted', '0' }
+  end
+  if meta.owner ~= my_run_id() then
+    begin_reign(meta)
+    local n = #fields
+    fields[n + 1], fields[n + 2] = 'owner', meta.owner
+    fields[n + 3], fields[n + 4] = 'reign_at', digits(meta.reign_at)
+    fields[n + 5], fields[n + 6] = 'previous', meta.previous
+    fields[n + 7], fields[n + 8] = 'base', digits(meta.base)
+  end
+  return meta, fields
+end
+
+local function write_meta(key, fields)
+  if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
+end
+
+local function push(fields, name, value)
+  local n = #fields
+  fields[n + 1], fields[n + 2] = name, value
+end
+
+local function state_of(meta)
+  return { meta.epoch, reign_of(meta), meta.previous, meta.base, meta.rev, meta.flushed, meta.now, meta.seen_at,
+    meta.reign_at }
+end
+
+-- An isolated master still answers reads (silent); a promoted or emptied node answers before it is healed
+-- (warming). Neither may pass for "no drivers".
+local function health_of(meta)
+  if not meta.known then return 'silent' end
+  if meta.owner ~= my_run_id() or meta.now - meta.reign_at < WARMING_MS then return 'warming' end
+  if meta.now - meta.seen_at > SILENT_MS then return 'silent' end
+  return 'ok'
+end
+
+-- The end of a call that feeds the partition: positions, available, busy and meta live on.
+local function write_seen(meta, fields, keys)
+  meta.seen_at = meta.now
+  push(fields, 'seen_at', digits(meta.now))
+  local renews = meta.now - meta.renewed_at >= RENEW_MS
+  if renews then push(fields, 'renewed_at', digits(meta.now)) end
+  write_meta(keys[4], fields)
+  if not renews then return end
+  for i = 1, 4 do redis.call('PEXPIRE', keys[i], EXPIRE_MS) end
+end
+
+local function decode(record)
+  local _, session, recorded_at, lat, lon, status, flags, seq, rev = unpack_struct(RECORD, record)
+  return { session = session, recorded_at = recorded_at, lat = lat, lon = lon, status = status, flags = flags,
+    seq = seq, rev = rev }
+end
+
+local function with_flags(record, flags)
+  return sub(record, 1, FLAGS_AT - 1) .. string.char(flags) .. sub(record, FLAGS_AT + 1)
+end
+
+local function is_newer(a, b)
+  if a.session ~= b.session then return a.session > b.session end
+  return a.recorded_at > b.recorded_at
+end
+
+-- Arena: for each record  u8 id length | id | u8 checkpoint id length | checkpoint id | body (35 bytes).
+-- Returns nil where it does not add up, for then no id in it can be trusted.
+local function parse_arena(arena)
+  local records, at, size = {}, 1, #arena
+  while at <= size do
+    local id_length = byte(arena, at)
+    local id_end = at + id_length
+    local checkpoint_length = byte(arena, id_end + 1)
+    if not checkpoint_length then return nil end
+    local body_at = id_end + 2 + checkpoint_length
+    if body_at + BODY_BYTES - 1 > size then return nil end
+    local format, session, recorded_at, lat, lon, status, flags, seq = unpack_struct(BODY, arena, body_at)
+    records[#records + 1] = {
+      id = sub(arena, at + 1, id_end), format = format, session = session, recorded_at = recorded_at, lat = lat,
+      lon = lon, status = status, flags = flags, seq = seq,
+      body = sub(arena, body_at, body_at + BODY_BYTES - 1),
+      checkpoint_id = sub(arena, id_end + 2, body_at - 1),
+    }
+    at = body_at + BODY_BYTES
+  end
+  return records
+end
+
+local function is_valid(r)
+  return r.format == RECORD_FORMAT and #r.id > 0 and #r.id <= 64 and r.session > 0 and r.seq > 0
+    and r.lat >= -MAX_LATITUDE_E7 and r.lat <= MAX_LATITUDE_E7
+    and r.lon >= -MAX_LONGITUDE_E7 and r.lon <= MAX_LONGITUDE_E7
+    and r.status <= 2 and (r.flags == 0 or r.flags == CHECKPOINT)
+end
+
+-- Decides what becomes of one record against the newest known of its driver; changes nothing.
+local function outcome_of(r, current, now)
+  if not is_valid(r) then return 'b' end
+  if r.recorded_at > now + MAX_CLOCK_AHEAD_MS then return 'f' end
+  if current then
+    if r.session < current.session then return 'o' end
+    if r.session == current.session and r.recorded_at == current.recorded_at and r.seq == current.seq then
+      return 'd'
+    end
+    if not is_newer(r, current) then return 's' end
+  end
+  return 'a'
+end
+
+local function current_records(key, records)
+  local ids, seen = {}, {}
+  for i = 1, #records do
+    local id = records[i].id
+    if not seen[id] then
+      seen[id] = true
+      ids[#ids + 1] = id
+    end
+  end
+  local current = {}
+  local found = redis.call('HMGET', key, unpack(ids))
+  for i = 1, #ids do
+    if found[i] then current[ids[i]] = decode(found[i]) end
+  end
+  return current
+end
+
+-- A checkpoint is taken whether or not it moves the latest position, unless its session is superseded.
+-- Returns what becomes of it, and remembers it in `waiting` for the writes to come.
+local function outcome_of_checkpoint(key, r, outcome, waiting)
+  if outcome == 'o' or outcome == 'b' or outcome == 'f' then return outcome end
+  local field = r.id .. ':' .. digits(r.session) .. ':' .. digits(r.seq)
+  if waiting.fields[field] or redis.call('HEXISTS', key, field) == 1 then return 'd' end
+  local count = waiting.counts[r.id] or tonumber(redis.call('HGET', key, r.id) or 0)
+  if count >= MAX_CHECKPOINTS_PER_DRIVER then return 'c' end
+  waiting.counts[r.id] = count + 1
+  waiting.fields[field] = r
+  waiting.added = waiting.added + 1
+  return 'a'
+end
+
+local function write_checkpoints(key, waiting, revision)
+  if waiting.added == 0 then return end
+  local args = {}
+  for field, r in pairs(waiting.fields) do push(args, field, r.body .. revision .. r.checkpoint_id) end
+  for id, count in pairs(waiting.counts) do push(args, id, digits(count)) end
+  redis.call('HSET', key, unpack(args))
+  redis.call('HINCRBY', key, '*', waiting.added)
+end
+
+-- `kept`: id -> the record that becomes its latest; `before`: id -> the one that stood there.
+local function write_positions(keys, kept, before, revision)
+  local hash, add, remove = {}, { {}, {} }, { {}, {} }
+  for id, r in pairs(kept) do
+    push(hash, id, r.body .. revision)
+    local old = before[id]
+    if old and old.status ~= r.status and GEO_SETS[old.status] and band(old.flags, UNLISTED) == 0 then
+      remove[old.status][#remove[old.status] + 1] = id
+    end
+    local set = add[r.status]
+    if set then
+      local n = #set
+      set[n + 1], set[n + 2], set[n + 3] = r.lon / 1e7, r.lat / 1e7, id
+    end
+  end
+  if #hash > 0 then redis.call('HSET', keys[1], unpack(hash)) end
+  for status = 1, 2 do
+    if #remove[status] > 0 then redis.call('ZREM', keys[status + 1], unpack(remove[status])) end
+    if #add[status] > 0 then redis.call('GEOADD', keys[status + 1], unpack(add[status])) end
+  end
+end
+
+-- Records a batch: for each driver the newest (session, recorded_at) is kept.
+-- KEYS positions, available, busy, meta [, checkpoints: only where the batch has one]
+-- ARGV map hash, arena of at most 512 records ('' probes: it shows that writes work), freshness in ms
+-- Returns state, outcomes (a letter for each record: a accepted, d duplicate, s stale, o older session,
+--   f clock ahead, b bad, c too many checkpoints), then the stored session of each `o` in order.
+-- Errors MAPMISMATCH, BADBATCH (nothing written)
+local function record(keys, args)
+  local map, arena, freshness_ms = args[1], args[2], tonumber(args[3])
+  local records = parse_arena(arena)
+  if not records then return fail('BADBATCH', 'the arena does not add up') end
+  if #records > MAX_RECORDS then return fail('BADBATCH', #records .. ' records, at most ' .. MAX_RECORDS) end
+  local meta, fields = open_for_write(keys[4], map)
+  if not meta then return fields end
+
+  local before = #records > 0 and current_records(keys[1], records) or {}
+  local newest, kept, outcomes, sessions = {}, {}, {}, {}
+  local waiting = { fields = {}, counts = {}, added = 0 }
+  local accepted = 0
+  for i = 1, #records do
+    local r = records[i]
+    local current = newest[r.id] or before[r.id]
+    local outcome = outcome_of(r, current, meta.now)
+    local moves = outcome == 'a'
+    if band(r.flags, CHECKPOINT) ~= 0 then
+      outcome = outcome_of_checkpoint(keys[5], r, outcome, waiting)
+      moves = moves and outcome == 'a' and r.recorded_at >= meta.now - freshness_ms
+    end
+    if moves then
+      newest[r.id], kept[r.id] = r, r
+    end
+    if outcome == 'a' then accepted = accepted + 1 end
+    if outcome == 'o' then sessions[#sessions + 1] = current.session end
+    outcomes[i] = outcome
+  end
+
+  if accepted > 0 then
+    if meta.rev == meta.flushed then push(fields, 'dirty_since', digits(meta.now)) end
+    meta.rev = meta.rev + 1
+    local revision = pack('<I8', meta.rev)
+    write_positions(keys, kept, before, revision)
+    write_checkpoints(keys[5], waiting, revision)
+    push(fields, 'rev', digits(meta.rev))
+    push(fields, 'accepted', digits(meta.accepted + accepted))
+  end
+  write_seen(meta, fields, keys)
+  local answer = state_of(meta)
+  answer[10] = concat(outcomes)
+  for i = 1, #sessions do answer[10 + i] = sessions[i] end
+  return answer
+end
+
+-- Says that somebody still feeds this partition, where there was nothing to write.
+-- KEYS positions, available, busy, meta   ARGV map hash   Returns state   Errors MAPMISMATCH
+local function touch(keys, args)
+  local meta, fields = open_for_write(keys[4], args[1])
+  if not meta then return fields end
+  write_seen(meta, fields, keys)
+  return state_of(meta)
+end
+
+local function fits(record, not_before, services)
+  local r = decode(record)
+  if r.recorded_at < not_before then return false end
+  if services == 0 then return true end
+  return band(unpack_struct('<I2', record, 30), services) == services
+end
+
+-- One ring of the search: the nearest `count` fitting ones within radius_m. Where the hits filled what was asked
+-- and too few of them fit, asks for twice as many, up to MAX_HITS.
+local function nearest_within(keys, point, radius_m, count, not_before, services)
+  local asked = count
+  while true do
+    local ids = redis.call('GEOSEARCH', keys[2], 'FROMLONLAT', point[1], point[2], 'BYRADIUS', radius_m, 'm',
+      'ASC', 'COUNT', asked)
+    local hits = {}
+    if #ids > 0 then
+      local records = redis.call('HMGET', keys[1], unpack(ids))
+      for i = 1, #ids do
+        if #hits < 2 * count and records[i] and fits(records[i], not_before, services) then
+          push(hits, ids[i], records[i])
+        end
+      end
+    end
+    if #hits >= 2 * count or #ids < asked then return hits, false end
+    if asked >= MAX_HITS then return hits, true end
+    asked = math.min(2 * asked, MAX_HITS)
+  end
+end
+
+-- The nearest drivers of one status. Starts with a small radius and doubles it, for a plain search costs by the
+-- number of drivers within its radius.
+-- KEYS positions, geo set of the status, meta
+-- ARGV map hash, lon, lat, radius in m, first radius in m, count (1 to 2,000), greatest age in ms, services mask
+-- Returns state, health, 1 if truncated (over 2,000 hits, too few of them fitting), size of the geo set,
+--   then id and record of each hit, nearest first.   Errors MAPMISMATCH
+local function near(keys, args)
+  local meta, err = read_meta(keys[3], args[1])
+  if not meta then return err end
+  local point, radius_m, ring_m = { args[2], args[3] }, tonumber(args[4]), tonumber(args[5])
+  local count, services = tonumber(args[6]), tonumber(args[8])
+  local not_before = meta.now - tonumber(args[7])
+  local hits, truncated
+  ring_m = math.max(1, math.min(ring_m, radius_m))
+  while true do
+    hits, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
+    if #hits >= 2 * count or truncated or ring_m >= radius_m then break end
+    ring_m = math.min(2 * ring_m, radius_m)
+  end
+  local answer = state_of(meta)
+  answer[10], answer[11], answer[12] = health_of(meta), truncated and 1 or 0, redis.call('ZCARD', keys[2])
+  for i = 1, #hits do answer[12 + i] = hits[i] end
+  return answer
+end
+
+-- KEYS positions, meta   ARGV map hash, ids   Returns state, health, then the record of each or false
+-- Errors MAPMISMATCH
+local function get(keys, args)
+  local meta, err = read_meta(keys[2], args[1])
+  if not meta then return err end
+  local answer = state_of(meta)
+  answer[10] = health_of(meta)
+  local records = redis.call('HMGET', keys[1], unpack(args, 2))
+  for i = 1, #records do answer[10 + i] = records[i] end
+  return answer
+end
+
+-- Some drivers on duty within a box, for a map: the first that a bounded scan meets.
+-- KEYS positions, meta   ARGV map hash, south, west, north, east (degrees x 1e7), count, greatest age in ms
+-- Returns state, health, 1 if there may be more, then id and record of each.   Errors MAPMISMATCH
+local function live(keys, args)
+  local meta, err = read_meta(keys[2], args[1])
+  if not meta then return err end
+  local south, west, north, east = tonumber(args[2]), tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+  local count, not_before = tonumber(args[6]), meta.now - tonumber(args[7])
+  local answer = state_of(meta)
+  answer[10], answer[11] = health_of(meta), 0
+  local cursor, scanned, found = '0', 0, 0
+  repeat
+    local page = redis.call('HSCAN', keys[1], cursor, 'COUNT', 1000)
+    cursor = page[1]
+    local rows = page[2]
+    for i = 1, #rows, 2 do
+      local r = decode(rows[i + 1])
+      if r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED) == 0 and r.lat >= south
+        and r.lat <= north and r.lon >= west and r.lon <= east then
+        if found == count then
+          answer[11] = 1
+          return answer
+        end
+        found = found + 1
+        push(answer, rows[i], rows[i + 1])
+      end
+    end
+    scanned = scanned + #rows / 2
+  until cursor == '0' or scanned >= MAX_SCANNED
+  if cursor ~= '0' then answer[11] = 1 end
+  return answer
+end
+
+-- KEYS positions, available, busy, meta, checkpoints   ARGV map hash
+-- Returns state, health, drivers in the hash, available, busy, dirty_since (0 clean), flushed_at, accepted,
+--   accepted since the last flush began, checkpoints waiting.   Errors MAPMISMATCH
+local function status(keys, args)
+  local meta, err = read_meta(keys[4], args[1])
+  if not meta then return err end
+  local answer = state_of(meta)
+  answer[10] = health_of(meta)
+  answer[11] = redis.call('HLEN', keys[1])
+  answer[12], answer[13] = redis.call('ZCARD', keys[2]), redis.call('ZCARD', keys[3])
+  answer[14], answer[15] = meta.dirty_since or 0, meta.flushed_at
+  answer[16], answer[17] = meta.accepted, meta.accepted - meta.accepted_flushed
+  answer[18] = tonumber(redis.call('HGET', keys[5], '*') or 0)
+  return answer
+end
+
+-- Takes the lease of a partition, for one flush.
+-- KEYS meta, lease   ARGV map hash, flusher, lease in ms   Returns state   Errors MAPMISMATCH, LEASED
+local function begin(keys, args)
+  local meta, fields = open_for_write(keys[1], args[1])
+  if not meta then return fields end
+  local holder = redis.call('GET', keys[2])
+  if holder and holder ~= args[2] then return fail('LEASED', 'by ' .. holder) end
+  redis.call('SET', keys[2], args[2], 'PX', args[3])
+  push(fields, 'accepted_at_begin', digits(meta.accepted))
+  write_meta(keys[1], fields)
+  return state_of(meta)
+end
+
+-- One page of what is not in Postgres yet, and of what can be swept.
+-- KEYS positions, meta
+-- ARGV map hash, reign, revision flushed at begin, cursor, fresh before (ms), remove before (ms), page size
+-- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep
+-- Errors MAPMISMATCH, REIGNCHANGED (begin again)
+local function unflushed(keys, args)
+  local meta, err = read_meta(keys[2], args[1])
+  if not meta then return err end
+  if reign_of(meta) ~= args[2] or meta.owner ~= my_run_id() then return fail('REIGNCHANGED', reign_of(meta)) end
+  local since, fresh_before, remove_before = tonumber(args[3]), tonumber(args[5]), tonumber(args[6])
+  local page = redis.call('HSCAN', keys[1], args[4], 'COUNT', args[7])
+  local rows, dirty, stale = page[2], {}, {}
+  for i = 1, #rows, 2 do
+    local r = decode(rows[i + 1])
+    local flushed = r.rev <= since
+    if not flushed and band(r.flags, QUARANTINED) == 0 then push(dirty, rows[i], rows[i + 1]) end
+    if r.recorded_at < fresh_before then
+      local listed = band(r.flags, UNLISTED) == 0
+      if listed or (flushed and r.recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
+    end
+  end
+  return { page[1], dirty, stale }
+end
+
+local function release_lease(key, flusher)
+  if redis.call('GET', key) == flusher then redis.call('DEL', key) end
+end
+
+-- Moves the watermark after a commit, and gives the lease back.
+-- KEYS meta, lease   ARGV map hash, reign, revision of begin, time of begin (ms), flusher   Returns state
+-- Errors MAPMISMATCH, REIGNCHANGED (also for a revision that this reign has not reached)
+local function flushed(keys, args)
+  local meta, err = read_meta(keys[1], args[1])
+  if not meta then return err end
+  local rev, as_of = tonumber(args[3]), tonumber(args[4])
+  if reign_of(meta) ~= args[2] or meta.owner ~= my_run_id() or rev > meta.rev then
+    return fail('REIGNCHANGED', reign_of(meta))
+  end
+  if rev >= meta.flushed then
+    meta.flushed = rev
+    redis.call('HSET', keys[1], 'flushed', digits(rev), 'flushed_at', digits(math.max(as_of, meta.flushed_at)),
+      'accepted_flushed', digits(meta.accepted_at_begin))
+    if rev == meta.rev then
+      redis.call('HDEL', keys[1], 'dirty_since')
+    else
+      redis.call('HSET', keys[1], 'dirty_since', digits(as_of))
+    end
+  end
+  release_lease(keys[2], args[5])
+  return state_of(meta)
+end
+
+-- KEYS lease   ARGV flusher   Returns 1
+local function release(keys, args)
+  release_lease(keys[1], args[1])
+  return 1
+end
+
+-- Takes one driver out of the answers, and out of the hash if Postgres has the record.
+local function unlist(keys, id, record, r, remove)
+  redis.call('ZREM', keys[2], id)
+  redis.call('ZREM', keys[3], id)
+  if remove then
+    redis.call('HDEL', keys[1], id)
+  else
+    redis.call('HSET', keys[1], id, with_flags(record, bor(r.flags, UNLISTED)))
+  end
+end
+
+-- Forgets drivers that were recorded in another partition since.
+-- KEYS positions, available, busy, meta   ARGV map hash, then for each: id, session, recorded_at
+-- A record newer than that stays.   Returns how many were forgotten   Errors MAPMISMATCH
+local function forget(keys, args)
+  local meta, fields = open_for_write(keys[4], args[1])
+  if not meta then return fields end
+  local forgotten = 0
+  for i = 2, #args, 3 do
+    local id = args[i]
+    local found = redis.call('HGET', keys[1], id)
+    if found then
+      local r = decode(found)
+      if not is_newer(r, { session = tonumber(args[i + 1]), recorded_at = tonumber(args[i + 2]) }) then
+        unlist(keys, id, found, r, r.rev <= meta.flushed)
+        forgotten = forgotten + 1
+      end
+    end
+  end
+  write_meta(keys[4], fields)
+  return forgotten
+end
+
+-- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them or refused them.
+-- KEYS positions, available, busy, meta   ARGV map hash, fresh before (ms), remove before (ms), ids (at most 512)
+-- Returns unlisted, removed   Errors MAPMISMATCH
+local function sweep(keys, args)
+  local meta, fields = open_for_write(keys[4], args[1])
+  if not meta then return fields end
+  local fresh_before, remove_before = tonumber(args[2]), tonumber(args[3])
+  local unlisted, removed = 0, 0
+  for i = 4, #args do
+    local found = redis.call('HGET', keys[1], args[i])
+    local r = found and decode(found)
+    if r and r.recorded_at < fresh_before then
+      local settled = r.rev <= meta.flushed
+      if settled and r.recorded_at < remove_before then
+        unlist(keys, args[i], found, r, true)
+        removed = removed + 1
+      elseif band(r.flags, UNLISTED) == 0 then
+        unlist(keys, args[i], found, r, false)
+        unlisted = unlisted + 1
+      end
+    end
+  end
+  write_meta(keys[4], fields)
+  return { unlisted, removed }
+end
+
+-- Marks records that Postgres refused: they never count as persisted, and no later flush tries them again.
+-- KEYS positions, meta   ARGV map hash, then for each: id, revision   Returns how many   Errors MAPMISMATCH
+local function quarantine(keys, args)
+  local meta, fields = open_for_write(keys[2], args[1])
+  if not meta then return fields end
+  local marked = 0
+  for i = 2, #args, 2 do
+    local found = redis.call('HGET', keys[1], args[i])
+    local r = found and decode(found)
+    if r and r.rev == tonumber(args[i + 1]) then
+      redis.call('HSET', keys[1], args[i], with_flags(found, bor(r.flags, QUARANTINED)))
+      marked = marked + 1
+    end
+  end
+  write_meta(keys[2], fields)
+  return marked
+end
+
+-- Declares everything unflushed, under a new reign, so that no flush under way can move the watermark back up.
+-- KEYS meta   ARGV map hash, since when Postgres may lack positions (ms)   Returns state   Errors MAPMISMATCH
+local function rewind(keys, args)
+  local meta, fields = open_for_write(keys[1], args[1])
+  if not meta then return fields end
+  write_meta(keys[1], fields)
+  begin_reign(meta)
+  meta.flushed = 0
+  local since = math.min(tonumber(args[2]), meta.dirty_since or meta.now)
+  redis.call('HSET', keys[1], 'owner', meta.owner, 'reign_at', digits(meta.reign_at), 'previous', meta.previous,
+    'base', digits(meta.base), 'flushed', '0', 'flushed_at', '0', 'dirty_since', digits(since))
+  return state_of(meta)
+end
+
+-- KEYS checkpoints, meta   ARGV map hash, limit
+-- Returns a list of field, record with the checkpoint id behind it, ...   Errors MAPMISMATCH
+local function waiting_checkpoints(keys, args)
+  local meta, err = read_meta(keys[2], args[1])
+  if not meta then return err end
+  local limit, cursor, answer = tonumber(args[2]), '0', {}
+  repeat
+    local page = redis.call('HSCAN', keys[1], cursor, 'COUNT', 100)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      if string.find(page[2][i], ':', 1, true) then push(answer, page[2][i], page[2][i + 1]) end
+    end
+  until cursor == '0' or #answer >= 2 * limit
+  return answer
+end
+
+-- Takes checkpoints out that are committed in Postgres.
+-- KEYS checkpoints, meta   ARGV map hash, fields   Returns how many   Errors MAPMISMATCH
+local function checkpoints_done(keys, args)
+  local meta, fields = open_for_write(keys[2], args[1])
+  if not meta then return fields end
+  local done = 0
+  for i = 2, #args do
+    if redis.call('HDEL', keys[1], args[i]) == 1 then
+      done = done + 1
+      local id = string.match(args[i], '^[^:]+')
+      if redis.call('HINCRBY', keys[1], id, -1) <= 0 then redis.call('HDEL', keys[1], id) end
+    end
+  end
+  if done > 0 and redis.call('HINCRBY', keys[1], '*', -done) <= 0 then redis.call('HDEL', keys[1], '*') end
+  write_meta(keys[2], fields)
+  return done
+end
+
+-- Which checkpoints still wait for Postgres. Under the reign that took it, one that waits no more is persisted.
+-- KEYS checkpoints, meta   ARGV map hash, fields   Returns state, then a string of 1 (waits) and 0
+-- Errors MAPMISMATCH, REIGNCHANGED (this process has not written yet)
+local function checkpoints_waiting(keys, args)
+  local meta, err = read_meta(keys[2], args[1])
+  if not meta then return err end
+  if meta.owner ~= my_run_id() then return fail('REIGNCHANGED', reign_of(meta)) end
+  local waits = {}
+  for i = 2, #args do waits[i - 1] = redis.call('HEXISTS', keys[1], args[i]) end
+  local answer = state_of(meta)
+  answer[10] = concat(waits)
+  return answer
+end
+
+-- Functions that free memory or must work for the node to get well are allowed on a full node.
+local function register(name, callback, flags)
+  redis.register_function { function_name = name .. '_@VERSION@', callback = callback, flags = flags }
+end
+register('record', record, {})
+register('touch', touch, { 'allow-oom' })
+register('near', near, { 'no-writes' })
+register('get', get, { 'no-writes' })
+register('live', live, { 'no-writes' })
+register('status', status, { 'no-writes' })
+register('begin', begin, { 'allow-oom' })
+register('unflushed', unflushed, { 'no-writes' })
+register('flushed', flushed, { 'allow-oom' })
+register('release', release, { 'allow-oom' })
+register('forget', forget, { 'allow-oom' })
+register('sweep', sweep, { 'allow-oom' })
+register('quarantine', quarantine, { 'allow-oom' })
+register('rewind', rewind, { 'allow-oom' })
+register('waiting_checkpoints', waiting_checkpoints, { 'no-writes' })
+register('checkpoints_done', checkpoints_done, { 'allow-oom' })
+register('checkpoints_waiting', checkpoints_waiting, { 'no-writes' })

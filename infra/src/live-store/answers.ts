@@ -1,0 +1,83 @@
+// How the answers of the Lua functions read. Each starts with the partition's state, in this order.
+
+import { decodeRecord } from '../position-record.js';
+import type { StoredPosition } from '../position.js';
+
+export interface PartitionState {
+  partition: number;
+  /** Names the data of the partition: another one means that it began from nothing. */
+  epoch: string;
+  /** Who writes the partition, since when: `<run id>@<ms>`. */
+  reign: string;
+  previous: string;
+  /** The revision at which this reign began. */
+  base: number;
+  revision: number;
+  flushed: number;
+  /** The node's own time. */
+  nowMs: number;
+  seenAtMs: number;
+  reignAtMs: number;
+}
+
+export interface LivePosition extends StoredPosition {
+  /** Postgres has this very record. */
+  persisted: boolean;
+}
+
+/** `silent`: nobody fed the partition for 5 s; `warming`: its reign is younger than 2 s, so not surely healed. */
+export type Health = 'ok' | 'silent' | 'warming';
+
+export type Outcome =
+  | 'accepted'
+  | 'duplicate'
+  | 'stale'
+  | 'superseded'
+  | 'clock_ahead'
+  | 'bad'
+  | 'too_many_checkpoints';
+
+const OUTCOMES: Record<string, Outcome> = {
+  a: 'accepted',
+  d: 'duplicate',
+  s: 'stale',
+  o: 'superseded',
+  f: 'clock_ahead',
+  b: 'bad',
+  c: 'too_many_checkpoints',
+};
+
+/** Elements of a state at the head of an answer. */
+export const STATE_SIZE = 9;
+
+export function decodeState(partition: number, answer: readonly unknown[]): PartitionState {
+  const [epoch, reign, previous, base, revision, flushed, nowMs, seenAtMs, reignAtMs] = answer;
+  return {
+    partition,
+    epoch: String(epoch),
+    reign: String(reign),
+    previous: String(previous),
+    base: base as number,
+    revision: revision as number,
+    flushed: flushed as number,
+    nowMs: nowMs as number,
+    seenAtMs: seenAtMs as number,
+    reignAtMs: reignAtMs as number,
+  };
+}
+
+export function decodeOutcomes(letters: unknown): Outcome[] {
+  return Array.from(String(letters), (letter) => OUTCOMES[letter] as Outcome);
+}
+
+export function decodeLive(driverId: string, record: Buffer, flushed: number): LivePosition {
+  const position = decodeRecord(driverId, record);
+  return Object.assign(position, { persisted: position.revision <= flushed && !position.quarantined });
+}
+
+/** Pairs of id and record. */
+export function decodePairs<T>(pairs: readonly unknown[], decode: (id: string, record: Buffer) => T): T[] {
+  const decoded: T[] = [];
+  for (let i = 0; i + 1 < pairs.length; i += 2) decoded.push(decode(String(pairs[i]), pairs[i + 1] as Buffer));
+  return decoded;
+}

@@ -1,0 +1,236 @@
+// The cluster as a set of plain nodes: who owns a slot, and whether that node has shown that it takes writes.
+//
+//              probe answered                      topology: another owner
+//   unproven ──────────────────▶ proven   any ───────────────────────────▶ that node, by its own state
+//      ▲                            │
+//      └── socket closed, time-out, ┘
+//          READONLY, CLUSTERDOWN, LOADING
+//
+// An unproven node is sent nothing but one probe at a time: an empty write that harms nothing and has no payload
+// whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
+
+import type { Logger } from 'pino';
+import type { RedisSettings } from '../service/settings.js';
+import { type Argument, NodeConnection, RedirectError, type Reply } from './node-connection.js';
+import { StoreError } from './store-error.js';
+import { parseClusterNodes, SlotOwners } from './topology.js';
+
+export interface ClusterOptions {
+  redis: RedisSettings;
+  slots: readonly number[];
+  log: Logger;
+  /** The call that proves that a node takes writes for this slot. */
+  probeOf(slot: number): readonly Argument[];
+  /** A probe was answered with an error: the node is there, but lacks something. */
+  onProbeRefused?(node: NodeConnection, error: StoreError): void;
+  onReachable?(slots: readonly number[]): void;
+  onUnreachable?(slots: readonly number[]): void;
+}
+
+interface Node {
+  connection: NodeConnection;
+  proven: boolean;
+  probing: boolean;
+  asking: boolean;
+  listedAtMs: number;
+}
+
+const SETTLED_POLL_MS = 1000;
+const UNSETTLED_POLL_MS = 25;
+const LONG_UNSETTLED_POLL_MS = 250;
+const LONG_UNSETTLED_AFTER_MS = 10_000;
+/** A node that no view has listed for so long is dropped. */
+const UNLISTED_DROP_MS = 60_000;
+/** Errors that say that the node may not or cannot write now. */
+const DEMOTED = /^(READONLY|CLUSTERDOWN|LOADING|MASTERDOWN)/;
+
+export class ClusterClient {
+  readonly #options: ClusterOptions;
+  readonly #owners: SlotOwners;
+  readonly #nodes = new Map<string, Node>();
+  #unsettledSinceMs = Date.now();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#owners = new SlotOwners(options.slots);
+    this.#round();
+  }
+
+  ownerOf(slot: number): string | null {
+    return this.#owners.ownerOf(slot);
+  }
+
+  reachable(slot: number): boolean {
+    const owner = this.#ownerNode(slot);
+    return owner?.proven === true && owner.connection.ready;
+  }
+
+  /** The nodes that own a slot of ours and are proven. */
+  reachableOwners(): NodeConnection[] {
+    return this.#ownerNodes()
+      .filter((node) => node.proven)
+      .map((node) => node.connection);
+  }
+
+  owners(): NodeConnection[] {
+    return this.#ownerNodes().map((node) => node.connection);
+  }
+
+  get complete(): boolean {
+    return this.#owners.complete;
+  }
+
+  /** Rejects with StoreError. Follows one redirection; nothing else is tried again. */
+  async call(slot: number, args: readonly Argument[]): Promise<Reply> {
+    const owner = this.#ownerNode(slot);
+    if (!owner?.proven) {
+      throw new StoreError('region_unavailable', `${this.ownerOf(slot) ?? 'nobody'} is not known to take writes`);
+    }
+    try {
+      return await this.#callNode(owner, args);
+    } catch (error) {
+      if (!(error instanceof RedirectError)) throw error;
+      return this.#follow(slot, error, args);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const node of this.#nodes.values()) node.connection.close();
+    this.#nodes.clear();
+  }
+
+  async #callNode(node: Node, args: readonly Argument[], asking = false): Promise<Reply> {
+    try {
+      return await node.connection.call(args, asking);
+    } catch (error) {
+      if (error instanceof StoreError && DEMOTED.test(error.message)) this.#suspect(node, error.message);
+      throw error;
+    }
+  }
+
+  async #follow(slot: number, redirect: RedirectError, args: readonly Argument[]): Promise<Reply> {
+    const target = this.#node(redirect.address);
+    if (redirect.kind === 'moved' && this.#owners.moved(slot, redirect.address, Date.now())) this.#hurry();
+    try {
+      return await this.#callNode(target, args, redirect.kind === 'ask');
+    } catch (error) {
+      if (!(error instanceof RedirectError)) throw error;
+      throw new StoreError('not_ready', `slot ${slot} is moving: ${error.message}`, error);
+    }
+  }
+
+  #ownerNode(slot: number): Node | undefined {
+    const address = this.#owners.ownerOf(slot);
+    return address === null ? undefined : this.#nodes.get(address);
+  }
+
+  #ownerNodes(): Node[] {
+    return [...this.#owners.addresses()].flatMap((address) => this.#nodes.get(address) ?? []);
+  }
+
+  #node(address: string): Node {
+    const known = this.#nodes.get(address);
+    if (known) return known;
+    const connection = new NodeConnection(address, this.#options.redis);
+    const node: Node = { connection, proven: false, probing: false, asking: false, listedAtMs: Date.now() };
+    connection.on('closed', () => this.#suspect(node, 'connection closed'));
+    connection.on('timeout', () => this.#suspect(node, 'no answer'));
+    connection.on('ready', () => this.#hurry());
+    this.#nodes.set(address, node);
+    return node;
+  }
+
+  #suspect(node: Node, why: string): void {
+    if (!node.proven || this.#closed) return;
+    node.proven = false;
+    const { address } = node.connection;
+    const slots = this.#owners.slotsOf(address);
+    this.#options.log.warn({ node: address, partitions: slots.length, why }, 'redis node suspect');
+    if (slots.length > 0) this.#options.onUnreachable?.(slots);
+    this.#hurry();
+  }
+
+  #hurry(): void {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#round(), 0);
+  }
+
+  /** One look at the cluster: what the nodes say, and a probe of every owner that is unproven. */
+  #round(): void {
+    if (this.#closed) return;
+    const nowMs = Date.now();
+    this.#keepNodes(nowMs);
+    for (const node of this.#nodes.values()) void this.#look(node);
+    let settled = this.#owners.complete;
+    for (const node of this.#ownerNodes()) {
+      if (node.proven) continue;
+      settled = false;
+      void this.#probe(node);
+    }
+    if (settled) this.#unsettledSinceMs = nowMs;
+    const isLong = nowMs - this.#unsettledSinceMs > LONG_UNSETTLED_AFTER_MS;
+    const pollMs = settled ? SETTLED_POLL_MS : isLong ? LONG_UNSETTLED_POLL_MS : UNSETTLED_POLL_MS;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#round(), pollMs);
+  }
+
+  #keepNodes(nowMs: number): void {
+    for (const [address, node] of this.#nodes) {
+      if (nowMs - node.listedAtMs < UNLISTED_DROP_MS || this.#owners.slotsOf(address).length > 0) continue;
+      node.connection.close();
+      this.#nodes.delete(address);
+    }
+    if ([...this.#nodes.values()].some((node) => node.connection.ready)) return;
+    for (const url of this.#options.redis.redisUrls) this.#node(new URL(url).host);
+  }
+
+  async #look(node: Node): Promise<void> {
+    if (node.asking) return;
+    node.asking = true;
+    try {
+      const { address } = node.connection;
+      const claims = parseClusterNodes(String(await node.connection.control('CLUSTER', 'NODES')), address);
+      const nowMs = Date.now();
+      for (const claim of claims) this.#node(claim.address).listedAtMs = nowMs;
+      const changed = this.#owners.believe(claims, nowMs);
+      if (changed.length > 0) this.#moved(changed);
+    } catch {
+      // It says nothing of the cluster; its data connection tells whether it is there.
+    } finally {
+      node.asking = false;
+    }
+  }
+
+  #moved(slots: readonly number[]): void {
+    const reachable = slots.filter((slot) => this.reachable(slot));
+    this.#options.log.info({ partitions: slots.length, reachable: reachable.length }, 'partitions have a new owner');
+    if (reachable.length > 0) this.#options.onReachable?.(reachable);
+    if (reachable.length < slots.length) this.#hurry();
+  }
+
+  async #probe(node: Node): Promise<void> {
+    const { address } = node.connection;
+    const slots = this.#owners.slotsOf(address);
+    const [slot] = slots;
+    if (node.probing || !node.connection.ready || slot === undefined) return;
+    node.probing = true;
+    try {
+      await node.connection.call(this.#options.probeOf(slot));
+      if (this.#closed) return;
+      node.proven = true;
+      this.#options.log.info({ node: address, partitions: slots.length }, 'redis node takes writes');
+      this.#options.onReachable?.(slots);
+    } catch (error) {
+      if (error instanceof RedirectError && error.kind === 'moved') {
+        if (this.#owners.moved(slot, error.address, Date.now())) this.#node(error.address);
+      } else if (error instanceof StoreError) this.#options.onProbeRefused?.(node.connection, error);
+    } finally {
+      node.probing = false;
+    }
+  }
+}

@@ -1,0 +1,449 @@
+// The live store: what the services may do with a partition. Each method is one call of one Lua function
+// (infra/redis/whereabouts.lua states keys, arguments, answer and what is atomic) with one deadline; nothing is tried
+// again here, so that the caller decides what an outage means. Rejects with StoreError.
+
+import type { Logger } from 'pino';
+import type { PartitionMap } from '../partition-map.js';
+import { MAX_BATCH_RECORDS, type Position, type StoredPosition } from '../position.js';
+import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
+import type { RedisSettings } from '../service/settings.js';
+import * as answers from './answers.js';
+import type { Health, LivePosition, Outcome, PartitionState } from './answers.js';
+import { ClusterClient } from './cluster-client.js';
+import { type PartitionKeys, partitionKeys } from './keys.js';
+import { readLibrary } from './library.js';
+import type { Argument, NodeConnection } from './node-connection.js';
+import { StoreError } from './store-error.js';
+
+export interface LiveStoreOptions {
+  redis: RedisSettings;
+  map: PartitionMap;
+  log: Logger;
+  /** Reports older than this do not move a driver's latest position (checkpoints may be older). */
+  freshnessMs?: number;
+  /** Loads the functions where a node lacks them: the flusher's and the deployment's task alone. */
+  loadsFunctions?: boolean;
+  /** How long `connect` waits for the first master. */
+  connectDeadlineMs?: number;
+}
+
+export interface RecordAnswer {
+  state: PartitionState;
+  outcomes: Outcome[];
+  /** For each `superseded` one, by its index: the session that is stored. */
+  storedSessions: Map<number, number>;
+}
+
+export interface NearQuery {
+  lat: number;
+  lon: number;
+  radiusM: number;
+  /** Where the search begins; it doubles up to radiusM. */
+  startRadiusM: number;
+  /** 1 to 2,000 */
+  count: number;
+  maxAgeMs: number;
+  status: 'available' | 'busy';
+  /** All of these bits must be set; 0 for any. */
+  services: number;
+}
+
+export interface Reading {
+  health: Health;
+  nowMs: number;
+}
+
+export interface NearAnswer extends Reading {
+  /** Nearest first by Redis's own distance, on another radius than ours and 52-bit cells. */
+  hits: LivePosition[];
+  /** Over 2,000 drivers were looked at and too few of them fit. */
+  truncated: boolean;
+  /** Drivers of that status in the whole partition. */
+  listed: number;
+}
+
+export interface Box {
+  minLat: number;
+  minLon: number;
+  maxLat: number;
+  maxLon: number;
+}
+
+export interface PartitionStatus extends PartitionState {
+  health: Health;
+  drivers: number;
+  available: number;
+  busy: number;
+  /** No position that is not in Postgres is older than this; null: all are there. */
+  dirtySinceMs: number | null;
+  flushedAtMs: number;
+  accepted: number;
+  acceptedSinceFlush: number;
+  checkpointsWaiting: number;
+}
+
+export interface WaitingCheckpoint {
+  field: string;
+  position: StoredPosition;
+}
+
+const CONNECT_DEADLINE_MS = 30_000;
+const CONNECT_POLL_MS = 20;
+const FUNCTION_LOAD_EVERY_MS = 500;
+const SCAN_PAGE = 1000;
+/** A driver's last report before this does not stand in the way of a checkpoint. */
+const DEFAULT_FRESHNESS_MS = 10_000;
+
+export class LiveStore {
+  readonly map: PartitionMap;
+  readonly #cluster: ClusterClient;
+  readonly #keys: PartitionKeys[];
+  readonly #partitionOfSlot = new Map<number, number>();
+  readonly #library = readLibrary();
+  readonly #options: LiveStoreOptions;
+  readonly #arena = new Arena();
+  readonly #reachableListeners: ((partition: number) => void)[] = [];
+  readonly #unreachableListeners: ((partition: number) => void)[] = [];
+  readonly #loadedAtMs = new Map<string, number>();
+  #clockOffsetMs = 0;
+
+  private constructor(options: LiveStoreOptions) {
+    this.#options = options;
+    this.map = options.map;
+    const slots: number[] = [];
+    this.#keys = [];
+    for (let partition = 0; partition < options.map.partitions; partition++) {
+      const slot = options.map.slotOf(partition);
+      slots.push(slot);
+      this.#partitionOfSlot.set(slot, partition);
+      this.#keys.push(partitionKeys(options.map.tagOf(partition)));
+    }
+    this.#cluster = new ClusterClient({
+      redis: options.redis,
+      log: options.log,
+      slots,
+      probeOf: (slot) => this.#recordCall(this.#partitionOfSlot.get(slot) as number, []),
+      onProbeRefused: (node, error) => this.#probeRefused(node, error),
+      onReachable: (reached) => this.#tell(this.#reachableListeners, reached),
+      onUnreachable: (lost) => this.#tell(this.#unreachableListeners, lost),
+    });
+  }
+
+  /** Resolves when one master at least takes writes and every slot has an owner. */
+  static async connect(options: LiveStoreOptions): Promise<LiveStore> {
+    const store = new LiveStore(options);
+    const deadlineMs = Date.now() + (options.connectDeadlineMs ?? CONNECT_DEADLINE_MS);
+    while (store.mastersReachable() === 0 || !store.#cluster.complete) {
+      if (Date.now() > deadlineMs) {
+        store.close();
+        const urls = options.redis.redisUrls.join(', ');
+        throw new StoreError('region_unavailable', `no Redis Cluster that takes writes at ${urls}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
+    }
+    return store;
+  }
+
+  close(): void {
+    this.#cluster.close();
+  }
+
+  /** The nodes' time, as their answers tell it. */
+  nowMs(): number {
+    return Math.round(performance.timeOrigin + performance.now() + this.#clockOffsetMs);
+  }
+
+  nodeOf(partition: number): string | null {
+    return this.#cluster.ownerOf(this.map.slotOf(partition));
+  }
+
+  /** False while the node that owns it has not shown that it takes writes. */
+  reachable(partition: number): boolean {
+    return this.#cluster.reachable(this.map.slotOf(partition));
+  }
+
+  mastersReachable(): number {
+    return this.#cluster.reachableOwners().length;
+  }
+
+  onReachable(listener: (partition: number) => void): void {
+    this.#reachableListeners.push(listener);
+  }
+
+  onUnreachable(listener: (partition: number) => void): void {
+    this.#unreachableListeners.push(listener);
+  }
+
+  /** On every master that owns a partition. */
+  async loadFunctions(): Promise<void> {
+    await Promise.all(this.#cluster.owners().map((node) => this.#load(node)));
+  }
+
+  /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
+  async record(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
+    const reply = await this.#call(partition, this.#recordCall(partition, positions));
+    const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE]);
+    const storedSessions = new Map<number, number>();
+    let at = answers.STATE_SIZE + 1;
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome === 'superseded') storedSessions.set(index, reply[at++] as number);
+    }
+    return { state: this.#state(partition, reply), outcomes, storedSessions };
+  }
+
+  /** Says that somebody feeds this partition, where there is nothing to write. */
+  async touch(partition: number): Promise<PartitionState> {
+    const k = this.#key(partition);
+    const keys = [k.positions, k.available, k.busy, k.meta];
+    return this.#state(partition, await this.#function(partition, 'touch', keys));
+  }
+
+  async near(partition: number, q: NearQuery): Promise<NearAnswer> {
+    const k = this.#key(partition);
+    const keys = [k.positions, q.status === 'busy' ? k.busy : k.available, k.meta];
+    const { lon, lat, radiusM, startRadiusM, count, maxAgeMs, services } = q;
+    const args = [lon, lat, radiusM, startRadiusM, count, maxAgeMs, services];
+    const reply = await this.#function(partition, 'near', keys, ...args);
+    const state = this.#state(partition, reply);
+    const [health, truncated, listed] = reply.slice(answers.STATE_SIZE);
+    const hits = answers.decodePairs(reply.slice(answers.STATE_SIZE + 3), (id, record) =>
+      answers.decodeLive(id, record, state.flushed),
+    );
+    const { nowMs } = state;
+    return { health: healthOf(health), nowMs, hits, truncated: truncated === 1, listed: listed as number };
+  }
+
+  /** In this one partition; who asks for a driver asks all and takes the newest. */
+  async get(partition: number, ids: readonly string[]): Promise<Reading & { found: (LivePosition | null)[] }> {
+    const k = this.#key(partition);
+    const reply = await this.#function(partition, 'get', [k.positions, k.meta], ...ids);
+    const { flushed, nowMs } = this.#state(partition, reply);
+    const records = reply.slice(answers.STATE_SIZE + 1) as (Buffer | null)[];
+    const found = ids.map((id, i) => {
+      const record = records[i];
+      return record ? answers.decodeLive(id, record, flushed) : null;
+    });
+    return { health: healthOf(reply[answers.STATE_SIZE]), nowMs, found };
+  }
+
+  /** Some drivers on duty within the box (not across the antimeridian): the first that a bounded scan meets. */
+  async live(
+    partition: number,
+    box: Box,
+    count: number,
+    maxAgeMs: number,
+  ): Promise<Reading & { hits: LivePosition[]; truncated: boolean }> {
+    const k = this.#key(partition);
+    const edges = [box.minLat, box.minLon, box.maxLat, box.maxLon].map((degrees) => Math.round(degrees * 1e7));
+    const reply = await this.#function(partition, 'live', [k.positions, k.meta], ...edges, count, maxAgeMs);
+    const { flushed, nowMs } = this.#state(partition, reply);
+    const hits = answers.decodePairs(reply.slice(answers.STATE_SIZE + 2), (id, record) =>
+      answers.decodeLive(id, record, flushed),
+    );
+    const [health, truncated] = reply.slice(answers.STATE_SIZE);
+    return { health: healthOf(health), nowMs, hits, truncated: truncated === 1 };
+  }
+
+  async status(partition: number): Promise<PartitionStatus> {
+    const k = this.#key(partition);
+    const keys = [k.positions, k.available, k.busy, k.meta, k.checkpoints];
+    const reply = await this.#function(partition, 'status', keys);
+    const [drivers, available, busy, dirtySinceMs, flushedAtMs, accepted, acceptedSinceFlush, checkpointsWaiting] =
+      reply.slice(answers.STATE_SIZE + 1) as [number, number, number, number, number, number, number, number];
+    return {
+      ...this.#state(partition, reply),
+      health: healthOf(reply[answers.STATE_SIZE]),
+      drivers,
+      available,
+      busy,
+      dirtySinceMs: dirtySinceMs === 0 ? null : dirtySinceMs,
+      flushedAtMs,
+      accepted,
+      acceptedSinceFlush,
+      checkpointsWaiting,
+    };
+  }
+
+  /** Takes the partition's lease; StoreError `leased` while another flusher has it. */
+  async begin(partition: number, flusherId: string, leaseMs: number): Promise<PartitionState> {
+    const k = this.#key(partition);
+    return this.#state(
+      partition,
+      await this.#function(partition, 'begin', [k.meta, k.lease], flusherId, leaseMs),
+    );
+  }
+
+  /** A page of what is above the revision `since`, and the ids of what `sweep` may take. Begin again on `reign_changed`. */
+  async unflushed(
+    partition: number,
+    o: { reign: string; since: number; cursor: string; freshBeforeMs: number; removeBeforeMs: number },
+  ): Promise<{ cursor: string; rows: StoredPosition[]; staleIds: string[] }> {
+    const k = this.#key(partition);
+    const args = [o.reign, o.since, o.cursor, o.freshBeforeMs, o.removeBeforeMs, SCAN_PAGE];
+    const reply = await this.#function(partition, 'unflushed', [k.positions, k.meta], ...args);
+    const [cursor, rows, staleIds] = reply as [Buffer, Buffer[], Buffer[]];
+    return {
+      cursor: String(cursor),
+      rows: answers.decodePairs(rows, decodeRecord),
+      staleIds: staleIds.map(String),
+    };
+  }
+
+  /** Moves the watermark to begin's revision, and gives the lease back. */
+  async flushed(
+    partition: number,
+    o: { reign: string; revision: number; asOfMs: number; flusherId: string },
+  ): Promise<PartitionState> {
+    const k = this.#key(partition);
+    const args = [o.reign, o.revision, o.asOfMs, o.flusherId];
+    return this.#state(partition, await this.#function(partition, 'flushed', [k.meta, k.lease], ...args));
+  }
+
+  async release(partition: number, flusherId: string): Promise<void> {
+    const args = [this.#functionName('release'), 1, this.#key(partition).lease, flusherId];
+    await this.#cluster.call(this.map.slotOf(partition), ['FCALL', ...args]);
+  }
+
+  /** Takes drivers out of the answers whose record here is not newer than the one given. Returns how many. */
+  async forget(
+    partition: number,
+    entries: readonly Pick<Position, 'driverId' | 'session' | 'recordedAtMs'>[],
+  ): Promise<number> {
+    const args = entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
+    return (await this.#write(partition, 'forget', args)) as number;
+  }
+
+  async sweep(
+    partition: number,
+    ids: readonly string[],
+    o: { freshBeforeMs: number; removeBeforeMs: number },
+  ): Promise<{ unlisted: number; removed: number }> {
+    const reply = await this.#write(partition, 'sweep', [o.freshBeforeMs, o.removeBeforeMs, ...ids]);
+    const [unlisted, removed] = reply as [number, number];
+    return { unlisted, removed };
+  }
+
+  /** Marks these very records as refused by Postgres. */
+  async quarantine(partition: number, entries: readonly { driverId: string; revision: number }[]): Promise<number> {
+    const k = this.#key(partition);
+    const args = entries.flatMap((entry) => [entry.driverId, entry.revision]);
+    const reply: unknown = await this.#function(partition, 'quarantine', [k.positions, k.meta], ...args);
+    return reply as number;
+  }
+
+  /** Declares everything unflushed: Postgres may lack what came after `sinceMs`. */
+  async rewind(partition: number, sinceMs: number): Promise<PartitionState> {
+    const k = this.#key(partition);
+    return this.#state(partition, await this.#function(partition, 'rewind', [k.meta], sinceMs));
+  }
+
+  async waitingCheckpoints(partition: number, limit: number): Promise<WaitingCheckpoint[]> {
+    const k = this.#key(partition);
+    const reply = await this.#function(partition, 'waiting_checkpoints', [k.checkpoints, k.meta], limit);
+    return answers.decodePairs(reply, decodeCheckpoint);
+  }
+
+  /** Takes out what is committed in Postgres. */
+  async checkpointsDone(partition: number, fields: readonly string[]): Promise<void> {
+    const k = this.#key(partition);
+    await this.#function(partition, 'checkpoints_done', [k.checkpoints, k.meta], ...fields);
+  }
+
+  /** Under the reign that took a checkpoint, one that waits no more is in Postgres. */
+  async checkpointsWaiting(
+    partition: number,
+    fields: readonly string[],
+  ): Promise<{ state: PartitionState; waiting: boolean[] }> {
+    const k = this.#key(partition);
+    const reply = await this.#function(partition, 'checkpoints_waiting', [k.checkpoints, k.meta], ...fields);
+    const waiting = Array.from(String(reply[answers.STATE_SIZE]), (letter) => letter === '1');
+    return { state: this.#state(partition, reply), waiting };
+  }
+
+  #key(partition: number): PartitionKeys {
+    const keys = this.#keys[partition];
+    if (!keys) throw new RangeError(`partition ${partition} of ${this.map.partitions}`);
+    return keys;
+  }
+
+  #functionName(name: string): string {
+    return `${name}_${this.#library.version}`;
+  }
+
+  #recordCall(partition: number, positions: readonly Position[]): Argument[] {
+    if (positions.length > MAX_BATCH_RECORDS) {
+      throw new RangeError(`${positions.length} records, at most ${MAX_BATCH_RECORDS}`);
+    }
+    const k = this.#key(partition);
+    const keys = [k.positions, k.available, k.busy, k.meta];
+    let arena = Buffer.alloc(0);
+    if (positions.length > 0) {
+      this.#arena.reset();
+      for (const position of positions) this.#arena.add(position);
+      arena = Buffer.from(this.#arena.bytes());
+      if (positions.some((position) => position.checkpoint)) keys.push(k.checkpoints);
+    }
+    const freshnessMs = this.#options.freshnessMs ?? DEFAULT_FRESHNESS_MS;
+    return ['FCALL', this.#functionName('record'), keys.length, ...keys, this.map.hash, arena, freshnessMs];
+  }
+
+  async #function(
+    partition: number,
+    name: string,
+    keys: readonly string[],
+    ...args: readonly Argument[]
+  ): Promise<unknown[]> {
+    const call = ['FCALL', this.#functionName(name), keys.length, ...keys, this.map.hash, ...args];
+    return this.#call(partition, call);
+  }
+
+  #write(partition: number, name: string, args: readonly Argument[]): Promise<unknown> {
+    const k = this.#key(partition);
+    return this.#function(partition, name, [k.positions, k.available, k.busy, k.meta], ...args);
+  }
+
+  async #call(partition: number, args: readonly Argument[]): Promise<unknown[]> {
+    return (await this.#cluster.call(this.map.slotOf(partition), args)) as unknown[];
+  }
+
+  #state(partition: number, reply: readonly unknown[]): PartitionState {
+    const state = answers.decodeState(partition, reply);
+    this.#clockOffsetMs = state.nowMs - (performance.timeOrigin + performance.now());
+    return state;
+  }
+
+  #tell(listeners: readonly ((partition: number) => void)[], slots: readonly number[]): void {
+    for (const slot of slots) {
+      for (const listener of listeners) listener(this.#partitionOfSlot.get(slot) as number);
+    }
+  }
+
+  #probeRefused(node: NodeConnection, error: StoreError): void {
+    const { log, loadsFunctions } = this.#options;
+    if (error.message.includes('Function not found') && loadsFunctions) {
+      const nowMs = Date.now();
+      if (nowMs - (this.#loadedAtMs.get(node.address) ?? 0) < FUNCTION_LOAD_EVERY_MS) return;
+      this.#loadedAtMs.set(node.address, nowMs);
+      this.#load(node).catch((cause) => log.error({ err: cause, node: node.address }, 'functions not loaded'));
+    }
+  }
+
+  async #load(node: NodeConnection): Promise<void> {
+    try {
+      await node.control('FUNCTION', 'LOAD', this.#library.text);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('already exists'))) throw error;
+    }
+  }
+}
+
+function healthOf(reply: unknown): Health {
+  return String(reply) as Health;
+}
+
+function decodeCheckpoint(field: string, value: Buffer): WaitingCheckpoint {
+  const driverId = field.slice(0, field.indexOf(':'));
+  const position = decodeRecord(driverId, value.subarray(0, RECORD_BYTES));
+  const checkpointId = value.subarray(RECORD_BYTES).toString('latin1');
+  return { field, position: { ...position, checkpointId: checkpointId === '' ? null : checkpointId } };
+}

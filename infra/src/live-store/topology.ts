@@ -1,0 +1,115 @@
+// Which node owns which slots, as the nodes themselves tell it (CLUSTER NODES).
+
+export interface NodeClaim {
+  id: string;
+  address: string; // host:port, as announced
+  master: boolean;
+  /** The id of its master, for a replica. */
+  masterId: string | null;
+  /** Agreed or suspected to be down, by the node that was asked. */
+  failing: boolean;
+  configEpoch: number;
+  slots: [from: number, to: number][];
+}
+
+/** `askedAddress` stands in for a node that does not know its own address yet. */
+export function parseClusterNodes(text: string, askedAddress: string): NodeClaim[] {
+  const claims: NodeClaim[] = [];
+  for (const line of text.split('\n')) {
+    const [id, endpoint, flagText, masterId, , , epoch, , ...slotTexts] = line.trim().split(' ');
+    if (!id || !endpoint || !flagText || epoch === undefined) continue;
+    const flags = flagText.split(',');
+    if (flags.includes('handshake') || flags.includes('noaddr')) continue;
+    const address = endpoint.split('@')[0] as string;
+    claims.push({
+      id,
+      address: address.startsWith(':') ? askedAddress : address,
+      master: flags.includes('master'),
+      masterId: masterId === undefined || masterId === '-' ? null : masterId,
+      failing: flags.includes('fail') || flags.includes('fail?'),
+      configEpoch: Number(epoch),
+      slots: slotTexts.filter((slot) => !slot.startsWith('[')).map(parseSlots),
+    });
+  }
+  return claims;
+}
+
+function parseSlots(text: string): [number, number] {
+  const [from, to] = text.split('-').map(Number);
+  return [from as number, to ?? (from as number)];
+}
+
+interface Owner {
+  address: string;
+  configEpoch: number;
+  /** Until then, claims of the same epoch are not believed. */
+  movedUntilMs: number;
+}
+
+const MOVED_HOLDS_MS = 1000;
+
+/**
+ * The owner of each slot that we use. A greater config epoch wins, for views of different nodes arrive in any
+ * order. A redirection (MOVED) carries no epoch: after one, views of an equal epoch are ignored for a second.
+ */
+export class SlotOwners {
+  readonly #owners = new Map<number, Owner | null>();
+
+  constructor(slots: Iterable<number>) {
+    for (const slot of slots) this.#owners.set(slot, null);
+  }
+
+  ownerOf(slot: number): string | null {
+    return this.#owners.get(slot)?.address ?? null;
+  }
+
+  get complete(): boolean {
+    for (const owner of this.#owners.values()) if (!owner) return false;
+    return true;
+  }
+
+  addresses(): Set<string> {
+    const addresses = new Set<string>();
+    for (const owner of this.#owners.values()) if (owner) addresses.add(owner.address);
+    return addresses;
+  }
+
+  slotsOf(address: string): number[] {
+    return [...this.#owners].filter(([, owner]) => owner?.address === address).map(([slot]) => slot);
+  }
+
+  /** Returns the slots whose owner changed. */
+  believe(claims: readonly NodeClaim[], nowMs: number): number[] {
+    const changed: number[] = [];
+    for (const claim of claims) {
+      if (!claim.master) continue;
+      for (const [from, to] of claim.slots) {
+        for (const [slot, owner] of this.#owners) {
+          if (slot < from || slot > to || !outranks(claim, owner, nowMs)) continue;
+          if (owner?.address !== claim.address) changed.push(slot);
+          this.#owners.set(slot, {
+            address: claim.address,
+            configEpoch: claim.configEpoch,
+            movedUntilMs: owner?.address === claim.address ? owner.movedUntilMs : 0,
+          });
+        }
+      }
+    }
+    return changed;
+  }
+
+  /** Returns whether that is news. */
+  moved(slot: number, address: string, nowMs: number): boolean {
+    const owner = this.#owners.get(slot);
+    if (owner === undefined || owner?.address === address) return false;
+    const configEpoch = owner?.configEpoch ?? 0;
+    this.#owners.set(slot, { address, configEpoch, movedUntilMs: nowMs + MOVED_HOLDS_MS });
+    return true;
+  }
+}
+
+function outranks(claim: NodeClaim, owner: Owner | null, nowMs: number): boolean {
+  if (!owner || claim.configEpoch > owner.configEpoch) return true;
+  if (claim.configEpoch < owner.configEpoch) return false;
+  return claim.address === owner.address || nowMs >= owner.movedUntilMs;
+}
