@@ -1,0 +1,231 @@
+// The nearest drivers, out of partitions that know only their own drivers, and give only as many as asked.
+//
+//   round 1        the partition that holds the point, with the caller's whole radius
+//   round 2        every partition that the circle out to the k-th driver found so far touches
+//   rounds 3 to 5  partitions that gave all they were asked for and may know a nearer one: with a larger count
+//
+// What makes an answer exact: each partition is *known* up to some distance from the point. One that gave fewer
+// than it was asked for is known up to the radius of the question; one that gave as many only up to its furthest
+// hit. When every partition that touches the circle through the k-th driver is known that far, no nearer driver
+// can turn up. A driver that just crossed a border stands in two partitions: the older record is a ghost.
+
+import { distanceM, fromE7, isNewer, type StoredPosition } from '@whereabouts/infra/position';
+import type { Density } from './density.js';
+import type { MissingPartition, MissingReason } from './missing.js';
+
+export type LivePosition = StoredPosition & { persisted: boolean };
+
+export interface Question {
+  lat: number;
+  lon: number;
+  radiusM: number;
+  limit: number;
+  maxAgeMs: number;
+  status: 'available' | 'busy';
+  services: number;
+  exclude: ReadonlySet<string>;
+}
+
+/** What one partition is asked. */
+export interface NearQuery {
+  lat: number;
+  lon: number;
+  radiusM: number;
+  startRadiusM: number;
+  count: number;
+  maxAgeMs: number;
+  status: 'available' | 'busy';
+  services: number;
+}
+
+export interface NearAnswer {
+  health: 'ok' | 'silent' | 'warming';
+  nowMs: number;
+  hits: readonly LivePosition[];
+  /** Fewer hits than asked for, though there may be more: too many drivers that do not fit stand nearer. */
+  truncated: boolean;
+}
+
+/** Never rejects: a partition that does not answer is a reason. */
+export type AskPartition = (partition: number, query: NearQuery) => Promise<NearAnswer | MissingReason>;
+
+export interface World {
+  map: {
+    partitionOf(lat: number, lon: number): number;
+    cover(lat: number, lon: number, radiusM: number): number[];
+  };
+  ask: AskPartition;
+  density: Density;
+}
+
+export interface Hit {
+  position: LivePosition;
+  distanceM: number;
+  ageMs: number;
+}
+
+export interface Found {
+  /** Nearest first, ties by id. */
+  hits: Hit[];
+  missing: MissingPartition[];
+  ghosts: number;
+  /** Partitions that gave any answer. */
+  answered: number;
+}
+
+export const MAX_ROUNDS = 5;
+/** A partition's own limit for the candidates of one search. */
+export const MAX_COUNT = 2_000;
+// Four times, and not twice: so the three last rounds reach 60 times the first count, and a queue of several
+// hundred cars on one spot is still sorted out.
+const COUNT_GROWTH = 4;
+// Asked for beyond the limit: room for a ghost or two, and for the last hits, whose order Redis cannot tell.
+const COUNT_MARGIN = 8;
+
+// Redis measures on a sphere of 6,372,797.560856 m, 1.000281 times ours, from the centre of a cell of 52 bits,
+// up to 0.33 m away. So it is asked for a little more; and the order of two hits closer than a metre is ours.
+const REDIS_RADIUS_RATIO = 1.0003;
+const REDIS_SLACK_M = 1;
+
+interface Knowledge {
+  hits: readonly LivePosition[];
+  nowMs: number;
+  reason: MissingReason | null;
+  answered: boolean;
+  /** Nothing of it is unknown up to here. */
+  upToM: number;
+  count: number;
+  /** It gave all it was asked for, so it may have more. */
+  full: boolean;
+  /** Asking again tells nothing new. */
+  exhausted: boolean;
+}
+
+export async function findNearest(world: World, question: Question): Promise<Found> {
+  const search = new Search(world, question);
+  const { lat, lon, radiusM } = question;
+  await search.ask([search.home], radiusM);
+  for (let round = 2; round <= MAX_ROUNDS; round++) {
+    const reachM = search.reachM();
+    const open = world.map.cover(lat, lon, reachM).filter((partition) => search.isOpen(partition, reachM));
+    if (open.length === 0) break;
+    await search.ask(open, reachM);
+  }
+  return search.found();
+}
+
+class Search {
+  readonly #world: World;
+  readonly #question: Question;
+  readonly home: number;
+  readonly #baseCount: number;
+  readonly #known = new Map<number, Knowledge>();
+  #candidates: Hit[] = [];
+  #ghosts = 0;
+
+  constructor(world: World, question: Question) {
+    this.#world = world;
+    this.#question = question;
+    this.home = world.map.partitionOf(question.lat, question.lon);
+    this.#baseCount = Math.min(MAX_COUNT, question.limit + question.exclude.size + COUNT_MARGIN);
+  }
+
+  /** Everything within is to be known: out to the k-th driver found so far, or all that the caller asked for. */
+  reachM(): number {
+    return this.#candidates[this.#question.limit - 1]?.distanceM ?? this.#question.radiusM;
+  }
+
+  isOpen(partition: number, reachM: number): boolean {
+    const known = this.#known.get(partition);
+    return known === undefined || (known.upToM < reachM && !known.exhausted);
+  }
+
+  async ask(partitions: readonly number[], reachM: number): Promise<void> {
+    await Promise.all(partitions.map((partition) => this.#askOne(partition, reachM)));
+    this.#gather();
+  }
+
+  found(): Found {
+    const { lat, lon, limit } = this.#question;
+    const reachM = this.reachM();
+    const missing: MissingPartition[] = [];
+    for (const partition of this.#world.map.cover(lat, lon, reachM)) {
+      const known = this.#known.get(partition);
+      // Never asked, or not far enough: the rounds ran out.
+      const reason = known?.reason ?? (known && known.upToM >= reachM ? null : 'crowded');
+      if (reason) missing.push({ partition, reason });
+    }
+    const answered = [...this.#known.values()].filter((known) => known.answered).length;
+    return { hits: this.#candidates.slice(0, limit), missing, ghosts: this.#ghosts, answered };
+  }
+
+  async #askOne(partition: number, reachM: number): Promise<void> {
+    const { lat, lon, maxAgeMs, status, services } = this.#question;
+    const before = this.#known.get(partition);
+    const count = before?.full ? Math.min(MAX_COUNT, before.count * COUNT_GROWTH) : this.#baseCount;
+    const radiusM = reachM * REDIS_RADIUS_RATIO + REDIS_SLACK_M;
+    const startRadiusM = this.#startRadiusM(partition, count, reachM, radiusM);
+    const query = { lat, lon, radiusM, startRadiusM, count, maxAgeMs, status, services };
+    const answer = await this.#world.ask(partition, query);
+    const known =
+      typeof answer === 'string' ? unanswered(answer, before) : this.#learnt(answer, count, reachM);
+    this.#known.set(partition, known);
+    // A circle mostly outside of the partition, or a rare service, would say too little.
+    if (typeof answer === 'string' || answer.truncated || partition !== this.home || services !== 0) return;
+    this.#world.density.learn(partition, status, answer.hits.length, known.upToM);
+  }
+
+  /** A circle through the k-th driver is small already; one that the caller chose may hold a whole city. */
+  #startRadiusM(partition: number, count: number, reachM: number, radiusM: number): number {
+    if (reachM < this.#question.radiusM) return radiusM;
+    return this.#world.density.startRadiusM(partition, this.#question.status, count, radiusM);
+  }
+
+  #learnt(answer: NearAnswer, count: number, reachM: number): Knowledge {
+    const { hits, nowMs, health, truncated } = answer;
+    const full = hits.length >= count;
+    let upToM = reachM;
+    if (full || truncated) {
+      const furthestM = hits.reduce((furthest, hit) => Math.max(furthest, this.#distanceM(hit)), 0);
+      upToM = Math.min(reachM, furthestM - REDIS_SLACK_M);
+    }
+    const exhausted = truncated || count >= MAX_COUNT;
+    const reason = health === 'ok' ? null : health;
+    return { hits, nowMs, reason, answered: true, upToM, count, full, exhausted };
+  }
+
+  /** The newest record of each driver, in the caller's terms. */
+  #gather(): void {
+    const newest = new Map<string, { position: LivePosition; nowMs: number }>();
+    this.#ghosts = 0;
+    for (const { hits, nowMs } of this.#known.values()) {
+      for (const position of hits) {
+        const other = newest.get(position.driverId);
+        if (other) this.#ghosts++;
+        if (!other || isNewer(position, other.position)) newest.set(position.driverId, { position, nowMs });
+      }
+    }
+    const { exclude, radiusM } = this.#question;
+    const candidates: Hit[] = [];
+    for (const { position, nowMs } of newest.values()) {
+      const distanceM = this.#distanceM(position);
+      if (distanceM > radiusM || exclude.has(position.driverId)) continue;
+      candidates.push({ position, distanceM, ageMs: Math.max(0, nowMs - position.recordedAtMs) });
+    }
+    this.#candidates = candidates.sort(nearestFirst);
+  }
+
+  #distanceM(position: StoredPosition): number {
+    return distanceM(this.#question.lat, this.#question.lon, fromE7(position.latE7), fromE7(position.lonE7));
+  }
+}
+
+export function nearestFirst(a: Hit, b: Hit): number {
+  return a.distanceM - b.distanceM || (a.position.driverId < b.position.driverId ? -1 : 1);
+}
+
+/** What an earlier round told still counts. */
+function unanswered(reason: MissingReason, before: Knowledge | undefined): Knowledge {
+  const nothing = { hits: [], nowMs: 0, answered: false, count: 0, full: false };
+  return { ...(before ?? nothing), reason, upToM: Number.POSITIVE_INFINITY, exhausted: true };
+}
