@@ -1,0 +1,213 @@
+// What a driver has to say and when: the newest report and the waiting checkpoints. No socket and no timer: the time
+// is an argument, and whoever owns the connection asks `next` until it gives null.
+//
+// Always: one report at most, the newest. A message keeps its time for ever and its seq for as long as the connection
+// lives, so that sending it again is the same report again and is acknowledged as such.
+import type { ReportFields } from './driver-position.js';
+import { Pacer } from './pacer.js';
+import {
+  type AnyNackCode,
+  type HelloLimits,
+  type HelloMessage,
+  MAX_WAITING_CHECKPOINTS,
+  type NackMessage,
+  type PositionMessage,
+  type PositionReport,
+} from './protocol.js';
+import { ServerClock } from './server-clock.js';
+
+export interface OutboxStats {
+  /** Positions that went out; `resent` of them not for the first time. */
+  sent: number;
+  resent: number;
+  acked: number;
+  persisted: number;
+  /** Reports that never went out: replaced by a newer one, or too old by then. */
+  dropped: number;
+  nacked: Partial<Record<AnyNackCode, number>>;
+}
+
+interface Outgoing {
+  readonly fields: ReportFields;
+  readonly takenAtMs: number; // monotonic
+  recordedAtMs: number | null; // null until it was first sent
+  seq: number | null; // on this connection; null while unsent there
+  sendAtMs: number;
+}
+
+interface Checkpoint extends Outgoing {
+  resolve(): void;
+  reject(error: CheckpointError): void;
+}
+
+/** Why a checkpoint was not taken: a nack code of the server's, or `closed`. */
+export class CheckpointError extends Error {
+  readonly code: AnyNackCode | 'closed';
+
+  constructor(code: AnyNackCode | 'closed', detail: string) {
+    super(detail);
+    this.name = 'CheckpointError';
+    this.code = code;
+  }
+}
+
+const DEFAULT_RETRY_MS = 1000;
+const PACE_TOLERANCE = 0.1;
+/** Of the burst that the server allows, what jitter on the way may eat up. */
+const BURST_MARGIN = 2;
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class Outbox {
+  readonly clock = new ServerClock();
+  readonly stats: OutboxStats = { sent: 0, resent: 0, acked: 0, persisted: 0, dropped: 0, nacked: {} };
+  #newest: Outgoing | null = null;
+  #checkpoints: Checkpoint[] = [];
+  #limits: HelloLimits | null = null;
+  #pace = new Pacer(0, 0);
+  #burst = new Pacer(0, 0);
+  #seq = 0;
+  #settledSeq = 0;
+  #nackedAboveSettled = 0;
+
+  report(fields: ReportFields, nowMs: number): void {
+    this.#replaceNewest({ fields, takenAtMs: nowMs, recordedAtMs: null, seq: null, sendAtMs: nowMs });
+  }
+
+  checkpoint(fields: ReportFields, checkpointId: string, nowMs: number): Promise<void> {
+    const limit = this.#limits?.max_waiting_checkpoints ?? MAX_WAITING_CHECKPOINTS;
+    if (this.#checkpoints.length >= limit)
+      return Promise.reject(new CheckpointError('too_many_checkpoints', `${limit} checkpoints wait already`));
+    this.#replaceNewest(null); // an older report behind it would be stale
+    return new Promise((resolve, reject) => {
+      this.#checkpoints.push({
+        fields: { ...fields, checkpoint: true, checkpoint_id: checkpointId },
+        takenAtMs: nowMs,
+        recordedAtMs: null,
+        seq: null,
+        sendAtMs: nowMs,
+        resolve,
+        reject,
+      });
+    });
+  }
+
+  get waitingCheckpoints(): number {
+    return this.#checkpoints.length;
+  }
+
+  hello({ limits, server_time_ms }: HelloMessage, nowMs: number): void {
+    this.#limits = limits;
+    this.#seq = 0;
+    this.#settledSeq = 0;
+    this.#nackedAboveSettled = 0;
+    this.clock.sync(server_time_ms, nowMs, limits.max_clock_ahead_ms);
+    this.#pace = new Pacer(0, 0); // the newest goes out at once, wherever the last connection stood
+    this.pace(limits.report_interval_ms);
+    const emissionMs = 1000 / Math.max(limits.max_reports_per_s, 1);
+    this.#burst = new Pacer(emissionMs, Math.max(limits.burst - BURST_MARGIN, 0) * emissionMs);
+  }
+
+  pace(reportIntervalMs: number): void {
+    this.#pace = this.#pace.paced(reportIntervalMs, reportIntervalMs * PACE_TOLERANCE);
+  }
+
+  /** What the connection had not settled goes out on the next one, in its old order. */
+  lost(): void {
+    for (const outgoing of this.#newest === null ? this.#checkpoints : [...this.#checkpoints, this.#newest]) {
+      outgoing.seq = null;
+      outgoing.sendAtMs = 0;
+    }
+  }
+
+  /** When `next` has something to give; Infinity while it has nothing. */
+  get dueAtMs(): number {
+    let dueMs = NEVER;
+    for (const { sendAtMs } of this.#checkpoints) dueMs = Math.min(dueMs, sendAtMs);
+    return Math.max(Math.min(dueMs, this.#newestAtMs), this.#burst.readyAtMs);
+  }
+
+  get #newestAtMs(): number {
+    if (this.#newest === null) return NEVER;
+    return this.#newest.seq === null
+      ? Math.max(this.#newest.sendAtMs, this.#pace.readyAtMs)
+      : this.#newest.sendAtMs;
+  }
+
+  /** The message to send now, taken as sent; null when there is none. Only between `hello` and `lost`. */
+  next(nowMs: number): PositionMessage<PositionReport> | null {
+    if (this.#burst.readyAtMs > nowMs) return null;
+    const checkpoint = this.#checkpoints.find(({ sendAtMs }) => sendAtMs <= nowMs);
+    if (checkpoint !== undefined) return this.#send(checkpoint, nowMs);
+    const newest = this.#newest;
+    if (newest === null || this.#newestAtMs > nowMs) return null;
+    if (nowMs - newest.takenAtMs > (this.#limits?.freshness_ms ?? NEVER)) {
+      this.#replaceNewest(null);
+      return null;
+    }
+    if (newest.seq === null) this.#pace.take(nowMs);
+    return this.#send(newest, nowMs);
+  }
+
+  #send(outgoing: Outgoing, nowMs: number): PositionMessage<PositionReport> {
+    if (outgoing.recordedAtMs !== null) this.stats.resent++;
+    if (outgoing.seq !== null && outgoing.seq > this.#settledSeq) this.#nackedAboveSettled--;
+    outgoing.recordedAtMs ??= this.clock.stamp(outgoing.takenAtMs);
+    outgoing.seq ??= ++this.#seq;
+    outgoing.sendAtMs = NEVER;
+    this.#burst.take(nowMs);
+    this.stats.sent++;
+    return { type: 'position', seq: outgoing.seq, recorded_at_ms: outgoing.recordedAtMs, ...outgoing.fields };
+  }
+
+  ack(seq: number): void {
+    if (seq <= this.#settledSeq) return;
+    this.stats.acked += Math.max(seq - this.#settledSeq - this.#nackedAboveSettled, 0);
+    this.#settledSeq = seq;
+    this.#nackedAboveSettled = 0;
+  }
+
+  persisted(seq: number): void {
+    const checkpoint = this.#checkpoints.find((waiting) => waiting.seq === seq);
+    if (checkpoint === undefined) return;
+    this.stats.persisted++;
+    this.#checkpoints = this.#checkpoints.filter((waiting) => waiting !== checkpoint);
+    checkpoint.resolve();
+  }
+
+  /** True where the newest report's time was refused although it was young: then our idea of the time is wrong. */
+  nack({ seq, code, retryable, retry_after_ms, detail }: NackMessage, nowMs: number): boolean {
+    this.stats.nacked[code] = (this.stats.nacked[code] ?? 0) + 1;
+    if (seq === null) return false;
+    if (seq > this.#settledSeq) this.#nackedAboveSettled++;
+    const againAtMs = nowMs + (retry_after_ms ?? DEFAULT_RETRY_MS);
+    const checkpoint = this.#checkpoints.find((waiting) => waiting.seq === seq);
+    if (checkpoint !== undefined) {
+      // A report that came too fast is as good as the next one; a trip's end has no next one.
+      if (retryable || code === 'too_fast') checkpoint.sendAtMs = againAtMs;
+      else {
+        this.#checkpoints = this.#checkpoints.filter((waiting) => waiting !== checkpoint);
+        checkpoint.reject(new CheckpointError(code, detail));
+      }
+      return false;
+    }
+    const newest = this.#newest;
+    if (newest === null || newest.seq !== seq) return false;
+    if (retryable) {
+      newest.sendAtMs = againAtMs;
+      return false;
+    }
+    this.#newest = null;
+    const young = nowMs - newest.takenAtMs <= (this.#limits?.freshness_ms ?? 0);
+    return code === 'clock_ahead' || (code === 'too_old' && young);
+  }
+
+  /** Nothing will be sent any more. */
+  refuseCheckpoints(error: CheckpointError): void {
+    for (const checkpoint of this.#checkpoints.splice(0)) checkpoint.reject(error);
+  }
+
+  #replaceNewest(next: Outgoing | null): void {
+    if (this.#newest !== null && this.#newest.recordedAtMs === null) this.stats.dropped++;
+    this.#newest = next;
+  }
+}
