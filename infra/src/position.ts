@@ -70,6 +70,30 @@ export class PositionError extends Error {
   }
 }
 
+/** A column of the archive, with the type that its migration gave it. */
+export interface Column {
+  name: string;
+  type: string;
+  value(p: Position): string | number | null;
+}
+
+const known = (value: number, unitsEach: number) => (value === NONE_U16 ? null : value / unitsEach);
+
+/** A position in the archive, in units of the world; null where the driver gave nothing. The order is free. */
+export const COLUMNS: readonly Column[] = [
+  { name: 'driver_id', type: 'text', value: (p) => p.driverId },
+  { name: 'session', type: 'bigint', value: (p) => p.session },
+  { name: 'seq', type: 'bigint', value: (p) => p.seq },
+  { name: 'recorded_at', type: 'timestamptz', value: (p) => new Date(p.recordedAtMs).toISOString() },
+  { name: 'lat', type: 'double precision', value: (p) => fromE7(p.latE7) },
+  { name: 'lon', type: 'double precision', value: (p) => fromE7(p.lonE7) },
+  { name: 'heading_deg', type: 'real', value: (p) => known(p.headingCdeg, 100) },
+  { name: 'speed_mps', type: 'real', value: (p) => known(p.speedCmps, 100) },
+  { name: 'accuracy_m', type: 'real', value: (p) => known(p.accuracyDm, 10) },
+  { name: 'status', type: 'text', value: (p) => p.status },
+  { name: 'services', type: 'integer', value: (p) => p.services },
+];
+
 type Order = Pick<Position, 'session' | 'recordedAtMs'>;
 
 /** The one order of positions, everywhere: the greatest (session, recorded at), as numbers. */
