@@ -1,0 +1,258 @@
+// The archive: the only SQL of the flusher.
+//
+// What always holds: a row of driver_positions is the newest, by (session, recorded_at), of all that were ever
+// written for its driver; flush_progress never runs ahead of the rows it speaks of, since both are in one
+// transaction, and never moves back. So every statement may be sent twice, by anybody, in any order.
+//
+//   commit(rows, progress):  rows ──▶ pieces ──▶ a transaction each; the last one carries the progress
+//     refused: halves, down to the row     slow: halves, and fewer at once from now on     contended: again
+
+import { COLUMNS, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { archiveError, isOfPostgres } from './archive-error.js';
+import { arrayLiteral } from './array-literal.js';
+import type { Reached } from './failpoint.js';
+import { Pieces } from './pieces.js';
+
+/** 115,000 rows/s; smaller ones cost more for each row, larger ones hold their locks longer. */
+export const MAX_BATCH_ROWS = 5_000;
+// One for the passes, one for checkpoints, one for the retention and the probe.
+const CONNECTIONS = 3;
+
+export interface ArchiveRow {
+  partition: number;
+  position: StoredPosition;
+}
+
+/** Partition `partition` is in the table as of `asOfMs`, if the archive still is as of `flushedAtMs` at least. */
+export interface Progress {
+  partition: number;
+  asOfMs: number;
+  /** When the last flush began that the cache knows of; 0 for never. */
+  flushedAtMs: number;
+}
+
+export interface Behind {
+  partition: number;
+  /** null where the archive knows nothing of the partition. */
+  asOfMs: number | null;
+}
+
+export interface CommitAnswer {
+  /** Inserted or updated; the others were not newer than what is there. */
+  written: number;
+  refused: ArchiveRow[];
+  /** The archive is older than the last flush: their progress was not moved. */
+  behind: Behind[];
+  transactions: number;
+}
+
+const names = COLUMNS.map((column) => column.name);
+const parameters = (first: number) => COLUMNS.map((column, i) => `$${first + i}::${column.type}[]`);
+
+// $1 map hash, $2 partitions, then one array for each of COLUMNS; all of one length, each driver at most once,
+// sorted by driver_id so that two batches lock the rows they share in the same order and cannot deadlock.
+// Row count: how many were newer than what was there.
+const UPSERT_POSITIONS = `
+INSERT INTO driver_positions AS held (map_hash, partition, ${names.join(', ')})
+SELECT $1, batch.* FROM unnest($2::integer[], ${parameters(3).join(', ')}) AS batch
+ON CONFLICT (driver_id) DO UPDATE SET
+  map_hash = excluded.map_hash, partition = excluded.partition, persisted_at = excluded.persisted_at,
+  ${names.map((name) => `${name} = excluded.${name}`).join(', ')}
+WHERE (excluded.session, excluded.recorded_at) > (held.session, held.recorded_at)`;
+
+// $1 map hash, $2 partitions, $3 as of, $4 flushed at (null: never); arrays of one length, each partition once.
+// Moves each partition's progress on, never back, unless the archive has lost what the cache counts as flushed.
+// Returns those instead: partition, and as_of in ms or null. One statement, so seen and moved are one.
+const MOVE_PROGRESS = `
+WITH done AS (
+  SELECT * FROM unnest($2::integer[], $3::timestamptz[], $4::timestamptz[]) AS done (partition, as_of, flushed_at)
+), behind AS (
+  SELECT done.partition, held.as_of
+  FROM done LEFT JOIN flush_progress AS held ON held.map_hash = $1 AND held.partition = done.partition
+  WHERE done.flushed_at IS NOT NULL AND (held.as_of IS NULL OR held.as_of < done.flushed_at)
+), moved AS (
+  INSERT INTO flush_progress AS held (map_hash, partition, as_of)
+  SELECT $1, partition, as_of FROM done
+  WHERE partition NOT IN (SELECT partition FROM behind)
+  ORDER BY partition
+  ON CONFLICT (map_hash, partition) DO UPDATE SET as_of = excluded.as_of WHERE excluded.as_of > held.as_of
+)
+SELECT partition, (extract(epoch FROM as_of) * 1000)::bigint AS as_of_ms FROM behind`;
+
+// $1 map hash. Returns partition, as_of in ms.
+const READ_PROGRESS = `
+SELECT partition, (extract(epoch FROM as_of) * 1000)::bigint AS as_of_ms FROM flush_progress WHERE map_hash = $1`;
+
+// $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
+// Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
+const INSERT_CHECKPOINTS = `
+INSERT INTO checkpoints (checkpoint_id, ${names.join(', ')})
+SELECT * FROM unnest($1::text[], ${parameters(2).join(', ')})
+ON CONFLICT DO NOTHING`;
+
+// $1 cutoff, $2 at most so many. Row count: how many were deleted.
+const DELETE_CHECKPOINTS = `
+DELETE FROM checkpoints WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM checkpoints WHERE persisted_at < $1 LIMIT $2))`;
+
+// $1 cutoff, $2 the driver after which to go on, $3 at most so many rows to look at (no index could find the old
+// ones: it would have to change with every position). Returns the last driver looked at, null at the end of the
+// table, and how many were deleted. A row that becomes new meanwhile stays: DELETE looks again once it has the lock.
+const DELETE_POSITIONS = `
+WITH page AS (
+  SELECT driver_id FROM driver_positions WHERE driver_id > $2 ORDER BY driver_id LIMIT $3
+), deleted AS (
+  DELETE FROM driver_positions AS held USING page
+  WHERE held.driver_id = page.driver_id AND held.recorded_at < $1
+  RETURNING 1
+)
+SELECT (SELECT max(driver_id) FROM page) AS last, (SELECT count(*)::integer FROM deleted) AS deleted`;
+
+export interface ArchiveOptions {
+  postgres: PoolConfig;
+  mapHash: string;
+  reached: Reached;
+  onConnectionLost(error: Error): void;
+}
+
+export class Archive {
+  readonly #pool: Pool;
+  readonly #mapHash: string;
+  readonly #reached: Reached;
+  readonly #pieces = new Pieces(MAX_BATCH_ROWS);
+
+  constructor(o: ArchiveOptions) {
+    this.#mapHash = o.mapHash;
+    this.#reached = o.reached;
+    this.#pool = new Pool({
+      ...o.postgres,
+      application_name: 'whereabouts-flusher',
+      max: CONNECTIONS,
+      statement_timeout: 2_000,
+      lock_timeout: 500,
+      // What Postgres itself cannot say any more: frozen, or cut off without a word.
+      query_timeout: 3_000,
+      connectionTimeoutMillis: 2_000,
+      idleTimeoutMillis: 60_000,
+      keepAlive: true,
+      // A commit that came back must be on disk, whatever the database's default: the watermark moves on it.
+      options: '-c synchronous_commit=on',
+    });
+    this.#pool.on('error', o.onConnectionLost);
+    // A connection that breaks in the middle of a query also says so here, where nobody listening ends the process.
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
+  }
+
+  /** Rows in any order, each driver at most once. Rejects with ArchiveError; then any part may have been written. */
+  async commit(rows: readonly ArchiveRow[], progress: readonly Progress[]): Promise<CommitAnswer> {
+    const sorted = rows.toSorted((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
+    const answer: CommitAnswer = { written: 0, refused: [], behind: [], transactions: 0 };
+    answer.refused = await this.#pieces.write(sorted, async (piece, isLast) => {
+      const { written, behind } = await this.#transaction(piece, isLast ? progress : []);
+      answer.written += written;
+      answer.behind.push(...behind);
+      answer.transactions++;
+    });
+    return answer;
+  }
+
+  /** Rejects with ArchiveError. */
+  async insertCheckpoints(
+    positions: readonly StoredPosition[],
+  ): Promise<{ written: number; refused: StoredPosition[] }> {
+    let written = 0;
+    const refused = await this.#pieces.write(positions, async (piece) => {
+      if (piece.length === 0) return;
+      const ids = arrayLiteral(piece.map((position) => position.checkpointId));
+      const values = [ids, ...columnsOf(piece)];
+      const result = await this.#pool.query(INSERT_CHECKPOINTS, values);
+      written += result.rowCount ?? 0;
+    });
+    return { written, refused };
+  }
+
+  /** As of when each partition of this map is in the table. Also the probe: it needs the tables and the right to read. */
+  async readProgress(): Promise<Map<number, number>> {
+    const { rows } = await this.#pool.query(READ_PROGRESS, [this.#mapHash]).catch(fail);
+    return new Map(rows.map((row) => [row.partition as number, Number(row.as_of_ms)]));
+  }
+
+  /** Returns how many; fewer than `limit`: that was all. */
+  async deleteCheckpoints(before: Date, limit: number): Promise<number> {
+    const result = await this.#pool.query(DELETE_CHECKPOINTS, [before, limit]).catch(fail);
+    return result.rowCount ?? 0;
+  }
+
+  /** Looks at the `limit` drivers after `after`; `last` is null at the end of the table. */
+  async deletePositions(
+    before: Date,
+    after: string,
+    limit: number,
+  ): Promise<{ last: string | null; deleted: number }> {
+    const result = await this.#pool.query(DELETE_POSITIONS, [before, after, limit]).catch(fail);
+    return result.rows[0] as { last: string | null; deleted: number };
+  }
+
+  close(): Promise<void> {
+    return this.#pool.end();
+  }
+
+  async #transaction(rows: readonly ArchiveRow[], progress: readonly Progress[]) {
+    const client = await this.#pool.connect();
+    try {
+      await client.query('BEGIN');
+      const written = rows.length > 0 ? await this.#upsert(client, rows) : 0;
+      const behind = progress.length > 0 ? await this.#move(client, progress) : [];
+      this.#reached('after_upsert');
+      await client.query('COMMIT');
+      client.release();
+      return { written, behind };
+    } catch (error) {
+      await giveBack(client, error);
+      throw error;
+    }
+  }
+
+  async #upsert(client: PoolClient, rows: readonly ArchiveRow[]): Promise<number> {
+    const partitions = arrayLiteral(rows.map((row) => row.partition));
+    const columns = columnsOf(rows.map((row) => row.position));
+    const result = await client.query(UPSERT_POSITIONS, [this.#mapHash, partitions, ...columns]);
+    return result.rowCount ?? 0;
+  }
+
+  async #move(client: PoolClient, progress: readonly Progress[]): Promise<Behind[]> {
+    const time = (ms: number) => (ms === 0 ? null : new Date(ms).toISOString());
+    const { rows } = await client.query(MOVE_PROGRESS, [
+      this.#mapHash,
+      arrayLiteral(progress.map((entry) => entry.partition)),
+      arrayLiteral(progress.map((entry) => time(entry.asOfMs))),
+      arrayLiteral(progress.map((entry) => time(entry.flushedAtMs))),
+    ]);
+    return rows.map((row) => ({
+      partition: row.partition as number,
+      asOfMs: row.as_of_ms === null ? null : Number(row.as_of_ms),
+    }));
+  }
+}
+
+/** The columns' arrays, in the order of COLUMNS. */
+function columnsOf(positions: readonly Position[]): string[] {
+  return COLUMNS.map((column) => arrayLiteral(positions.map(column.value)));
+}
+
+/** A connection whose state is known goes back to the pool; any other is closed. */
+async function giveBack(client: PoolClient, error: unknown): Promise<void> {
+  if (!isOfPostgres(error)) {
+    client.release(true);
+    return;
+  }
+  await client.query('ROLLBACK').then(
+    () => client.release(),
+    () => client.release(true),
+  );
+}
+
+function fail(error: unknown): never {
+  throw archiveError(error);
+}

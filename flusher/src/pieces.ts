@@ -1,0 +1,76 @@
+// Writes many rows that some trouble may befall, in pieces as large as the trouble allows.
+//
+//   refused    halves, down to the row, which is left out
+//   slow       the same rows, fewer at once; twice as many again with each success
+//   contended  the same piece again, a few times
+//   away       given up: ArchiveError, and any piece may have been written
+//
+// Bound: 2n - 1 writes for n rows that are all refused, log2(n) more for slow ones, CONTENDED_ATTEMPTS for contention.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { archiveError, troubleOf } from './archive-error.js';
+
+const MIN_SLOW_ROWS = 100;
+const CONTENDED_ATTEMPTS = 5;
+const CONTENDED_WAIT_MS = 50;
+
+export class Pieces {
+  readonly #limit: number;
+  #rowsAtOnce: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.#rowsAtOnce = limit;
+  }
+
+  /**
+   * In order; the last piece is told so, and comes even if nothing is left in it. Returns the refused rows.
+   */
+  async write<T>(
+    rows: readonly T[],
+    writePiece: (piece: readonly T[], isLast: boolean) => Promise<void>,
+  ): Promise<T[]> {
+    const refused: T[] = [];
+    const stack: (readonly T[])[] = [rows];
+    let contended = 0;
+    for (let piece = stack.pop(); piece !== undefined; piece = stack.pop()) {
+      if (piece.length > this.#rowsAtOnce) {
+        stack.push(...split(piece, this.#rowsAtOnce));
+        continue;
+      }
+      const isLast = stack.length === 0;
+      try {
+        await writePiece(piece, isLast);
+        this.#rowsAtOnce = Math.min(this.#limit, Math.max(this.#rowsAtOnce, 2 * piece.length));
+      } catch (error) {
+        const trouble = troubleOf(error);
+        if (trouble === 'contended' && ++contended < CONTENDED_ATTEMPTS) {
+          await delay(CONTENDED_WAIT_MS * (0.5 + Math.random()));
+          stack.push(piece);
+        } else if (trouble === 'slow' && piece.length > MIN_SLOW_ROWS) {
+          this.#rowsAtOnce = Math.max(MIN_SLOW_ROWS, Math.ceil(piece.length / 2));
+          stack.push(piece);
+        } else if (trouble === 'refused' && piece.length > 0) {
+          stack.push(...remaining(piece, refused, isLast));
+        } else {
+          throw archiveError(error);
+        }
+      }
+    }
+    return refused;
+  }
+}
+
+/** What is still to be tried of a piece with a refused row in it; a row by itself is the one. */
+function remaining<T>(piece: readonly T[], refused: T[], isLast: boolean): (readonly T[])[] {
+  if (piece.length > 1) return split(piece, Math.ceil(piece.length / 2));
+  refused.push(...piece);
+  return isLast ? [[]] : [];
+}
+
+/** As a stack: the first part on top. */
+function split<T>(piece: readonly T[], size: number): (readonly T[])[] {
+  const parts: (readonly T[])[] = [];
+  for (let at = 0; at < piece.length; at += size) parts.push(piece.slice(at, at + size));
+  return parts.reverse();
+}
