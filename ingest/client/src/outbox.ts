@@ -182,9 +182,13 @@ export class Outbox {
     const againAtMs = nowMs + (retry_after_ms ?? DEFAULT_RETRY_MS);
     const checkpoint = this.#checkpoints.find((waiting) => waiting.seq === seq);
     if (checkpoint !== undefined) {
-      // A report that came too fast is as good as the next one; a trip's end has no next one.
-      if (retryable || code === 'too_fast') checkpoint.sendAtMs = againAtMs;
-      else {
+      if (retryable) checkpoint.sendAtMs = againAtMs;
+      else if (code === 'too_fast') {
+        // A report that came too fast is as good as the next one. A trip's end has no next one, so it goes out
+        // again, as a report of its own, since this seq is settled.
+        checkpoint.seq = null;
+        checkpoint.sendAtMs = againAtMs;
+      } else {
         this.#checkpoints = this.#checkpoints.filter((waiting) => waiting !== checkpoint);
         checkpoint.reject(new CheckpointError(code, detail));
       }
