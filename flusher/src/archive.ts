@@ -10,7 +10,6 @@
 import { COLUMNS, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import { archiveError, isOfPostgres } from './archive-error.js';
-import { arrayLiteral } from './array-literal.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
 
@@ -146,7 +145,7 @@ export class Archive {
 
   /** Rows in any order, each driver at most once. Rejects with ArchiveError; then any part may have been written. */
   async commit(rows: readonly ArchiveRow[], progress: readonly Progress[]): Promise<CommitAnswer> {
-    const sorted = rows.toSorted((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
+    const sorted = rows.toSorted((a, b) => byDriver(a.position, b.position));
     const answer: CommitAnswer = { written: 0, refused: [], behind: [], transactions: 0 };
     answer.refused = await this.#pieces.write(sorted, async (piece, isLast) => {
       const { written, behind } = await this.#transaction(piece, isLast ? progress : []);
@@ -162,11 +161,12 @@ export class Archive {
     positions: readonly StoredPosition[],
   ): Promise<{ written: number; refused: StoredPosition[] }> {
     let written = 0;
-    const refused = await this.#pieces.write(positions, async (piece) => {
+    // For the same reason as positions: two flushers may well insert the same ones at once.
+    const sorted = positions.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
+    const refused = await this.#pieces.write(sorted, async (piece) => {
       if (piece.length === 0) return;
-      const ids = arrayLiteral(piece.map((position) => position.checkpointId));
-      const values = [ids, ...columnsOf(piece)];
-      const result = await this.#pool.query(INSERT_CHECKPOINTS, values);
+      const ids = piece.map((position) => position.checkpointId);
+      const result = await this.#pool.query(INSERT_CHECKPOINTS, [ids, ...columnsOf(piece)]);
       written += result.rowCount ?? 0;
     });
     return { written, refused };
@@ -215,7 +215,7 @@ export class Archive {
   }
 
   async #upsert(client: PoolClient, rows: readonly ArchiveRow[]): Promise<number> {
-    const partitions = arrayLiteral(rows.map((row) => row.partition));
+    const partitions = rows.map((row) => row.partition);
     const columns = columnsOf(rows.map((row) => row.position));
     const result = await client.query(UPSERT_POSITIONS, [this.#mapHash, partitions, ...columns]);
     return result.rowCount ?? 0;
@@ -225,9 +225,9 @@ export class Archive {
     const time = (ms: number) => (ms === 0 ? null : new Date(ms).toISOString());
     const { rows } = await client.query(MOVE_PROGRESS, [
       this.#mapHash,
-      arrayLiteral(progress.map((entry) => entry.partition)),
-      arrayLiteral(progress.map((entry) => time(entry.asOfMs))),
-      arrayLiteral(progress.map((entry) => time(entry.flushedAtMs))),
+      progress.map((entry) => entry.partition),
+      progress.map((entry) => time(entry.asOfMs)),
+      progress.map((entry) => time(entry.flushedAtMs)),
     ]);
     return rows.map((row) => ({
       partition: row.partition as number,
@@ -236,9 +236,12 @@ export class Archive {
   }
 }
 
+const byDriver = (a: Position, b: Position) =>
+  Number(a.driverId > b.driverId) - Number(a.driverId < b.driverId);
+
 /** The columns' arrays, in the order of COLUMNS. */
-function columnsOf(positions: readonly Position[]): string[] {
-  return COLUMNS.map((column) => arrayLiteral(positions.map(column.value)));
+function columnsOf(positions: readonly Position[]): (string | number | null)[][] {
+  return COLUMNS.map((column) => positions.map(column.value));
 }
 
 /** A connection whose state is known goes back to the pool; any other is closed. */

@@ -1,7 +1,7 @@
 // Writes many rows that some trouble may befall, in pieces as large as the trouble allows.
 //
 //   refused    halves, down to the row, which is left out
-//   slow       the same rows, fewer at once; twice as many again with each success
+//   slow       the same rows, fewer at once; a few more again with each success
 //   contended  the same piece again, a few times
 //   away       given up: ArchiveError, and any piece may have been written
 //
@@ -11,6 +11,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { archiveError, troubleOf } from './archive-error.js';
 
 const MIN_SLOW_ROWS = 100;
+// Of the limit, for each success: a server that stays slow is not tried with twice as much at once.
+const RECOVERY = 0.05;
 const CONTENDED_ATTEMPTS = 5;
 const CONTENDED_WAIT_MS = 50;
 
@@ -41,7 +43,7 @@ export class Pieces {
       const isLast = stack.length === 0;
       try {
         await writePiece(piece, isLast);
-        this.#rowsAtOnce = Math.min(this.#limit, Math.max(this.#rowsAtOnce, 2 * piece.length));
+        this.#rowsAtOnce = Math.min(this.#limit, this.#rowsAtOnce + Math.ceil(RECOVERY * this.#limit));
       } catch (error) {
         const trouble = troubleOf(error);
         if (trouble === 'contended' && ++contended < CONTENDED_ATTEMPTS) {

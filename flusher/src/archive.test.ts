@@ -1,0 +1,397 @@
+// The contract of each statement, on a real Postgres and as the flusher's own role.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
+import { Client } from 'pg';
+import { type Archive, type ArchiveRow, MAX_BATCH_ROWS } from './archive.js';
+import { type ArchiveFixture, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
+
+let fixture: ArchiveFixture;
+let archive: Archive;
+
+before(async () => {
+  fixture = await startArchive();
+  archive = fixture.archive();
+});
+after(() => fixture.stop());
+beforeEach(() => fixture.sql('TRUNCATE driver_positions, checkpoints, flush_progress'));
+
+const row = (position: StoredPosition, partition = 0): ArchiveRow => ({ partition, position });
+const fleet = (count: number, fields: Partial<StoredPosition> = {}) =>
+  Array.from({ length: count }, (_, i) => row(stored(`d${i}`, { seq: i + 1, ...fields }), i % 64));
+const counted = async (from: string) =>
+  (await fixture.sql<{ n: number }>(`SELECT count(*)::integer AS n FROM ${from}`))[0]?.n;
+const asOf = async () => Object.fromEntries(await archive.readProgress());
+
+describe('positions', () => {
+  test('every field arrives as it was, to the millisecond and the last digit', async () => {
+    const full = stored('NULL', {
+      session: 281_474_976_710_655,
+      seq: 4_294_967_295,
+      recordedAtMs: 1_700_000_001_999,
+      latE7: -850_511_287,
+      lonE7: 1_799_999_999,
+      headingCdeg: 35_999,
+      speedCmps: 65_534,
+      accuracyDm: 65_534,
+      status: 'busy',
+      services: 65_535,
+    });
+    const bare = stored('bare', { recordedAtMs: 1, latE7: 0, lonE7: 0, status: 'offline' });
+    await archive.commit([row(full, 63), row(bare, 0)], []);
+    const rows = await fixture.sql(
+      `SELECT *, session::text, seq::text, (extract(epoch FROM recorded_at) * 1000)::text AS ms
+       FROM driver_positions ORDER BY driver_id`,
+    );
+    const { persisted_at, recorded_at, ms, ...values } = rows[0] as Record<string, unknown>;
+    assert.deepEqual(values, {
+      driver_id: 'NULL',
+      map_hash: MAP_HASH,
+      partition: 63,
+      services: 65_535,
+      session: '281474976710655',
+      seq: '4294967295',
+      lat: -85.0511287,
+      lon: 179.9999999,
+      heading_deg: 359.99,
+      speed_mps: 655.34,
+      accuracy_m: 6553.4,
+      status: 'busy',
+    });
+    assert.equal(Number(ms), 1_700_000_001_999);
+    assert.equal((recorded_at as Date).getTime(), 1_700_000_001_999);
+    assert.ok(Math.abs((persisted_at as Date).getTime() - Date.now()) < 60_000);
+    const { heading_deg, speed_mps, accuracy_m } = rows[1] as Record<string, unknown>;
+    assert.deepEqual([heading_deg, speed_mps, accuracy_m], [null, null, null]);
+    assert.equal(Number(rows[1]?.ms), 1);
+    assert.equal(bare.headingCdeg, NONE_U16);
+  });
+
+  test('any millisecond of a long time arrives exactly', async () => {
+    const step = 7_919_000_037; // prime, three months: 2024 to 2270
+    const rows = Array.from({ length: 1000 }, (_, i) =>
+      row(stored(`d${i}`, { recordedAtMs: 1_704_067_200_000 + i * step + i })),
+    );
+    await archive.commit(rows, []);
+    const found = await fixture.sql(
+      'SELECT driver_id, extract(epoch FROM recorded_at) * 1000 AS ms FROM driver_positions',
+    );
+    const times = new Map(found.map(({ driver_id, ms }) => [driver_id, Number(ms)]));
+    for (const { position } of rows) assert.equal(times.get(position.driverId), position.recordedAtMs);
+  });
+
+  test('the newest by (session, recorded at) stays, whatever comes in whatever order', async () => {
+    const at = (session: number, recordedAtMs: number, seq: number) =>
+      stored('d', { session, recordedAtMs, seq, headingCdeg: seq });
+    const seen = async () => (await fixture.sql('SELECT seq::integer FROM driver_positions'))[0]?.seq;
+    const written = async (p: StoredPosition) => (await archive.commit([row(p)], [])).written;
+    assert.equal(await written(at(10, 1000, 1)), 1);
+    assert.equal(await written(at(10, 1000, 2)), 0, 'equal');
+    assert.equal(await written(at(10, 999, 3)), 0, 'older');
+    assert.equal(await written(at(9, 5000, 4)), 0, 'older session, later time');
+    assert.equal(await seen(), 1);
+    assert.equal(await written(at(10, 1001, 5)), 1, 'newer');
+    assert.equal(await seen(), 5);
+    // As numbers: as text 9 would be greater than 10.
+    assert.equal(await written(at(100, 1, 6)), 1, 'newer session, earlier time');
+    assert.equal(await seen(), 6);
+  });
+
+  test('a row moves with its driver to another partition', async () => {
+    await archive.commit([row(stored('d'), 3)], []);
+    await archive.commit([row(stored('d', { recordedAtMs: 1_700_000_009_000 }), 4)], []);
+    assert.deepEqual(await fixture.sql('SELECT partition FROM driver_positions'), [{ partition: 4 }]);
+  });
+
+  test('batches at once over the same drivers do not deadlock, and the newest stays', async () => {
+    const other = fixture.archive();
+    const rounds = Array.from({ length: 12 }, (_, round) => {
+      const rows = fleet(1000, { recordedAtMs: 1_700_000_000_000 + ((round * 5) % 12) });
+      // Each in another order, which the archive has to put right.
+      const turned = [...rows.slice(round * 80), ...rows.slice(0, round * 80)];
+      return (round % 2 ? other : archive).commit(turned, []);
+    });
+    const answers = await Promise.all(rounds);
+    assert.ok(answers.every(({ transactions }) => transactions === 1));
+    const found = await fixture.sql(
+      'SELECT DISTINCT (extract(epoch FROM recorded_at) * 1000)::text AS ms FROM driver_positions',
+    );
+    assert.deepEqual(
+      found.map(({ ms }) => Number(ms)),
+      [1_700_000_000_011],
+    );
+    const [database] = await fixture.sql(
+      'SELECT deadlocks::integer FROM pg_stat_database WHERE datname = current_database()',
+    );
+    assert.equal(database?.deadlocks, 0);
+  });
+
+  test('a refused row is left out, alone', async () => {
+    const rows = fleet(300);
+    const bad = [row(stored('bad-lat', { latE7: 860_000_000 }), 5), row(stored('d7x', { services: -1 }), 6)];
+    const answer = await archive.commit([...rows, ...bad], [{ partition: 5, asOfMs: 1000, flushedAtMs: 0 }]);
+    assert.deepEqual(answer.refused.map(({ position }) => position.driverId).sort(), ['bad-lat', 'd7x']);
+    assert.equal(answer.written, 300);
+    assert.equal(await counted('driver_positions'), 300);
+    assert.deepEqual(await asOf(), { 5: 1000 });
+  });
+
+  test('more rows than a batch may have are several transactions', async () => {
+    const answer = await archive.commit(fleet(MAX_BATCH_ROWS + 1), []);
+    assert.equal(answer.transactions, 2);
+    assert.equal(await counted('driver_positions'), MAX_BATCH_ROWS + 1);
+  });
+});
+
+describe('progress', () => {
+  const progress = (partition: number, asOfMs: number, flushedAtMs = 0) => ({
+    partition,
+    asOfMs,
+    flushedAtMs,
+  });
+
+  test('moves in the transaction of the rows, also without any, never back', async () => {
+    await archive.commit(fleet(3), [progress(1, 1_700_000_001_001), progress(2, 1_700_000_002_002)]);
+    assert.deepEqual(await asOf(), { 1: 1_700_000_001_001, 2: 1_700_000_002_002 });
+    await archive.commit(
+      [],
+      [progress(1, 1_700_000_000_000), progress(2, 1_700_000_003_000, 1_700_000_002_002)],
+    );
+    assert.deepEqual(await asOf(), { 1: 1_700_000_001_001, 2: 1_700_000_003_000 });
+  });
+
+  test('stays where it is when the rows are not committed', async () => {
+    const failing = fixture.archive({
+      reached: () => {
+        throw new Error('stopped before the commit');
+      },
+    });
+    await assert.rejects(failing.commit(fleet(3), [progress(1, 1000)]), { code: 'archive_away' });
+    assert.deepEqual(await asOf(), {});
+    assert.equal(await counted('driver_positions'), 0);
+  });
+
+  test('an archive older than the last flush is told, and claims nothing', async () => {
+    await archive.commit([], [progress(1, 1000), progress(2, 2000)]);
+    const answer = await archive.commit(fleet(1), [
+      progress(1, 9000, 1001),
+      progress(2, 9000, 2000),
+      progress(3, 9000, 1),
+    ]);
+    assert.deepEqual(
+      answer.behind.toSorted((a, b) => a.partition - b.partition),
+      [
+        { partition: 1, asOfMs: 1000 },
+        { partition: 3, asOfMs: null },
+      ],
+    );
+    assert.deepEqual(await asOf(), { 1: 1000, 2: 9000 });
+    assert.equal(await counted('driver_positions'), 1, 'newer rows are welcome all the same');
+  });
+
+  test('each map has its own', async () => {
+    const other = fixture.archive({ mapHash: 'other' });
+    await archive.commit([], [progress(1, 1000)]);
+    await other.commit([], [progress(1, 500)]);
+    assert.deepEqual(await asOf(), { 1: 1000 });
+    assert.deepEqual(Object.fromEntries(await other.readProgress()), { 1: 500 });
+  });
+
+  test('two at once over the same partitions, in any order', async () => {
+    const other = fixture.archive();
+    const all = Array.from({ length: 64 }, (_, i) => progress(i, 1000 + i));
+    const rounds = Array.from({ length: 10 }, (_, i) =>
+      i % 2 ? archive.commit([], all) : other.commit([], all.toReversed()),
+    );
+    await Promise.all(rounds);
+    assert.deepEqual(await asOf(), Object.fromEntries(all.map((entry) => [entry.partition, entry.asOfMs])));
+  });
+
+  test('the view says as of when each row, and the whole map, is true', async () => {
+    await archive.commit(fleet(3), [progress(0, 2000), progress(1, 1000)]);
+    const rows = await fixture.sql(
+      `SELECT driver_id, extract(epoch FROM as_of)::float AS as_of, extract(epoch FROM map_as_of)::float AS map_as_of
+       FROM driver_positions_as_of ORDER BY driver_id`,
+    );
+    assert.deepEqual(rows, [
+      { driver_id: 'd0', as_of: 2, map_as_of: 1 },
+      { driver_id: 'd1', as_of: 1, map_as_of: 1 },
+      { driver_id: 'd2', as_of: null, map_as_of: 1 },
+    ]);
+  });
+});
+
+describe('checkpoints', () => {
+  const checkpoint = (seq: number, checkpointId: string | null, session = 1) =>
+    stored('d', { session, seq, checkpointId, checkpoint: true });
+
+  test('one row each, by (driver, session, seq) and by (driver, checkpoint id), also within a batch', async () => {
+    const batch = [
+      checkpoint(1, 'trip-1'),
+      checkpoint(2, null),
+      checkpoint(2, 'again'),
+      checkpoint(9, 'trip-1', 2),
+    ];
+    assert.deepEqual(await archive.insertCheckpoints(batch), { written: 2, refused: [] });
+    assert.deepEqual(await archive.insertCheckpoints([checkpoint(5, 'trip-1', 3), checkpoint(3, null)]), {
+      written: 1,
+      refused: [],
+    });
+    assert.deepEqual(await fixture.sql('SELECT seq::integer, checkpoint_id FROM checkpoints ORDER BY seq'), [
+      { seq: 1, checkpoint_id: 'trip-1' },
+      { seq: 2, checkpoint_id: null },
+      { seq: 3, checkpoint_id: null },
+    ]);
+  });
+
+  test('the same id of another driver is another checkpoint', async () => {
+    const other = { ...checkpoint(1, 'trip-1'), driverId: 'e' };
+    assert.equal((await archive.insertCheckpoints([checkpoint(1, 'trip-1'), other])).written, 2);
+  });
+
+  test("several at once do not stand in each other's way", async () => {
+    const other = fixture.archive();
+    const batch = Array.from({ length: 400 }, (_, i) => ({
+      ...checkpoint(i + 1, `t${i}`),
+      driverId: `d${i % 7}`,
+    }));
+    const answers = await Promise.all([
+      archive.insertCheckpoints(batch),
+      other.insertCheckpoints(batch.toReversed()),
+    ]);
+    assert.equal(
+      answers.reduce((sum, { written }) => sum + written, 0),
+      400,
+    );
+  });
+
+  test('a refused one is left out, alone', async () => {
+    const bad = checkpoint(0, null);
+    const answer = await archive.insertCheckpoints([checkpoint(1, null), bad, checkpoint(2, null)]);
+    assert.deepEqual(answer, { written: 2, refused: [bad] });
+  });
+});
+
+describe('retention', () => {
+  test('old positions go, page by page; the others stay', async () => {
+    await archive.commit(fleet(10, { recordedAtMs: 1000 }), []);
+    await archive.commit(fleet(4, { recordedAtMs: 2000 }), []);
+    let after = '';
+    let deleted = 0;
+    const pages: (string | null)[] = [];
+    for (;;) {
+      const page = await archive.deletePositions(new Date(2000), after, 4);
+      deleted += page.deleted;
+      pages.push(page.last);
+      if (page.last === null) break;
+      after = page.last;
+    }
+    assert.deepEqual(pages, ['d3', 'd7', 'd9', null]);
+    assert.equal(deleted, 6);
+    assert.equal(
+      await counted(`driver_positions WHERE recorded_at < 'epoch'::timestamptz + interval '2 s'`),
+      0,
+    );
+    assert.equal(await counted('driver_positions'), 4);
+  });
+
+  test('old checkpoints go, at most so many at once', async () => {
+    const many = Array.from({ length: 5 }, (_, i) => stored('d', { seq: i + 1 }));
+    await archive.insertCheckpoints(many);
+    await fixture.sql(`UPDATE checkpoints SET persisted_at = now() - interval '40 days' WHERE seq < 4`);
+    const monthAgo = new Date(Date.now() - 30 * 86_400_000);
+    assert.equal(await archive.deleteCheckpoints(monthAgo, 2), 2);
+    assert.equal(await archive.deleteCheckpoints(monthAgo, 2), 1);
+    assert.equal(await archive.deleteCheckpoints(monthAgo, 2), 0);
+    assert.equal(await counted('checkpoints'), 2);
+  });
+});
+
+describe('trouble', () => {
+  /** Holds a lock that the flusher needs, as the owner of the tables, while `work` runs. */
+  async function whileLocked(statement: string, work: (release: () => Promise<void>) => Promise<void>) {
+    const holder = new Client({ connectionString: fixture.migratorUrl });
+    await holder.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query(statement);
+      await work(async () => void (await holder.query('ROLLBACK')));
+    } finally {
+      await holder.end();
+    }
+  }
+
+  test('a lock held for longer than lock_timeout is waited for by trying again', async () => {
+    await archive.commit(fleet(3), []);
+    await whileLocked("SELECT FROM driver_positions WHERE driver_id = 'd1' FOR UPDATE", async (release) => {
+      const commit = archive.commit(fleet(3, { recordedAtMs: 1_700_000_009_999 }), []);
+      setTimeout(() => void release(), 800);
+      assert.equal((await commit).written, 3);
+    });
+  });
+
+  test('a lock held for ever is given up', async () => {
+    await whileLocked('LOCK TABLE driver_positions', async () => {
+      await assert.rejects(archive.commit(fleet(3), []), { code: 'archive_away', message: /lock timeout/ });
+    });
+    assert.equal((await archive.commit(fleet(3), [])).written, 3);
+  });
+
+  test('a statement that takes too long is tried with fewer rows', async () => {
+    await fixture.sql(`
+      CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END';
+      CREATE TRIGGER slow BEFORE INSERT ON driver_positions FOR EACH ROW EXECUTE FUNCTION slow()`);
+    try {
+      const answer = await fixture.archive().commit(fleet(600), []);
+      assert.equal(answer.written, 600);
+      assert.ok(answer.transactions >= 2, `${answer.transactions} transactions`);
+    } finally {
+      await fixture.sql('DROP FUNCTION slow CASCADE');
+    }
+  });
+
+  test('a server that is gone is away; when it is back, so is the archive', async () => {
+    await fixture.server.stop();
+    await assert.rejects(archive.commit(fleet(3), []), { code: 'archive_away' });
+    await assert.rejects(archive.readProgress(), { code: 'archive_away' });
+    await fixture.server.restart();
+    await archive.commit(fleet(3), []);
+    assert.equal(await counted('driver_positions'), 3);
+  });
+
+  test('a frozen server is given up, and its connection with it', async () => {
+    await archive.readProgress();
+    const pids = await fixture.sql(
+      `SELECT pid FROM pg_stat_activity WHERE application_name = 'whereabouts-flusher'`,
+    );
+    for (const { pid } of pids) process.kill(pid, 'SIGSTOP');
+    try {
+      await assert.rejects(archive.commit(fleet(3), []), { code: 'archive_away', message: /timeout/ });
+    } finally {
+      for (const { pid } of pids) process.kill(pid, 'SIGCONT');
+    }
+    await archive.commit(fleet(3), []);
+    assert.equal(await counted('driver_positions'), 3);
+  });
+});
+
+test('the flusher may read and write rows, and nothing else', async () => {
+  const flusher = new Client({ connectionString: fixture.flusherUrl });
+  await flusher.connect();
+  const denied = [
+    'CREATE TABLE mine ()',
+    'CREATE SCHEMA mine',
+    'CREATE TEMPORARY TABLE mine ()',
+    'ALTER TABLE driver_positions ADD COLUMN mine integer',
+    'DROP TABLE checkpoints',
+    'TRUNCATE driver_positions',
+    'UPDATE checkpoints SET seq = 1',
+    'DELETE FROM flush_progress',
+    'SELECT FROM schema_migrations',
+  ];
+  for (const statement of denied)
+    await assert.rejects(flusher.query(statement), { code: '42501' }, statement);
+  await flusher.end();
+});

@@ -1,0 +1,88 @@
+// A real Postgres with the roles, the database and the migrations, for the tests of this package.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type PostgresServer,
+  removePostgresData,
+  startPostgres,
+} from '@whereabouts/infra/dev/postgres-server';
+import { MAX_LATITUDE, NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
+import { Pool, type QueryResultRow } from 'pg';
+import { Archive, type ArchiveOptions } from '../archive.js';
+import { FLUSHER, MIGRATOR, migrate, prepareDatabase, roleUrl } from '../database.js';
+
+export const MAP_HASH = '0123456789abcdef';
+// What a password may well hold and an address must not.
+const PASSWORDS = { migrator: 'm:/?#@% ü', flusher: 'f\'"\\$' };
+
+export interface ArchiveFixture {
+  server: PostgresServer;
+  flusherUrl: string;
+  migratorUrl: string;
+  /** As the migrator, who owns the tables. */
+  sql<R extends QueryResultRow>(text: string, values?: unknown[]): Promise<R[]>;
+  archive(o?: Partial<ArchiveOptions>): Archive;
+  stop(): Promise<void>;
+}
+
+export async function startArchive(database = 'whereabouts'): Promise<ArchiveFixture> {
+  const dir = await mkdtemp(join(tmpdir(), 'whereabouts-archive-'));
+  const server = await startPostgres({ dir });
+  await prepareDatabase(server.adminUrl, database, PASSWORDS);
+  const migratorUrl = roleUrl(server.adminUrl, database, MIGRATOR, PASSWORDS.migrator);
+  const flusherUrl = roleUrl(server.adminUrl, database, FLUSHER, PASSWORDS.flusher);
+  await migrate({ connectionString: migratorUrl });
+  // Short-lived connections, so that stopping and starting the server leaves nothing broken here.
+  const owner = new Pool({ connectionString: migratorUrl, max: 2, maxUses: 1 });
+  owner.on('error', () => {});
+  const archives: Archive[] = [];
+  return {
+    server,
+    flusherUrl,
+    migratorUrl,
+    sql: async (text, values) => (await owner.query(text, values)).rows,
+    archive(o = {}) {
+      const archive = new Archive({
+        postgres: { connectionString: flusherUrl },
+        mapHash: MAP_HASH,
+        reached: () => {},
+        onConnectionLost: () => {},
+        ...o,
+      });
+      archives.push(archive);
+      return archive;
+    },
+    async stop() {
+      await Promise.all(archives.map((archive) => archive.close().catch(() => {})));
+      await owner.end();
+      await server.stop();
+      await removePostgresData(dir);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export function stored(driverId: string, fields: Partial<StoredPosition> = {}): StoredPosition {
+  return {
+    driverId,
+    session: 1_700_000_000_000,
+    seq: 1,
+    recordedAtMs: 1_700_000_001_234,
+    latE7: Math.floor(MAX_LATITUDE * 1e7),
+    lonE7: -1_800_000_000,
+    headingCdeg: NONE_U16,
+    speedCmps: NONE_U16,
+    accuracyDm: NONE_U16,
+    status: 'available',
+    services: 0,
+    checkpoint: false,
+    checkpointId: null,
+    revision: 1,
+    quarantined: false,
+    unlisted: false,
+    archived: false,
+    ...fields,
+  };
+}
