@@ -46,16 +46,21 @@ const offsets = (most: number, minLength: number, maxLength: number) =>
 
 type Place = { lat: number; lon: number };
 
-/** Along the great circle; null beyond the map. */
-function placeAt(lat: number, lon: number, bearing: number, distance: number): Place | null {
+/** Along the great circle. */
+function pointAt(lat: number, lon: number, bearing: number, distance: number): Place {
   const angle = (distance / distanceM(0, 0, 1, 0)) * RADIANS;
   const [phi, theta] = [lat * RADIANS, bearing * RADIANS];
   const sin = Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(theta);
-  const toLat = Math.asin(Math.max(-1, Math.min(1, sin))) / RADIANS;
   const y = Math.sin(theta) * Math.sin(angle) * Math.cos(phi);
   const toLon = lon + Math.atan2(y, Math.cos(angle) - Math.sin(phi) * sin) / RADIANS;
-  if (Math.abs(toLat) > MAX_LATITUDE) return null;
+  const toLat = Math.asin(Math.max(-1, Math.min(1, sin))) / RADIANS;
   return { lat: toLat, lon: ((((toLon + 180) % 360) + 360) % 360) - 180 };
+}
+
+/** The same, null beyond the map. */
+function placeAt(lat: number, lon: number, bearing: number, distance: number): Place | null {
+  const place = pointAt(lat, lon, bearing, distance);
+  return Math.abs(place.lat) > MAX_LATITUDE ? null : place;
 }
 
 /** Boundaries round the centre, so that the circle touches many small partitions. */
@@ -65,6 +70,36 @@ function mapAround(lat: number, lon: number, radiusM: number, cuts: [number, num
   cells.delete(0);
   return new PartitionMap([...cells].sort((a, b) => a - b).map(cellToString));
 }
+
+// Partitions finer than the blocks of the cover: with coarse ones, what one block misses another one brings.
+test('every point of a circle lies in a partition of its cover, however fine the partitions', () => {
+  assertForSeeds(
+    fc.property(latitude, longitude, radius, offsets(1, 100, 200), (lat, lon, radiusM, points) => {
+      const size = 4 ** Math.max(0, Math.floor(Math.log2(Math.max(1, radiusM / 8000))));
+      const partitionOfCell = (cell: number) => Math.floor(cell / size);
+      const cover = new Set(coverCircle(partitionOfCell, lat, lon, radiusM));
+      for (const place of placesWithin(lat, lon, radiusM, points)) {
+        const partition = partitionOfCell(cellOf(place.lat, place.lon));
+        assert.ok(cover.has(partition), `${JSON.stringify(place)} is in ${partition}`);
+      }
+    }),
+  );
+});
+
+test('near the poles a circle is widest not at its centre but where a meridian touches it', () => {
+  const [radiusM, fine] = [50_000, (cell: number) => cell >>> 4];
+  for (const lat of [MAX_LATITUDE, -MAX_LATITUDE]) {
+    const angle = radiusM / distanceM(0, 0, 1, 0);
+    const bearing = Math.acos(Math.tan(angle * RADIANS) * Math.tan(lat * RADIANS)) / RADIANS;
+    for (let lon = -180; lon < 180; lon += 0.73) {
+      const cover = new Set(coverCircle(fine, lat, lon, radiusM));
+      for (const side of [bearing, -bearing]) {
+        const place = pointAt(lat, lon, side, radiusM * (1 - 1e-9));
+        assert.ok(cover.has(fine(cellOf(place.lat, place.lon))), `from ${lat}, ${lon} at ${side}`);
+      }
+    }
+  }
+});
 
 test('every point of a circle lies in a partition of its cover', () => {
   assertForSeeds(
@@ -77,10 +112,7 @@ test('every point of a circle lies in a partition of its cover', () => {
       (lat, lon, radiusM, cuts, points) => {
         const map = mapAround(lat, lon, radiusM, cuts);
         const cover = map.cover(lat, lon, radiusM);
-        // The rim is where a cover misses, so each point is tried there too.
-        for (const [bearing, radii] of points.flatMap(([b, r]) => [[b, r] as const, [b, 1] as const])) {
-          const place = placeAt(lat, lon, bearing, radii * radiusM);
-          if (!place || distanceM(lat, lon, place.lat, place.lon) > radiusM) continue;
+        for (const place of placesWithin(lat, lon, radiusM, points)) {
           const partition = map.partitionOf(place.lat, place.lon);
           assert.ok(
             cover.includes(partition),
@@ -91,6 +123,16 @@ test('every point of a circle lies in a partition of its cover', () => {
     ),
   );
 });
+
+/** Each point is tried on the rim too, where a cover misses: east and west, where a circle is widest in degrees. */
+function placesWithin(lat: number, lon: number, radiusM: number, points: [number, number][]): Place[] {
+  const rim = [...points.map(([bearing]) => bearing), 0, 90, 180, 270];
+  const tried = [...points, ...rim.map((bearing) => [bearing, 1 - 1e-9] as const)];
+  return tried.flatMap(([bearing, radii]) => {
+    const place = placeAt(lat, lon, bearing, radii * radiusM);
+    return place && distanceM(lat, lon, place.lat, place.lon) <= radiusM ? [place] : [];
+  });
+}
 
 test('a cover is ascending, holds its own centre, and reaches not far beyond the circle', () => {
   assertForSeeds(

@@ -173,6 +173,7 @@ test('no partition is empty or hair-thin, whatever the sample repeats', () => {
       assert.equal(m.partitions, partitions);
       for (const load of loads(m, samples)) assert.ok(load.cells >= 2 || partitions === 1);
     }),
+    { numRuns: 60, endOnFailure: true },
   );
 });
 

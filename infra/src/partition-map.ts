@@ -118,14 +118,14 @@ export function buildPartitionMap(
         `${2 * partitions}: take a larger sample or fewer partitions`,
     );
   }
-  const cap = fairCap([...weights.values()], partitions);
+  const { cap, unit } = fairCap([...weights.values()], partitions);
   const boundaries: string[] = [];
   let counted = 0;
   let previous = 0;
   for (const [cell, weight] of [...weights].sort(([a], [b]) => a - b)) {
-    const counts = Math.min(weight, cap);
+    const counts = Math.min(weight * unit, cap);
     const quantile = (boundaries.length + 1) * 2 * cap;
-    if (boundaries.length < partitions - 1 && counted + counts / 2 > quantile) {
+    if (boundaries.length < partitions - 1 && 2 * counted + counts > 2 * quantile) {
       boundaries.push(cellToString(roundestCell(previous, cell)));
     }
     counted += counts;
@@ -209,18 +209,19 @@ function assertPartitions(partitions: number): void {
 
 /**
  * Half of a fair share, where no cell counts for more than that: sum(min(weight, cap)) = 2 * partitions * cap.
- * With at least 2 * partitions cells there is such a cap above 0.
+ * With at least 2 * partitions cells there is such a cap above 0. Given in parts of a position, `unit` to one, so
+ * that all sums are whole numbers: a rounded one could put two boundaries a single cell apart.
  */
-function fairCap(weights: number[], partitions: number): number {
+function fairCap(weights: number[], partitions: number): { cap: number; unit: number } {
   const heaviestFirst = Float64Array.from(weights).sort().reverse();
   let uncapped = heaviestFirst.reduce((sum, weight) => sum + weight, 0);
-  let capped = 0;
+  let unit = 2 * partitions;
   for (const weight of heaviestFirst) {
-    if (weight <= uncapped / (2 * partitions - capped)) break;
+    if (weight * unit <= uncapped) break;
     uncapped -= weight;
-    capped++;
+    unit--;
   }
-  return uncapped / (2 * partitions - capped);
+  return { cap: uncapped, unit };
 }
 
 /** The border between two cells of the sample may be anywhere up to the second: the coarsest blocks end there. */
