@@ -1,0 +1,37 @@
+// What to try next: commands that work as they are printed.
+import type { City } from '../fleet/cities.js';
+import type { Stack } from '../stack-file.js';
+
+const READER = '-H "Authorization: Bearer $(npm run -s token -- --scope drivers:read)"';
+
+/** A driver to ask for by id: the fleet's first, or nobody in particular. */
+export interface Example {
+  lat: number;
+  lon: number;
+  driverId: string;
+}
+
+export const exampleIn = (city: City, driverId: string): Example => ({
+  lat: city.lat,
+  lon: city.lon,
+  driverId,
+});
+
+export function whatToTry(stack: Stack, example: Example): string {
+  const point = `lat=${example.lat.toFixed(4)}&lon=${example.lon.toFixed(4)}`;
+  const { url } = stack.query;
+  return [
+    'Now try, in another terminal in this folder:',
+    '',
+    '  who is nearest',
+    `  curl -s ${READER} "${url}/v1/drivers/nearby?${point}&limit=3"`,
+    '  one driver',
+    `  curl -s ${READER} "${url}/v1/drivers/${example.driverId}"`,
+    '  the partitions and their nodes',
+    `  curl -s ${READER} "${url}/v1/partitions"`,
+    '',
+    `  the map in a browser: ${url}/`,
+    '',
+    'Ctrl-C stops everything and keeps the data.',
+  ].join('\n');
+}

@@ -1,0 +1,70 @@
+// The cache of the stack: the Redis Cluster with its users, and our functions in it.
+import { rm } from 'node:fs/promises';
+import {
+  ClusterShapeError,
+  type RedisCluster,
+  startRedisCluster,
+} from '@whereabouts/infra/dev/redis-servers';
+import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { createLogger } from '@whereabouts/infra/service/log';
+import { UsageError } from '../cli.js';
+import { provideRedis } from '../servers/provide.js';
+import type { StackOptions } from './options.js';
+import { redisUsers } from './redis-users.js';
+import type { StackSecrets } from './secrets.js';
+
+export interface CacheOptions {
+  options: StackOptions;
+  dir: string;
+  ports: readonly number[];
+  secrets: StackSecrets;
+  orphanGraceS: number;
+  /** What was there is of no use any more. */
+  anew: boolean;
+  say(text: string): void;
+}
+
+const ADMIN_TIMEOUTS = { commandTimeoutMs: 600, connectTimeoutMs: 2_000, socketTimeoutMs: 2_000 };
+
+function appendfsync(): 'everysec' | 'always' {
+  const wanted = process.env.REDIS_APPENDFSYNC ?? 'everysec';
+  if (wanted === 'everysec' || wanted === 'always') return wanted;
+  throw new UsageError(`REDIS_APPENDFSYNC must be everysec or always, not "${wanted}".`);
+}
+
+export async function startCache(o: CacheOptions): Promise<RedisCluster> {
+  const redisServer = await provideRedis(o.say);
+  if (o.anew) await rm(o.dir, { recursive: true, force: true });
+  try {
+    return await startRedisCluster({
+      masters: o.options.redisMasters,
+      replicas: o.options.replicas,
+      dir: o.dir,
+      ports: o.ports,
+      appendfsync: appendfsync(),
+      users: redisUsers(o.secrets),
+      redisServer,
+      orphanGraceS: o.orphanGraceS,
+    });
+  } catch (error) {
+    if (!(error instanceof ClusterShapeError)) throw error;
+    throw new UsageError(`${error.message}. Start with --fresh, which forgets the data.`, { cause: error });
+  }
+}
+
+export async function loadFunctions(cluster: RedisCluster, map: PartitionMap): Promise<void> {
+  const password = cluster.password === undefined ? {} : { password: cluster.password };
+  const redis = { redisUrls: [...cluster.urls], ...password, ...ADMIN_TIMEOUTS };
+  const store = await LiveStore.connect({
+    redis,
+    map,
+    log: createLogger('start', 'silent'),
+    loadsFunctions: true,
+  });
+  try {
+    await store.loadFunctions();
+  } finally {
+    store.close();
+  }
+}

@@ -1,0 +1,53 @@
+// The archive of the stack: a Postgres of our own, or the one that DATABASE_URL names; migrated either way.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import {
+  type PostgresServer,
+  removePostgresData,
+  startPostgres,
+} from '@whereabouts/infra/dev/postgres-server';
+import { root } from '../home.js';
+import { providePostgres } from '../servers/provide.js';
+import { StartError } from './readiness.js';
+import type { StackSecrets } from './secrets.js';
+import { migrateEnv, migrateGivenEnv } from './service-env.js';
+
+const run = promisify(execFile);
+
+const MIGRATE = join(root, 'flusher', 'dist', 'migrate.js');
+
+async function migrate(env: NodeJS.ProcessEnv): Promise<void> {
+  try {
+    await run(process.execPath, [MIGRATE], { env, timeout: 120_000 });
+  } catch (cause) {
+    const { stdout = '', stderr = '' } = cause as { stdout?: string; stderr?: string };
+    throw new StartError(`The migrations failed.\n${stdout}${stderr}`.trimEnd(), { cause });
+  }
+}
+
+export interface DatabaseOptions {
+  dir: string;
+  port: number;
+  secrets: StackSecrets;
+  fresh: boolean;
+  orphanGraceS: number;
+  say(text: string): void;
+}
+
+export async function startDatabase(options: DatabaseOptions): Promise<PostgresServer> {
+  if (options.fresh) await removePostgresData(options.dir);
+  const binDir = await providePostgres();
+  const { dir, port, orphanGraceS, say } = options;
+  return startPostgres({ dir, port, binDir, orphanGraceS, log: say });
+}
+
+/** Returns the flusher's address. */
+export async function migrateOwn(server: PostgresServer, secrets: StackSecrets): Promise<string> {
+  await migrate(migrateEnv(secrets, server.adminUrl));
+  return `postgres://whereabouts_flusher:${secrets.postgres.flusher}@127.0.0.1:${server.port}/whereabouts`;
+}
+
+export async function migrateGiven(databaseUrl: string): Promise<void> {
+  await migrate(migrateGivenEnv(databaseUrl));
+}

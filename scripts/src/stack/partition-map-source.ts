@@ -1,0 +1,103 @@
+// Which partition map the stack uses, and whether the cache's content still fits it.
+//
+//   --map FILE     that file          --replay FILE  quantiles of the trace
+//   otherwise      the kept one, else quantiles of the simulated fleet
+//
+// Every key's place follows from the map: under another one the cache begins anew (the archive stays).
+import { createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  buildPartitionMap,
+  formatPartitionMap,
+  type PartitionMap,
+  PartitionMapError,
+  parsePartitionMap,
+} from '@whereabouts/infra/partition-map';
+import { type CsvPosition, PositionCsv } from '@whereabouts/infra/position-csv';
+import { UsageError } from '../cli.js';
+import { CITIES } from '../fleet/cities.js';
+import { fleetSample } from '../fleet/simulated-driver.js';
+import type { StackOptions } from './options.js';
+
+export interface ChosenMap {
+  map: PartitionMap;
+  file: string;
+  /** In words, for the person at the terminal. */
+  origin: string;
+  /** There was another map before: the cache has to begin anew. */
+  replacesOther: boolean;
+}
+
+const keptFile = (home: string) => join(home, 'partition-map.json');
+const originFile = (home: string) => join(home, 'partition-map.origin');
+/** One position in so many is enough for the quantiles of a long trace. */
+const MAX_SAMPLES = 1_000_000;
+
+export async function traceSample(file: string): Promise<CsvPosition[]> {
+  const sample: CsvPosition[] = [];
+  let every = 1;
+  let row = 0;
+  for await (const position of new PositionCsv(createReadStream(file, 'utf8'))) {
+    if (row++ % every === 0) sample.push(position);
+    if (sample.length === MAX_SAMPLES) {
+      every *= 2;
+      for (let i = 0; i < sample.length / 2; i++) sample[i] = sample[2 * i] as CsvPosition;
+      sample.length /= 2;
+    }
+  }
+  return sample;
+}
+
+function readMap(file: string): PartitionMap {
+  try {
+    return parsePartitionMap(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    if (cause instanceof PartitionMapError) throw new UsageError(`${file}: ${cause.message}`, { cause });
+    throw cause;
+  }
+}
+
+async function buildFromTrace(file: string): Promise<PartitionMap> {
+  try {
+    return buildPartitionMap(await traceSample(file));
+  } catch (cause) {
+    if (cause instanceof PartitionMapError) throw new UsageError(`${file}: ${cause.message}`, { cause });
+    throw cause;
+  }
+}
+
+async function wantedMap(
+  options: StackOptions,
+  home: string,
+): Promise<{ map: PartitionMap; origin: string }> {
+  if (options.mapFile !== null) return { map: readMap(options.mapFile), origin: options.mapFile };
+  if (options.replayFile !== null) {
+    return { map: await buildFromTrace(options.replayFile), origin: `the density of ${options.replayFile}` };
+  }
+  if (existsSync(keptFile(home))) {
+    const origin = existsSync(originFile(home)) ? readFileSync(originFile(home), 'utf8') : keptFile(home);
+    return { map: readMap(keptFile(home)), origin };
+  }
+  return {
+    map: buildPartitionMap(fleetSample(CITIES, options.seed)),
+    origin: "the simulated fleet's density",
+  };
+}
+
+export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
+  const { map, origin } = await wantedMap(options, home);
+  const file = keptFile(home);
+  const replacesOther = existsSync(file) && readMap(file).hash !== map.hash;
+  writeFileSync(`${file}.new`, formatPartitionMap(map));
+  renameSync(`${file}.new`, file);
+  writeFileSync(originFile(home), origin);
+  return { map, file, origin, replacesOther };
+}
+
+/** A place and a vehicle of a trace, to ask for. */
+export async function traceExample(file: string): Promise<{ lat: number; lon: number; driverId: string }> {
+  for await (const { lat, lon, vehicleId } of new PositionCsv(createReadStream(file, 'utf8'))) {
+    return { lat, lon, driverId: vehicleId };
+  }
+  throw new UsageError(`${file} holds no position.`);
+}

@@ -1,0 +1,260 @@
+// All of it, started in order and stopped in the reverse order:
+//
+//   Redis ─▶ functions ─▶ Postgres ─▶ query-api ─▶ flusher ─▶ ingest ─▶ fleet
+//
+// So at the end the drivers go first, ingest writes what it holds, the flusher brings all of it to Postgres, and the
+// servers go last. Each step that is through puts down how to undo it; a stop in the middle undoes what there is.
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
+import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
+import { removeStack, type Stack, writeStack } from '../stack-file.js';
+import { loadFunctions, startCache } from './cache.js';
+import { migrateGiven, migrateOwn, startDatabase } from './database.js';
+import type { Narrator } from './narrator.js';
+import type { StackOptions } from './options.js';
+import { OwnProcesses } from './own-processes.js';
+import { type ChosenMap, choosePartitionMap } from './partition-map-source.js';
+import { waitUntilComplete, waitUntilReady } from './readiness.js';
+import { redisUserName } from './redis-users.js';
+import { type StackSecrets, stackSecrets } from './secrets.js';
+import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';
+import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
+import { chooseStackPorts, type StackPorts } from './stack-ports.js';
+import { type ChildSpec, Supervisor } from './supervisor.js';
+import { UndoList } from './undo-list.js';
+
+/** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
+const ORPHAN_GRACE_S = 15;
+
+/** The wish to stop came before everything was up. */
+class StoppedEarly extends Error {}
+
+interface Servers {
+  cluster: RedisCluster;
+  postgres: PostgresServer | null;
+  databaseUrl: string;
+}
+
+export class RunningStack {
+  readonly #options: StackOptions;
+  readonly #narrator: Narrator;
+  readonly #home: string;
+  readonly #logsDir: string;
+  readonly #own: OwnProcesses;
+  readonly #undo = new UndoList();
+  readonly #children = new Map<string, Supervisor>();
+  #stack: Stack | undefined;
+  #stopping = false;
+
+  constructor(options: StackOptions, narrator: Narrator, home: string) {
+    this.#options = options;
+    this.#narrator = narrator;
+    this.#home = home;
+    this.#logsDir = join(home, 'logs');
+    this.#own = new OwnProcesses(home);
+  }
+
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** What is under way comes to its end, then `start` rejects. */
+  wishToStop(): void {
+    this.#stopping = true;
+  }
+
+  /** Resolves with the stack once the services are ready, or with null where the stop came first. */
+  async start(): Promise<Stack | null> {
+    try {
+      const stack = await this.#start();
+      for (const child of this.#children.values()) child.settle();
+      return stack;
+    } catch (error) {
+      if (error instanceof StoppedEarly) return null;
+      throw error;
+    }
+  }
+
+  /** Marks the stack as ready once every partition answers. */
+  async waitUntilComplete(): Promise<boolean> {
+    const stack = this.#stack as Stack;
+    const complete = await waitUntilComplete(stack, () => this.#stopping);
+    if (complete && !this.#stopping) this.#publish({ ready: true });
+    return complete;
+  }
+
+  /** The drivers, once the services are there. */
+  startFleet(): void {
+    for (const spec of fleetSpecs(this.#options)) this.#up(spec).settle();
+  }
+
+  async stop(): Promise<boolean> {
+    this.#stopping = true;
+    this.#say('Stopping:', 'stopping');
+    const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
+    removeStack(this.#home);
+    this.#own.clear();
+    return clean;
+  }
+
+  /** A second Ctrl-C: nothing drains. */
+  force(): void {
+    this.#undo.forceAll();
+    removeStack(this.#home);
+  }
+
+  async #start(): Promise<Stack> {
+    mkdirSync(this.#logsDir, { recursive: true });
+    await this.#own.stopStrays((text) => this.#say(text, 'stray'));
+    if (this.#options.fresh) await this.#forget();
+    const chosen = await this.#chooseMap();
+    const secrets = stackSecrets(this.#home);
+    const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
+    const { ports, replaced } = await chooseStackPorts(redisNodes);
+    for (const text of replaced) this.#say(text, 'port');
+    this.#check();
+    const servers = await this.#startServers(chosen, secrets, ports);
+    const addresses: StackAddresses = {
+      ports,
+      secrets,
+      redisUrls: servers.cluster.urls,
+      partitionMapFile: chosen.file,
+      databaseUrl: servers.databaseUrl,
+    };
+    this.#say('Starting query-api, flusher and ingest ...', 'starting');
+    await this.#startService('query', addresses, ports.queryOps);
+    await this.#startService('flusher', addresses, ports.flusherOps);
+    await this.#startService('ingest', addresses, ports.ingestOps);
+    this.#stack = this.#describe(addresses, servers);
+    this.#publish({});
+    return this.#stack;
+  }
+
+  async #chooseMap(): Promise<ChosenMap> {
+    const chosen = await choosePartitionMap(this.#options, this.#home);
+    const { map, origin, replacesOther } = chosen;
+    this.#say(`Partition map ${map.hash}: ${map.partitions} partitions, from ${origin}`, 'partition_map');
+    if (replacesOther) {
+      const text = 'It is another map than before: the cache begins anew (the archive in Postgres stays).';
+      this.#say(text, 'cache_anew');
+    }
+    return chosen;
+  }
+
+  async #startServers(chosen: ChosenMap, secrets: StackSecrets, ports: StackPorts): Promise<Servers> {
+    const { redisMasters, replicas, fresh } = this.#options;
+    const orphanGraceS = ORPHAN_GRACE_S;
+    const say = (text: string) => this.#say(text, 'starting');
+    say(`Starting Redis Cluster: ${redisMasters} masters, ${redisMasters * replicas} replicas ...`);
+    const cluster = await startCache({
+      options: this.#options,
+      dir: join(this.#home, 'redis-cluster'),
+      ports: ports.redis,
+      secrets,
+      orphanGraceS,
+      anew: fresh || chosen.replacesOther,
+      say,
+    });
+    this.#keep('Redis', cluster);
+    this.#check();
+    await loadFunctions(cluster, chosen.map);
+    this.#check();
+
+    const given = process.env.DATABASE_URL;
+    if (given) {
+      say('Migrating the database of DATABASE_URL ...');
+      await migrateGiven(given);
+      return { cluster, postgres: null, databaseUrl: given };
+    }
+    say('Starting Postgres ...');
+    const dir = join(this.#home, 'postgres');
+    const postgres = await startDatabase({ dir, port: ports.postgres, secrets, fresh, orphanGraceS, say });
+    this.#keepPostgres(postgres);
+    const databaseUrl = await migrateOwn(postgres, secrets);
+    this.#check();
+    return { cluster, postgres, databaseUrl };
+  }
+
+  #keep(what: string, cluster: RedisCluster): void {
+    const marker = join(this.#home, 'redis-cluster');
+    for (const { pid } of cluster.nodes) this.#own.add({ pid, marker, name: 'Redis', signal: 'SIGTERM' });
+    const force = () => {
+      for (const { port } of cluster.nodes) cluster.kill(port, 'SIGKILL');
+    };
+    this.#undo.add({ what, undo: () => cluster.stop(), force });
+  }
+
+  #keepPostgres(postgres: PostgresServer): void {
+    const { pid, dataDir } = postgres;
+    this.#own.add({ pid, marker: dataDir, name: 'Postgres', signal: 'SIGINT' });
+    // SIGQUIT: it ends its sessions at once and recovers at the next start.
+    const force = () => postgres.kill('SIGQUIT');
+    this.#undo.add({ what: 'Postgres', undo: () => postgres.stop(), force });
+  }
+
+  async #startService(service: ServiceName, addresses: StackAddresses, opsPort: number): Promise<void> {
+    const child = this.#up(serviceSpec(service, addresses));
+    await waitUntilReady(child, `http://${HOST}:${opsPort}`, () => this.#stopping);
+    this.#check();
+  }
+
+  #up(spec: ChildSpec): Supervisor {
+    const child = new Supervisor(spec, {
+      logsDir: this.#logsDir,
+      own: this.#own,
+      say: (text, event, details) => this.#narrator.say(text, event, details),
+      changed: () => this.#publish({}),
+    });
+    this.#children.set(spec.name, child);
+    const undo = async () => {
+      if (!(await child.stop())) throw new Error(`did not drain in time; see ${child.logFile}`);
+    };
+    this.#undo.add({ what: spec.name, undo, force: () => child.kill('SIGKILL') });
+    child.up();
+    return child;
+  }
+
+  #describe({ ports, secrets, partitionMapFile }: StackAddresses, servers: Servers): Stack {
+    const http = (port: number) => `http://${HOST}:${port}`;
+    return {
+      ready: false,
+      pid: process.pid,
+      ingest: { url: `ws://${HOST}:${ports.ingest}`, ops: http(ports.ingestOps), pids: [] },
+      query: { url: http(ports.query), ops: http(ports.queryOps), pid: 0 },
+      flusher: { ops: http(ports.flusherOps), pid: 0 },
+      promoter: null,
+      redis: servers.cluster.nodes,
+      postgres: { url: servers.databaseUrl, pid: servers.postgres?.pid ?? null },
+      auth: { secretFile: secrets.jwtSecretFile, issuer: ISSUER, audience: AUDIENCE },
+      partitionMapFile,
+      redisReader: { username: redisUserName('reader'), password: secrets.redis.reader },
+    };
+  }
+
+  /** Writes stack.json with the pids of now. */
+  #publish(change: Partial<Stack>): void {
+    if (this.#stack === undefined || this.#stopping) return;
+    const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
+    Object.assign(this.#stack, change);
+    this.#stack.ingest.pids = [pid('ingest')];
+    this.#stack.query.pid = pid('query-api');
+    this.#stack.flusher.pid = pid('flusher');
+    writeStack(this.#stack, this.#home);
+  }
+
+  async #forget(): Promise<void> {
+    for (const name of ['partition-map.json', 'partition-map.origin', 'passwords.json', 'jwt-secret']) {
+      await rm(join(this.#home, name), { force: true });
+    }
+  }
+
+  #say(text: string, event: string): void {
+    this.#narrator.say(text, event);
+  }
+
+  #check(): void {
+    if (this.#stopping) throw new StoppedEarly();
+  }
+}

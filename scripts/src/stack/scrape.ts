@@ -1,0 +1,89 @@
+// Reads a service's /metrics: the Prometheus text format, as far as our own metrics use it.
+
+export interface Sample {
+  name: string;
+  labels: Record<string, string>;
+  value: number;
+}
+
+const SCRAPE_TIMEOUT_MS = 900;
+const LINE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/;
+const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g;
+
+function parseValue(text: string): number {
+  if (text === '+Inf') return Number.POSITIVE_INFINITY;
+  return text === '-Inf' ? Number.NEGATIVE_INFINITY : Number(text);
+}
+
+export function parseMetrics(text: string): Sample[] {
+  const samples: Sample[] = [];
+  for (const line of text.split('\n')) {
+    const match = LINE.exec(line);
+    if (!match) continue;
+    const labels = Object.fromEntries(
+      [...(match[2] ?? '').matchAll(LABEL)].map(([, key, value]) => [key, value]),
+    );
+    samples.push({ name: match[1] as string, labels, value: parseValue(match[3] as string) });
+  }
+  return samples;
+}
+
+/** Empty where the service does not answer in time: the line then shows a gap, not an old number. */
+export async function scrape(ops: string): Promise<Sample[]> {
+  try {
+    const response = await fetch(`${ops}/metrics`, { signal: AbortSignal.timeout(SCRAPE_TIMEOUT_MS) });
+    return response.ok ? parseMetrics(await response.text()) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** The sum over all label sets; undefined where there is none. */
+export function total(
+  samples: readonly Sample[],
+  name: string,
+  labels: Record<string, string> = {},
+): number | undefined {
+  const fits = (sample: Sample) =>
+    sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value);
+  const found = samples.filter(fits);
+  return found.length === 0 ? undefined : found.reduce((sum, { value }) => sum + value, 0);
+}
+
+export function largest(samples: readonly Sample[], name: string): number | undefined {
+  const values = samples.filter((sample) => sample.name === name).map(({ value }) => value);
+  return values.length === 0 ? undefined : Math.max(...values);
+}
+
+/**
+ * A quantile of what a histogram counted between two scrapes, interpolated within its bucket as Prometheus does;
+ * undefined where nothing was counted.
+ */
+export function quantile(
+  before: readonly Sample[],
+  after: readonly Sample[],
+  name: string,
+  q: number,
+): number | undefined {
+  const bucket = `${name}_bucket`;
+  const bounds = [...new Set(after.filter((s) => s.name === bucket).map((s) => s.labels.le ?? ''))];
+  const counted = bounds
+    .map((le) => ({
+      bound: parseValue(le),
+      count: (total(after, bucket, { le }) ?? 0) - (total(before, bucket, { le }) ?? 0),
+    }))
+    .sort((a, b) => a.bound - b.bound);
+  const all = counted.at(-1)?.count ?? 0;
+  if (all <= 0) return undefined;
+  const wanted = q * all;
+  let lower = { bound: 0, count: 0 };
+  for (const upper of counted) {
+    if (upper.count >= wanted) {
+      if (!Number.isFinite(upper.bound)) return lower.bound;
+      const part = (wanted - lower.count) / (upper.count - lower.count);
+      return lower.bound + (upper.bound - lower.bound) * part;
+    }
+    lower = upper;
+  }
+  return undefined;
+}

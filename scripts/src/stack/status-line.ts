@@ -1,0 +1,92 @@
+// The live line: how fast positions come in, how soon they are acknowledged, how much would be lost now, and how
+// much work the archive is spared. Differences between two looks at the services' /metrics.
+import { largest, quantile, type Sample, scrape, total } from './scrape.js';
+
+export interface StatusFigures {
+  positions_per_s: number | null;
+  ack_p99_ms: number | null;
+  /** Age of the oldest position that is not in the archive yet. */
+  unflushed_s: number | null;
+  drivers_connected: number | null;
+  rows_written: number | null;
+  /** The part of the positions that never became a row, since a newer one came before the flush. */
+  writes_saved: number | null;
+}
+
+/** The services' own names for what is shown. */
+const METRIC = {
+  accepted: 'whereabouts_ingest_reports_total',
+  ackLatency: 'whereabouts_ingest_ack_latency_seconds',
+  connections: 'whereabouts_ingest_connections',
+  unflushed: 'whereabouts_flusher_loss_window_seconds',
+  rows: 'whereabouts_flusher_rows_written_total',
+} as const;
+
+interface Look {
+  atMs: number;
+  ingest: Sample[];
+  flusher: Sample[];
+}
+
+const difference = (after: number | undefined, before: number | undefined): number | null =>
+  after === undefined || before === undefined ? null : after - before;
+
+const orNull = (value: number | undefined): number | null => value ?? null;
+
+export function figuresBetween(first: Look, before: Look, after: Look): StatusFigures {
+  const accepted = difference(total(after.ingest, METRIC.accepted), total(before.ingest, METRIC.accepted));
+  const seconds = (after.atMs - before.atMs) / 1000;
+  const p99 = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
+  const rows = difference(total(after.flusher, METRIC.rows), total(first.flusher, METRIC.rows));
+  const positions = difference(total(after.ingest, METRIC.accepted), total(first.ingest, METRIC.accepted));
+  return {
+    // A service that was restarted counts from 0 again.
+    positions_per_s: accepted === null || accepted < 0 ? null : accepted / seconds,
+    ack_p99_ms: p99 === undefined ? null : p99 * 1000,
+    unflushed_s: orNull(largest(after.flusher, METRIC.unflushed)),
+    drivers_connected: orNull(total(after.ingest, METRIC.connections)),
+    rows_written: rows,
+    writes_saved: rows === null || !positions ? null : Math.max(0, 1 - rows / positions),
+  };
+}
+
+const shown = (value: number | null, digits = 0, unit = ''): string =>
+  value === null
+    ? '-'
+    : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
+
+export function statusText(f: StatusFigures): string {
+  return [
+    `${shown(f.drivers_connected)} drivers`,
+    `${shown(f.positions_per_s)} positions/s`,
+    `acknowledged p99 ${shown(f.ack_p99_ms, 0, ' ms')}`,
+    `unflushed ${shown(f.unflushed_s, 1, ' s')}`,
+    `${shown(f.rows_written)} rows written`,
+    `${shown(f.writes_saved === null ? null : f.writes_saved * 100, 0, ' %')} of writes saved`,
+  ].join('  ');
+}
+
+/** Rates over the last few looks: one second alone is rough. */
+const WINDOW = 5;
+
+export class StatusWatch {
+  readonly #ops: { ingest: string; flusher: string };
+  #first: Look | undefined;
+  #looks: Look[] = [];
+
+  constructor(ops: { ingest: string; flusher: string }) {
+    this.#ops = ops;
+  }
+
+  /** Null at the first look: there is nothing to compare with. */
+  async look(): Promise<StatusFigures | null> {
+    const [ingest, flusher] = await Promise.all([scrape(this.#ops.ingest), scrape(this.#ops.flusher)]);
+    const look = { atMs: performance.now(), ingest, flusher };
+    const before = this.#looks[0];
+    this.#looks.push(look);
+    if (this.#looks.length > WINDOW) this.#looks.shift();
+    // The first look that saw both services is where the totals begin.
+    if (this.#first === undefined && ingest.length > 0 && flusher.length > 0) this.#first = look;
+    return before && this.#first ? figuresBetween(this.#first, before, look) : null;
+  }
+}

@@ -1,0 +1,89 @@
+// `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
+import { fileURLToPath } from 'node:url';
+import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
+import { parseCommand, runMain, UsageError } from './cli.js';
+import { CITIES } from './fleet/cities.js';
+import { home } from './home.js';
+import { exampleIn, whatToTry } from './stack/advice.js';
+import { createNarrator, type Narrator } from './stack/narrator.js';
+import { START, type StackOptions, stackOptions } from './stack/options.js';
+import { traceExample } from './stack/partition-map-source.js';
+import { StartError } from './stack/readiness.js';
+import { RunningStack } from './stack/running-stack.js';
+import { takeSingleRun } from './stack/single-run.js';
+import { StatusWatch, statusText } from './stack/status-line.js';
+import type { Stack } from './stack-file.js';
+import { onStop } from './stop-signals.js';
+
+const STATUS_EVERY_MS = 1_000;
+
+async function example(options: StackOptions) {
+  if (options.replayFile !== null) return traceExample(options.replayFile);
+  return exampleIn(CITIES[0] as (typeof CITIES)[number], 'sim-1-0');
+}
+
+/** Shows the live line until the stop. */
+async function watch(stack: Stack, narrator: Narrator, stopped: Promise<void>): Promise<void> {
+  const watching = new StatusWatch({ ingest: stack.ingest.ops, flusher: stack.flusher.ops });
+  let over = false;
+  void stopped.then(() => {
+    over = true;
+  });
+  while (!over) {
+    const figures = await watching.look();
+    if (figures && !over) narrator.status(statusText(figures), figures);
+    await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
+  }
+}
+
+async function runUntilStopped(
+  running: RunningStack,
+  options: StackOptions,
+  narrator: Narrator,
+  stopped: Promise<void>,
+): Promise<void> {
+  const stack = await running.start();
+  if (stack === null) return;
+  running.startFleet();
+  if (await running.waitUntilComplete()) {
+    narrator.say(`\n${whatToTry(stack, await example(options))}\n`, 'ready', { stack });
+  } else if (!running.stopping) {
+    narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');
+  }
+  await watch(stack, narrator, stopped);
+}
+
+/** What a person can understand without a stack. */
+function explanation(error: unknown): string {
+  const plain =
+    error instanceof StartError || error instanceof MissingServerError || error instanceof UsageError;
+  return plain ? error.message : String((error as Error).stack ?? error);
+}
+
+await runMain(async () => {
+  const options = stackOptions(parseCommand(START));
+  const release = takeSingleRun(home, fileURLToPath(import.meta.url));
+  const narrator = createNarrator(options.json);
+  const running = new RunningStack(options, narrator, home);
+  const stopped = new Promise<void>((resolve) => {
+    onStop((_reason, byForce) => {
+      running.wishToStop();
+      resolve();
+      if (!byForce) return;
+      running.force();
+      release();
+      process.exit(1);
+    });
+  });
+  let failed = false;
+  try {
+    await runUntilStopped(running, options, narrator, stopped);
+  } catch (error) {
+    failed = true;
+    narrator.say(`\nIt could not start. ${explanation(error)}\n`, 'failed');
+  }
+  const clean = await running.stop();
+  release();
+  narrator.say(clean ? 'Stopped; nothing is left behind.' : 'Stopped, not all of it in good order.', 'ended');
+  process.exit(failed || !clean ? 1 : 0);
+});
