@@ -33,13 +33,17 @@ local BODY_BYTES = 35
 local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
 -- Of a record: the same, and the revision.
 local RECORD = BODY .. 'I8'
-local REVISION_AT, FLAGS_AT = 36, 29
+local FLAGS_AT = 29
 local QUARANTINED, UNLISTED, CHECKPOINT = 1, 2, 8
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
-local byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
-local pack, unpack_struct = struct.pack, struct.unpack
-local band, bor = bit.band, bit.bor
+-- While a library loads, Redis shows it none of these: each function binds them when it is first called.
+local byte, sub, concat, floor, pack, unpack_struct, band, bor
+
+local function bind()
+  byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
+  pack, unpack_struct, band, bor = struct.pack, struct.unpack, bit.band, bit.bor
+end
 
 local run_id
 
@@ -656,7 +660,14 @@ end
 
 -- Functions that free memory or must work for the node to get well are allowed on a full node.
 local function register(name, callback, flags)
-  redis.register_function { function_name = name .. '_@VERSION@', callback = callback, flags = flags }
+  redis.register_function {
+    function_name = name .. '_@VERSION@',
+    callback = function(keys, args)
+      if not byte then bind() end
+      return callback(keys, args)
+    end,
+    flags = flags,
+  }
 end
 register('record', record, {})
 register('touch', touch, { 'allow-oom' })

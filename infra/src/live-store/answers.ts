@@ -1,7 +1,7 @@
 // How the answers of the Lua functions read. Each starts with the partition's state, in this order.
 
-import { decodeRecord } from '../position-record.js';
 import type { StoredPosition } from '../position.js';
+import { decodeRecord } from '../position-record.js';
 
 export interface PartitionState {
   partition: number;
@@ -78,6 +78,7 @@ export function decodeLive(driverId: string, record: Buffer, flushed: number): L
 /** Pairs of id and record. */
 export function decodePairs<T>(pairs: readonly unknown[], decode: (id: string, record: Buffer) => T): T[] {
   const decoded: T[] = [];
-  for (let i = 0; i + 1 < pairs.length; i += 2) decoded.push(decode(String(pairs[i]), pairs[i + 1] as Buffer));
+  for (let i = 0; i + 1 < pairs.length; i += 2)
+    decoded.push(decode(String(pairs[i]), pairs[i + 1] as Buffer));
   return decoded;
 }

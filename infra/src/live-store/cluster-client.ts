@@ -86,7 +86,10 @@ export class ClusterClient {
   async call(slot: number, args: readonly Argument[]): Promise<Reply> {
     const owner = this.#ownerNode(slot);
     if (!owner?.proven) {
-      throw new StoreError('region_unavailable', `${this.ownerOf(slot) ?? 'nobody'} is not known to take writes`);
+      throw new StoreError(
+        'region_unavailable',
+        `${this.ownerOf(slot) ?? 'nobody'} is not known to take writes`,
+      );
     }
     try {
       return await this.#callNode(owner, args);
@@ -208,7 +211,10 @@ export class ClusterClient {
 
   #moved(slots: readonly number[]): void {
     const reachable = slots.filter((slot) => this.reachable(slot));
-    this.#options.log.info({ partitions: slots.length, reachable: reachable.length }, 'partitions have a new owner');
+    this.#options.log.info(
+      { partitions: slots.length, reachable: reachable.length },
+      'partitions have a new owner',
+    );
     if (reachable.length > 0) this.#options.onReachable?.(reachable);
     if (reachable.length < slots.length) this.#hurry();
   }

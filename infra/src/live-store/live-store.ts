@@ -7,8 +7,8 @@ import type { PartitionMap } from '../partition-map.js';
 import { MAX_BATCH_RECORDS, type Position, type StoredPosition } from '../position.js';
 import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
 import type { RedisSettings } from '../service/settings.js';
-import * as answers from './answers.js';
 import type { Health, LivePosition, Outcome, PartitionState } from './answers.js';
+import * as answers from './answers.js';
 import { ClusterClient } from './cluster-client.js';
 import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
@@ -214,7 +214,10 @@ export class LiveStore {
   }
 
   /** In this one partition; who asks for a driver asks all and takes the newest. */
-  async get(partition: number, ids: readonly string[]): Promise<Reading & { found: (LivePosition | null)[] }> {
+  async get(
+    partition: number,
+    ids: readonly string[],
+  ): Promise<Reading & { found: (LivePosition | null)[] }> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'get', [k.positions, k.meta], ...ids);
     const { flushed, nowMs } = this.#state(partition, reply);
@@ -234,7 +237,9 @@ export class LiveStore {
     maxAgeMs: number,
   ): Promise<Reading & { hits: LivePosition[]; truncated: boolean }> {
     const k = this.#key(partition);
-    const edges = [box.minLat, box.minLon, box.maxLat, box.maxLon].map((degrees) => Math.round(degrees * 1e7));
+    const edges = [box.minLat, box.minLon, box.maxLat, box.maxLon].map((degrees) =>
+      Math.round(degrees * 1e7),
+    );
     const reply = await this.#function(partition, 'live', [k.positions, k.meta], ...edges, count, maxAgeMs);
     const { flushed, nowMs } = this.#state(partition, reply);
     const hits = answers.decodePairs(reply.slice(answers.STATE_SIZE + 2), (id, record) =>
@@ -248,8 +253,25 @@ export class LiveStore {
     const k = this.#key(partition);
     const keys = [k.positions, k.available, k.busy, k.meta, k.checkpoints];
     const reply = await this.#function(partition, 'status', keys);
-    const [drivers, available, busy, dirtySinceMs, flushedAtMs, accepted, acceptedSinceFlush, checkpointsWaiting] =
-      reply.slice(answers.STATE_SIZE + 1) as [number, number, number, number, number, number, number, number];
+    const [
+      drivers,
+      available,
+      busy,
+      dirtySinceMs,
+      flushedAtMs,
+      accepted,
+      acceptedSinceFlush,
+      checkpointsWaiting,
+    ] = reply.slice(answers.STATE_SIZE + 1) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     return {
       ...this.#state(partition, reply),
       health: healthOf(reply[answers.STATE_SIZE]),
@@ -324,7 +346,10 @@ export class LiveStore {
   }
 
   /** Marks these very records as refused by Postgres. */
-  async quarantine(partition: number, entries: readonly { driverId: string; revision: number }[]): Promise<number> {
+  async quarantine(
+    partition: number,
+    entries: readonly { driverId: string; revision: number }[],
+  ): Promise<number> {
     const k = this.#key(partition);
     const args = entries.flatMap((entry) => [entry.driverId, entry.revision]);
     const reply: unknown = await this.#function(partition, 'quarantine', [k.positions, k.meta], ...args);
@@ -424,7 +449,9 @@ export class LiveStore {
       const nowMs = Date.now();
       if (nowMs - (this.#loadedAtMs.get(node.address) ?? 0) < FUNCTION_LOAD_EVERY_MS) return;
       this.#loadedAtMs.set(node.address, nowMs);
-      this.#load(node).catch((cause) => log.error({ err: cause, node: node.address }, 'functions not loaded'));
+      this.#load(node).catch((cause: StoreError) =>
+        log.error({ node: node.address, why: cause.message }, 'functions not loaded'),
+      );
     }
   }
 
@@ -432,7 +459,9 @@ export class LiveStore {
     try {
       await node.control('FUNCTION', 'LOAD', this.#library.text);
     } catch (error) {
-      if (!(error instanceof Error && error.message.includes('already exists'))) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      // Not as a cause: ioredis's error carries the whole library.
+      if (!why.includes('already exists')) throw new StoreError('not_ready', `functions not loaded: ${why}`);
     }
   }
 }

@@ -118,7 +118,10 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   // What becomes of them is unclear: answers that come later are not listened to.
   #giveUp(calls: readonly Call[]): void {
     const { commandTimeoutMs } = this.#settings;
-    const error = new StoreError('region_unavailable', `${this.address}: no answer in ${commandTimeoutMs} ms`);
+    const error = new StoreError(
+      'region_unavailable',
+      `${this.address}: no answer in ${commandTimeoutMs} ms`,
+    );
     for (const call of calls) call.reject(error);
     this.emit('timeout');
   }
