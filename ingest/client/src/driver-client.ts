@@ -31,8 +31,6 @@ const ALLOWED_FROM: Readonly<Record<ClientState, readonly ClientState[]>> = {
 
 const CONNECT_DEADLINE_MS = 10_000;
 const CLOSE_DEADLINE_MS = 2000;
-/** Three times the longest pause between sparse acknowledgements: who is silent to reports for so long is gone. */
-const UNANSWERED_LIMIT_MS = 30_000;
 /** A connection that held this long has earned a quick return. */
 const STEADY_MS = 30_000;
 const CONGESTION_PAUSE_MS = 1000;
@@ -47,15 +45,16 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   readonly #wakeUp = new WakeUp((nowMs) => this.#wake(nowMs));
   #state: ClientState = 'waiting';
   #connection: Connection | undefined;
-  #attempt = 0; // failures since the last acknowledgement
+  #failures = 0; // since the last acknowledgement
+  #attempts = 0;
   #connections = 0;
   #token: string;
+  #usedToken = ''; // by the handshake of this connection or the last
   #refusedToken: string | undefined;
   #deadlineMs = performance.now(); // of the state: the next attempt, the end of a handshake or of a goodbye
   #openedAtMs = 0;
   #renewAtMs = NEVER;
   #holdUntilMs = 0;
-  #unansweredSinceMs = NEVER;
   #closing: { promise: Promise<void>; done: () => void } | undefined;
 
   constructor(options: DriverClientOptions) {
@@ -133,15 +132,16 @@ export class DriverClient extends Emitter<DriverClientEvents> {
 
   async #connect(): Promise<void> {
     this.#setState('connecting', performance.now() + CONNECT_DEADLINE_MS);
-    const attempt = ++this.#connections;
-    const isCurrent = (): boolean => attempt === this.#connections && this.#state === 'connecting';
+    const attempt = ++this.#attempts;
+    const isCurrent = (): boolean => attempt === this.#attempts && this.#state === 'connecting';
     try {
       const { getToken, WebSocket, format } = this.#options;
-      const [open, token] = await Promise.all([socketOpener(WebSocket), getToken ? getToken() : this.#token]);
+      const [open, fetched] = await Promise.all([socketOpener(WebSocket), getToken?.()]);
       if (!isCurrent()) return;
-      if (token === this.#refusedToken) throw new Error('the token is still the refused one');
-      this.#token = token;
-      this.#connection = new Connection(open, this.#url, token, format ?? 'json', {
+      this.#token = fetched ?? this.#token;
+      if (this.#token === this.#refusedToken) throw new Error('the token is still the refused one');
+      this.#usedToken = this.#token;
+      this.#connection = new Connection(open, this.#url, this.#token, format ?? 'json', {
         opened: () => this.emit('open', undefined),
         received: (message) => this.#received(message),
         lost: (code, reason) => this.#lost(code, reason),
@@ -155,12 +155,11 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     const nowMs = performance.now();
     this.#connection = undefined;
     this.#renewAtMs = NEVER;
-    this.#unansweredSinceMs = NEVER;
     this.#outbox.lost();
     let reconnectInMs: number | null = null;
     if (this.#state === 'closed') this.#endClosing();
     else {
-      if (this.#state === 'open' && nowMs - this.#openedAtMs >= STEADY_MS) this.#attempt = 0;
+      if (this.#state === 'open' && nowMs - this.#openedAtMs >= STEADY_MS) this.#failures = 0;
       reconnectInMs = this.#planReturn(code, nowMs);
     }
     this.emit('close', { code, reason, reconnectInMs });
@@ -175,13 +174,13 @@ export class DriverClient extends Emitter<DriverClientEvents> {
       return null;
     }
     if (after === 'fresh_token') {
-      this.#refusedToken = this.#token;
-      if (this.#options.getToken === undefined) {
+      this.#refusedToken = this.#usedToken;
+      if (this.#options.getToken === undefined && this.#token === this.#refusedToken) {
         this.#setState('refused', NEVER);
         return null;
       }
     }
-    const delayMs = reconnectDelayMs(after, this.#attempt++, this.#backoff, Math.random);
+    const delayMs = reconnectDelayMs(after, this.#failures++, this.#backoff, Math.random);
     this.#setState('waiting', nowMs + delayMs);
     return delayMs;
   }
@@ -207,7 +206,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   // ---- messages
 
   #received(message: ServerMessage): void {
-    this.#unansweredSinceMs = NEVER;
+    this.#outbox.heard();
     const clockIsWrong = this.#apply(message, performance.now());
     this.#sendDue();
     this.emit(message.type, message); // last, so that a listener that throws leaves no state half changed
@@ -221,8 +220,8 @@ export class DriverClient extends Emitter<DriverClientEvents> {
         if (this.#state === 'connecting') this.#welcome(message, nowMs);
         return false;
       case 'ack':
-        this.#attempt = 0;
-        this.#outbox.ack(message.seq);
+        this.#failures = 0;
+        this.#outbox.ack(message.seq, nowMs);
         return false;
       case 'persisted':
         this.#outbox.persisted(message.seq);
@@ -236,6 +235,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   }
 
   #welcome(hello: HelloMessage, nowMs: number): void {
+    this.#connections++;
     this.#openedAtMs = nowMs;
     this.#refusedToken = undefined;
     this.#holdUntilMs = 0;
@@ -256,8 +256,6 @@ export class DriverClient extends Emitter<DriverClientEvents> {
       const message = this.#outbox.next(nowMs);
       if (message === null) break;
       connection.send(message);
-      if (this.#unansweredSinceMs === NEVER) this.#unansweredSinceMs = nowMs;
-      if (nowMs - this.#unansweredSinceMs > UNANSWERED_LIMIT_MS) connection.drop(LOCAL_CLOSE, 'no answer');
     }
     this.#arm();
   }
@@ -297,7 +295,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     let atMs = this.#deadlineMs;
     if (this.#state === 'open') {
       const dueMs = Math.max(this.#outbox.dueAtMs, this.#holdUntilMs);
-      atMs = Math.min(dueMs, this.#renewAtMs);
+      atMs = Math.min(dueMs, this.#renewAtMs, this.#outbox.answerDueAtMs);
     }
     wakeUps.set(this.#wakeUp, atMs);
   }
@@ -305,7 +303,8 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   #wake(nowMs: number): void {
     if (this.#state === 'open') {
       if (nowMs >= this.#renewAtMs) void this.#renew();
-      this.#sendDue();
+      if (nowMs >= this.#outbox.answerDueAtMs) this.#connection?.drop(LOCAL_CLOSE, 'no answer');
+      else this.#sendDue();
     } else if (this.#state === 'waiting') void this.#connect();
     else if (this.#connection !== undefined) this.#connection.drop(LOCAL_CLOSE, 'no answer');
     else if (this.#state === 'connecting') this.#lost(LOCAL_CLOSE, 'no token');

@@ -13,6 +13,7 @@ import {
   type NackMessage,
   type PositionMessage,
   type PositionReport,
+  SPARSE_ACK_INTERVAL_MS,
 } from './protocol.js';
 import { ServerClock } from './server-clock.js';
 
@@ -52,6 +53,8 @@ export class CheckpointError extends Error {
 }
 
 const DEFAULT_RETRY_MS = 1000;
+/** An acknowledgement that is due and does not come for so long: nobody is there. */
+const ANSWER_DEADLINE_MS = 20_000;
 const PACE_TOLERANCE = 0.1;
 /** Of the burst that the server allows, what jitter on the way may eat up. */
 const BURST_MARGIN = 2;
@@ -68,6 +71,8 @@ export class Outbox {
   #seq = 0;
   #settledSeq = 0;
   #nackedAboveSettled = 0;
+  #ackedAtMs = Number.NEGATIVE_INFINITY;
+  #awaitedSinceMs = NEVER;
 
   report(fields: ReportFields, nowMs: number): void {
     this.#replaceNewest({ fields, takenAtMs: nowMs, recordedAtMs: null, seq: null, sendAtMs: nowMs });
@@ -100,6 +105,7 @@ export class Outbox {
     this.#seq = 0;
     this.#settledSeq = 0;
     this.#nackedAboveSettled = 0;
+    this.#ackedAtMs = Number.NEGATIVE_INFINITY;
     this.clock.sync(server_time_ms, nowMs, limits.max_clock_ahead_ms);
     this.#pace = new Pacer(0, 0); // the newest goes out at once, wherever the last connection stood
     this.pace(limits.report_interval_ms);
@@ -113,6 +119,7 @@ export class Outbox {
 
   /** What the connection had not settled goes out on the next one, in its old order. */
   lost(): void {
+    this.#awaitedSinceMs = NEVER;
     for (const outgoing of this.#newest === null ? this.#checkpoints : [...this.#checkpoints, this.#newest]) {
       outgoing.seq = null;
       outgoing.sendAtMs = 0;
@@ -148,6 +155,16 @@ export class Outbox {
     return this.#send(newest, nowMs);
   }
 
+  /** Something came from the server: it is alive. */
+  heard(): void {
+    this.#awaitedSinceMs = NEVER;
+  }
+
+  /** When to take the connection for dead. Thinned acknowledgements may leave the last reports unanswered for good. */
+  get answerDueAtMs(): number {
+    return this.#awaitedSinceMs + ANSWER_DEADLINE_MS;
+  }
+
   #send(outgoing: Outgoing, nowMs: number): PositionMessage<PositionReport> {
     if (outgoing.recordedAtMs !== null) this.stats.resent++;
     if (outgoing.seq !== null && outgoing.seq > this.#settledSeq) this.#nackedAboveSettled--;
@@ -156,10 +173,13 @@ export class Outbox {
     outgoing.sendAtMs = NEVER;
     this.#burst.take(nowMs);
     this.stats.sent++;
+    if (nowMs - this.#ackedAtMs >= SPARSE_ACK_INTERVAL_MS)
+      this.#awaitedSinceMs = Math.min(this.#awaitedSinceMs, nowMs);
     return { type: 'position', seq: outgoing.seq, recorded_at_ms: outgoing.recordedAtMs, ...outgoing.fields };
   }
 
-  ack(seq: number): void {
+  ack(seq: number, nowMs: number): void {
+    this.#ackedAtMs = nowMs;
     if (seq <= this.#settledSeq) return;
     this.stats.acked += Math.max(seq - this.#settledSeq - this.#nackedAboveSettled, 0);
     this.#settledSeq = seq;
