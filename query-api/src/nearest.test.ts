@@ -2,11 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { LivePosition } from '@whereabouts/infra/live-store/answers';
+import type { NearQuery } from '@whereabouts/infra/live-store/live-store';
 import { toE7 } from '@whereabouts/infra/position';
 import fc from 'fast-check';
 import { cityOf, coordinates, driver, type MemoryWorld, NOW_MS, question } from './fixtures/memory-world.js';
 import type { MissingReason } from './missing.js';
-import { findNearest, type LivePosition, type NearQuery, type Question } from './nearest.js';
+import { findNearest, type Question } from './nearest.js';
 
 function idsOf(found: Awaited<ReturnType<typeof findNearest>>): string[] {
   return found.hits.map(({ position }) => position.driverId);

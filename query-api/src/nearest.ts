@@ -9,11 +9,11 @@
 // hit. When every partition that touches the circle through the k-th driver is known that far, no nearer driver
 // can turn up. A driver that just crossed a border stands in two partitions: the older record is a ghost.
 
-import { distanceM, fromE7, isNewer, type StoredPosition } from '@whereabouts/infra/position';
+import type { LivePosition } from '@whereabouts/infra/live-store/answers';
+import type { NearAnswer, NearQuery } from '@whereabouts/infra/live-store/live-store';
+import { distanceM, fromE7, isNewer } from '@whereabouts/infra/position';
 import type { Density } from './density.js';
 import type { MissingPartition, MissingReason } from './missing.js';
-
-export type LivePosition = StoredPosition & { persisted: boolean };
 
 export interface Question {
   lat: number;
@@ -24,26 +24,6 @@ export interface Question {
   status: 'available' | 'busy';
   services: number;
   exclude: ReadonlySet<string>;
-}
-
-/** What one partition is asked. */
-export interface NearQuery {
-  lat: number;
-  lon: number;
-  radiusM: number;
-  startRadiusM: number;
-  count: number;
-  maxAgeMs: number;
-  status: 'available' | 'busy';
-  services: number;
-}
-
-export interface NearAnswer {
-  health: 'ok' | 'silent' | 'warming';
-  nowMs: number;
-  hits: readonly LivePosition[];
-  /** Fewer hits than asked for, though there may be more: too many drivers that do not fit stand nearer. */
-  truncated: boolean;
 }
 
 /** Never rejects: a partition that does not answer is a reason. */
@@ -215,7 +195,7 @@ class Search {
     this.#candidates = candidates.sort(nearestFirst);
   }
 
-  #distanceM(position: StoredPosition): number {
+  #distanceM(position: LivePosition): number {
     return distanceM(this.#question.lat, this.#question.lon, fromE7(position.latE7), fromE7(position.lonE7));
   }
 }

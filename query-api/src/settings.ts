@@ -1,0 +1,82 @@
+// Everything that query-api reads from its environment, once, with the relations between settings.
+
+import { readFileSync } from 'node:fs';
+import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
+import {
+  partitionMapSettings,
+  type RedisSettings,
+  redisSettings,
+  SettingsReader,
+  type ShellSettings,
+  shellSettings,
+  tokenSettings,
+} from '@whereabouts/infra/service/settings';
+import type { TokenSettings } from '@whereabouts/infra/service/tokens';
+import { MAX_POINTS } from './schemas.js';
+
+export interface QuerySettings extends ShellSettings {
+  redis: RedisSettings;
+  tokens: TokenSettings;
+  partitionMapFile: string;
+  freshnessMs: number;
+  requestDeadlineMs: number;
+  maxQuestionsInFlight: number;
+}
+
+export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
+  const reader = new SettingsReader(env);
+  const settings: QuerySettings = {
+    ...shellSettings(reader, { port: 8081, opsPort: 9081 }),
+    redis: redisSettings(reader),
+    tokens: tokenSettings(reader, 'whereabouts-query'),
+    ...partitionMapSettings(reader),
+    freshnessMs: reader.integer('FRESHNESS_MS', {
+      default: 10_000,
+      min: 1000,
+      max: 3_600_000,
+      about: 'older positions are neither taken nor answered with',
+    }),
+    requestDeadlineMs: reader.integer('REQUEST_DEADLINE_MS', {
+      default: 500,
+      min: 50,
+      max: 30_000,
+      about: 'a question is answered with what is known by then',
+    }),
+    maxQuestionsInFlight: reader.integer('MAX_QUESTIONS_IN_FLIGHT', {
+      default: 400,
+      min: MAX_POINTS,
+      max: 100_000,
+      about: 'questions answered at once, each point of a batch being one; more are refused as `overloaded`',
+    }),
+  };
+  if (settings.requestDeadlineMs < settings.redis.commandTimeoutMs) {
+    reader.problem(
+      `REQUEST_DEADLINE_MS is ${settings.requestDeadlineMs} and REDIS_COMMAND_TIMEOUT_MS ` +
+        `${settings.redis.commandTimeoutMs}: give a deadline that is not below the command time-out`,
+    );
+  }
+  checkPartitionMap(reader, settings.partitionMapFile);
+  return reader.finish(settings);
+}
+
+export function readPartitionMap({
+  partitionMapFile,
+}: Pick<QuerySettings, 'partitionMapFile'>): PartitionMap {
+  return parsePartitionMap(readFileSync(partitionMapFile, 'utf8'));
+}
+
+function checkPartitionMap(reader: SettingsReader, path: string): void {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    return; // said already
+  }
+  try {
+    parsePartitionMap(text);
+  } catch (error) {
+    reader.problem(
+      `PARTITION_MAP_FILE is "${path}", which is no partition map (${(error as Error).message})`,
+    );
+  }
+}
