@@ -35,15 +35,18 @@ export class AckLedger {
     return this.#degraded;
   }
 
-  /** A checkpoint goes to the recorder. False: too many are open. */
-  open(seq: number, timeMs: number, previousSeq: number): boolean {
+  get acceptedSeq(): number {
+    return this.#acceptedSeq;
+  }
+
+  /** A checkpoint goes to the recorder. The caller has seen to it that not too many are open. */
+  open(seq: number, timeMs: number, previousSeq: number): void {
     this.#checkpoints ??= [];
     const known = this.#find(seq);
     if (known) {
       known.open = true;
-      return true;
+      return;
     }
-    if (this.openCheckpoints() >= MAX_WAITING_CHECKPOINTS) return false;
     // Nacked ones that were never sent again make room.
     if (this.#checkpoints.length >= 2 * MAX_WAITING_CHECKPOINTS) {
       this.#checkpoints.splice(
@@ -52,7 +55,10 @@ export class AckLedger {
       );
     }
     this.#checkpoints.push({ seq, timeMs, previousSeq, open: true });
-    return true;
+  }
+
+  isOpen(seq: number): boolean {
+    return this.#find(seq)?.open === true;
   }
 
   /** Whether this very checkpoint was sent before and is open or was nacked. */
@@ -73,10 +79,13 @@ export class AckLedger {
     this.#drop(seq);
   }
 
-  /** A nack for this seq goes out. */
-  refuse(seq: number | null, retryable: boolean): void {
+  /** A nack goes out, for whatever reason: the client is waiting for news. */
+  nacked(): void {
     this.#urgent = true;
-    if (seq === null || this.#checkpoints === null) return;
+  }
+
+  /** The recorder refused this seq. */
+  refuse(seq: number, retryable: boolean): void {
     const checkpoint = this.#find(seq);
     if (checkpoint && retryable) checkpoint.open = false;
     else if (checkpoint) this.#drop(seq);

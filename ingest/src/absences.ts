@@ -1,0 +1,47 @@
+// Drivers whose connection dropped without a bye. Who is not back in time is recorded as offline.
+//
+// All wait equally long, so they come due in the order in which they left: a Map, which keeps that order, is the
+// whole queue. It is bounded: above the limit the longest absent need not wait to the end.
+
+export interface Absence {
+  readonly session: number;
+  readonly seq: number;
+}
+
+interface Waiting extends Absence {
+  readonly dueAtMs: number;
+}
+
+export class Absences {
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #afterMs: number;
+  readonly #limit: number;
+
+  constructor(afterMs: number, limit: number) {
+    this.#afterMs = afterMs;
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  left(driverId: string, absence: Absence, nowMs: number): void {
+    // Deleted first, as a key that is set again keeps its old place.
+    this.#waiting.delete(driverId);
+    this.#waiting.set(driverId, { ...absence, dueAtMs: nowMs + this.#afterMs });
+  }
+
+  returned(driverId: string): void {
+    this.#waiting.delete(driverId);
+  }
+
+  /** Hands over who has been away for long enough, or is one too many. */
+  takeDue(nowMs: number, record: (driverId: string, absence: Absence) => void): void {
+    for (const [driverId, absence] of this.#waiting) {
+      if (absence.dueAtMs > nowMs && this.#waiting.size <= this.#limit) return;
+      this.#waiting.delete(driverId);
+      record(driverId, absence);
+    }
+  }
+}

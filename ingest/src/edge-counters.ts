@@ -1,0 +1,147 @@
+// What the edge counts. Plain numbers on the hot path, turned into Prometheus metrics at a scrape.
+import { CLOSE_CODES, NACK_CODES } from '@whereabouts/client/protocol';
+import type { Metrics } from '@whereabouts/infra/service/metrics';
+import type { Registry } from 'prom-client';
+
+export const MESSAGE_KINDS = ['position', 'positions', 'bye', 'token', 'ping', 'pong', 'unreadable'] as const;
+export type MessageKind = (typeof MESSAGE_KINDS)[number];
+
+type Counts<K extends string> = Record<K, number>;
+
+function zeros<K extends string>(keys: readonly K[]): Counts<K> {
+  return Object.fromEntries(keys.map((key) => [key, 0])) as Counts<K>;
+}
+
+const ACK_LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5] as const;
+
+/** A histogram whose observation is a few comparisons; prom-client's own hashes labels each time. */
+export class LatencyBuckets {
+  readonly #counts = new Float64Array(ACK_LATENCY_BOUNDS_S.length + 1);
+  #sumMs = 0;
+
+  observe(ms: number): void {
+    let at = 0;
+    while (at < ACK_LATENCY_BOUNDS_S.length && ms > (ACK_LATENCY_BOUNDS_S[at] as number) * 1000) at++;
+    this.#counts[at] = (this.#counts[at] as number) + 1;
+    this.#sumMs += ms;
+  }
+
+  /** In prom-client's form of a histogram: cumulative buckets, then sum and count. */
+  values(name: string) {
+    let count = 0;
+    const buckets = [...ACK_LATENCY_BOUNDS_S, '+Inf' as const].map((le, i) => {
+      count += this.#counts[i] as number;
+      return { metricName: `${name}_bucket`, labels: { le }, value: count };
+    });
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, labels: {}, value: this.#sumMs / 1000 },
+      { metricName: `${name}_count`, labels: {}, value: count },
+    ];
+  }
+}
+
+export class EdgeCounters {
+  readonly messages = zeros(MESSAGE_KINDS);
+  readonly nacks = zeros(NACK_CODES);
+  /** By reason, of which admission.ts has a few. */
+  readonly refusedUpgrades = new Map<string, number>();
+  readonly closes = new Map<string, number>();
+  readonly ackLatency = new LatencyBuckets();
+  upgrades = 0;
+  reports = 0;
+  acks = 0;
+  persisted = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  renumbered = 0;
+  offlineRecords = 0;
+
+  countClose(code: number): void {
+    const label = CLOSE_LABELS.has(code) ? String(code) : 'other';
+    this.closes.set(label, (this.closes.get(label) ?? 0) + 1);
+  }
+
+  countRefusedUpgrade(reason: string): void {
+    this.refusedUpgrades.set(reason, (this.refusedUpgrades.get(reason) ?? 0) + 1);
+  }
+}
+
+// A client may close with any code, and a label must have a bound.
+const CLOSE_LABELS: ReadonlySet<number> = new Set([...Object.values(CLOSE_CODES), 1005, 1006]);
+
+/** What is read at a scrape besides the counters. */
+export interface EdgeGauges {
+  connections(): number;
+  absentDrivers(): number;
+  reportIntervalMs(): number;
+}
+
+export function registerEdgeMetrics(metrics: Metrics, counters: EdgeCounters, gauges: EdgeGauges): void {
+  const total = (name: string, help: string, read: () => number) =>
+    metrics.counter(name, {
+      help,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  const totals = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) =>
+    metrics.counter(name, {
+      help,
+      labelNames: [label],
+      collect() {
+        this.reset();
+        for (const [key, count] of read()) this.inc({ [label]: key }, count);
+      },
+    });
+  const gauge = (name: string, help: string, read: () => number, aggregator: 'sum' | 'max' = 'sum') =>
+    metrics.gauge(name, {
+      help,
+      aggregator,
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('connections', 'Open WebSocket connections', gauges.connections);
+  gauge(
+    'absent_drivers',
+    'Dropped connections whose drivers are not recorded as offline yet',
+    gauges.absentDrivers,
+  );
+  const intervalS = () => gauges.reportIntervalMs() / 1000;
+  gauge('report_interval_seconds', 'How often drivers are asked to report now', intervalS, 'max');
+  total('upgrades_total', 'Connections that became WebSockets', () => counters.upgrades);
+  totals(
+    'refused_upgrades_total',
+    'Requests refused before the upgrade',
+    'reason',
+    () => counters.refusedUpgrades,
+  );
+  totals('messages_total', 'WebSocket messages and control frames received', 'kind', () =>
+    Object.entries(counters.messages),
+  );
+  total('reports_total', 'Positions handed to the recorder', () => counters.reports);
+  total('acks_total', 'Acknowledgements sent (one may settle several reports)', () => counters.acks);
+  totals('nacks_total', 'Negative acknowledgements sent', 'code', () => Object.entries(counters.nacks));
+  total('persisted_total', 'Messages sent that a checkpoint stands in Postgres', () => counters.persisted);
+  totals('closes_total', 'Closed WebSocket connections', 'code', () => counters.closes);
+  total('received_bytes_total', 'Payload of received messages', () => counters.bytesIn);
+  total('sent_bytes_total', 'Payload of sent messages', () => counters.bytesOut);
+  total('renumbered_sessions_total', 'Sessions that took a greater number at their first report', () => {
+    return counters.renumbered;
+  });
+  total('offline_records_total', 'Drivers recorded as offline after their connection dropped', () => {
+    return counters.offlineRecords;
+  });
+  registerAckLatency(metrics, counters.ackLatency);
+}
+
+function registerAckLatency(metrics: Metrics, buckets: LatencyBuckets): void {
+  const name = `${metrics.prefix}ack_latency_seconds`;
+  const help = 'From the receipt of a report to the answer of Redis that settles it';
+  const metric = { name, help, type: 'histogram', aggregator: 'sum' };
+  // A registry asks a metric for its name and its values only, and its type says more than that.
+  const source = { ...metric, get: async () => ({ ...metric, values: buckets.values(name) }), reset() {} };
+  metrics.registry.registerMetric(source as unknown as Parameters<Registry['registerMetric']>[0]);
+}

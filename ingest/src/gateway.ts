@@ -1,0 +1,261 @@
+// The only file that knows uWebSockets.js. Its manners, each of which ends the process or lies when forgotten:
+// - a request is gone after the first await, a message after its callback, a socket after its close;
+// - a request that is not answered needs an abort handler, and answers belong inside `cork`;
+// - its own closes (too large, too much unread, idle) reach the client as 1006, so our limits lie below its own;
+// - it never ends a request that we leave unanswered;
+// - by default several processes share a port, and a second one that means to be alone does not notice.
+
+import {
+  App,
+  type HttpRequest,
+  type HttpResponse,
+  type ListenOptions,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+  type WebSocket,
+} from 'uWebSockets.js';
+import { STREAM_PATH } from '@whereabouts/client/protocol';
+import { TokenError, type VerifiedToken } from '@whereabouts/infra/service/tokens';
+import {
+  type Admission,
+  isRefusal,
+  NOT_FOUND,
+  problemJson,
+  type Refusal,
+  readUpgrade,
+  refusalOf,
+  UPGRADE_REQUIRED,
+  unavailable,
+} from './admission.js';
+import { BINARY_DIALECT, JSON_DIALECT } from './dialect.js';
+import type { Edge } from './edge.js';
+import { MAX_BATCH_BYTES, type Session } from './session.js';
+import type { Sessions } from './sessions.js';
+
+export interface GatewayParts {
+  edge: Edge;
+  sessions: Sessions;
+  host: string;
+  port: number;
+  /** Several processes listen on the same port. */
+  sharesPort: boolean;
+  /** Why nobody should connect now, or null. */
+  unready(): string | null;
+}
+
+export class ListenError extends Error {
+  readonly code = 'port_taken';
+}
+
+/** What uWebSockets.js keeps with a socket: it copies these properties, so there is one. */
+interface Seat {
+  admitted: Admitted | null;
+  session: Session | null;
+}
+
+interface Admitted extends Admission {
+  driverId: string;
+  tokenExpiresAtMs: number;
+}
+
+interface Handshake {
+  res: HttpResponse;
+  key: string;
+  context: Parameters<HttpResponse['upgrade']>[4];
+  aborted: boolean;
+}
+
+// The package's types name the enum, which exists only in them.
+const SHARED = 0 as ListenOptions;
+const EXCLUSIVE = 1 as ListenOptions;
+const UPGRADE_DEADLINE_MS = 2000;
+// A backstop: sessions are pinged after 12 s and closed after 30 s of silence, with a code.
+const IDLE_TIMEOUT_S = 60;
+const MAX_PAYLOAD_BYTES = MAX_BATCH_BYTES + 8 * 1024;
+const MAX_BACKPRESSURE_BYTES = 16 * 1024;
+
+export class Gateway {
+  readonly #parts: GatewayParts;
+  readonly #app: TemplatedApp;
+  #listenSocket: us_listen_socket | null = null;
+  #admitting = 0;
+
+  static async listen(parts: GatewayParts): Promise<Gateway> {
+    const gateway = new Gateway(parts);
+    gateway.#listenSocket = await listen(
+      gateway.#app,
+      parts.host,
+      parts.port,
+      parts.sharesPort ? SHARED : EXCLUSIVE,
+    );
+    return gateway;
+  }
+
+  private constructor(parts: GatewayParts) {
+    this.#parts = parts;
+    this.#app = App();
+    this.#app.ws<Seat>(STREAM_PATH, {
+      maxPayloadLength: MAX_PAYLOAD_BYTES,
+      idleTimeout: IDLE_TIMEOUT_S,
+      sendPingsAutomatically: false,
+      maxBackpressure: MAX_BACKPRESSURE_BYTES,
+      closeOnBackpressureLimit: true,
+      upgrade: (res, req, context) => this.#upgrade(res, req, context),
+      open: (ws) => this.#open(ws),
+      message: (ws, message, isBinary) => ws.getUserData().session?.received(message, isBinary),
+      ping: (ws) => ws.getUserData().session?.receivedControl('ping'),
+      pong: (ws) => ws.getUserData().session?.receivedControl('pong'),
+      close: (ws, code) => this.#close(ws, code),
+    });
+    this.#app.any('/*', (res, req) => {
+      this.#refuse(res, req.getUrl() === STREAM_PATH ? UPGRADE_REQUIRED : NOT_FOUND);
+    });
+  }
+
+  get port(): number {
+    // The types know sockets of connections only; the function reads a listening one just as well.
+    return this.#listenSocket === null ? 0 : us_socket_local_port(this.#listenSocket as never);
+  }
+
+  /** Upgrades whose token is being verified: they count as connections. */
+  get admitting(): number {
+    return this.#admitting;
+  }
+
+  stopListening(): void {
+    if (this.#listenSocket !== null) us_listen_socket_close(this.#listenSocket);
+    this.#listenSocket = null;
+  }
+
+  /** Ends whatever is still open, without a word. */
+  close(): void {
+    this.stopListening();
+    this.#app.close();
+  }
+
+  #upgrade(res: HttpResponse, req: HttpRequest, context: Handshake['context']): void {
+    const handshake: Handshake = { res, key: req.getHeader('sec-websocket-key'), context, aborted: false };
+    const admission = readUpgrade({
+      // Undefined where the types promise an empty string.
+      query: (req.getQuery() as string | undefined) ?? '',
+      authorization: req.getHeader('authorization'),
+      subprotocols: req.getHeader('sec-websocket-protocol'),
+    });
+    const refusal = isRefusal(admission) ? admission : this.#refusalNow();
+    if (refusal !== null) {
+      this.#refuse(res, refusal);
+      return;
+    }
+    res.onAborted(() => {
+      handshake.aborted = true;
+    });
+    void this.#admit(handshake, admission as Admission);
+  }
+
+  async #admit(handshake: Handshake, admission: Admission): Promise<void> {
+    this.#admitting++;
+    const answer = await this.#verified(admission.token);
+    this.#admitting--;
+    if (handshake.aborted) return;
+    const { res, key, context } = handshake;
+    const refusal = isToken(answer) ? this.#refusalNow() : answer;
+    res.cork(() => {
+      if (refusal !== null || !isToken(answer)) {
+        this.#refuse(res, refusal ?? NOT_FOUND);
+        return;
+      }
+      const admitted = { ...admission, driverId: answer.subject, tokenExpiresAtMs: answer.expiresAtMs };
+      const seat: Seat = { admitted, session: null };
+      res.upgrade(seat, key, admission.subprotocol, '', context);
+    });
+  }
+
+  /** The token's content, or why there will be no upgrade; within the deadline, whatever the verifier does. */
+  async #verified(token: string): Promise<VerifiedToken | Refusal> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Refusal>((resolve) => {
+      const refusal = unavailable('token_timeout', 'the token could not be verified in time');
+      timer = setTimeout(() => resolve(refusal), UPGRADE_DEADLINE_MS);
+    });
+    try {
+      return await Promise.race([this.#parts.edge.verify(token), late]);
+    } catch (error) {
+      if (error instanceof TokenError) return refusalOf(error);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #refusalNow(): Refusal | null {
+    const { edge, sessions, unready } = this.#parts;
+    if (edge.draining) return unavailable('draining', 'this server is stopping');
+    const reason = unready();
+    if (reason !== null) return unavailable('not_ready', reason);
+    if (sessions.size + this.#admitting < edge.settings.maxConnections) return null;
+    return unavailable('full', 'this server has as many connections as it takes');
+  }
+
+  #refuse(res: HttpResponse, refusal: Refusal): void {
+    this.#parts.edge.counters.countRefusedUpgrade(refusal.reason);
+    res.writeStatus(`${refusal.status} ${refusal.title}`);
+    for (const [name, value] of refusal.headers) res.writeHeader(name, value);
+    res.writeHeader('Content-Type', 'application/problem+json');
+    res.end(problemJson(refusal), true);
+  }
+
+  #open(ws: WebSocket<Seat>): void {
+    const seat = ws.getUserData();
+    const { driverId, tokenExpiresAtMs, ackMode, binary } = seat.admitted as Admitted;
+    seat.admitted = null;
+    const dialect = binary ? BINARY_DIALECT : JSON_DIALECT;
+    const start = { driverId, tokenExpiresAtMs, dialect, sparseAcks: ackMode === 'sparse' };
+    seat.session = this.#parts.sessions.open(start, ws);
+  }
+
+  #close(ws: WebSocket<Seat>, code: number): void {
+    const seat = ws.getUserData();
+    if (seat.session !== null) this.#parts.sessions.closed(seat.session, code);
+    seat.session = null;
+  }
+}
+
+function isToken(answer: VerifiedToken | Refusal): answer is VerifiedToken {
+  return 'subject' in answer;
+}
+
+type Listen = (
+  host: string,
+  port: number,
+  options: ListenOptions,
+  done: (socket: us_listen_socket | false) => void,
+) => void;
+
+function listen(
+  app: TemplatedApp,
+  host: string,
+  port: number,
+  options: ListenOptions,
+): Promise<us_listen_socket> {
+  return new Promise((resolve, reject) => {
+    // Host, port and options together are taken, but missing in the package's types.
+    (app.listen as unknown as Listen).call(app, host, port, options, (socket) => {
+      if (socket) resolve(socket);
+      else reject(new ListenError(`cannot listen on ${host}, PORT ${port}: give a free one`));
+    });
+  });
+}
+
+/**
+ * The port, or a free one for 0, that nobody listens on now. Processes that share a port must look first: sharing
+ * works with strangers too, and two clones would mix their drivers.
+ */
+export async function findExclusivePort(host: string, port: number): Promise<number> {
+  const app = App();
+  const socket = await listen(app, host, port, EXCLUSIVE);
+  const found = us_socket_local_port(socket as never);
+  us_listen_socket_close(socket);
+  return found;
+}

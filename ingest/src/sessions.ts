@@ -1,0 +1,101 @@
+// All sessions of this process, one for each driver: the newest connection wins. What happens by itself (silence,
+// expired tokens, drivers who stay away, the pace) happens in one look at all of them, once a second.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLOSE_CODES } from '@whereabouts/client/protocol';
+import { type Absence, Absences } from './absences.js';
+import type { Edge } from './edge.js';
+import { offlineRecord } from './offline-record.js';
+import type { Socket } from './outbox.js';
+import { EVEN_PACE, maxPaceFactor, nextPace, type Pace } from './pace.js';
+import { Session, type SessionStart } from './session.js';
+
+const SLICE_MS = 20;
+
+export class Sessions {
+  readonly #edge: Edge;
+  readonly #byDriver = new Map<string, Session>();
+  readonly #absences: Absences;
+  readonly #maxPaceFactor: number;
+  #pace: Pace = EVEN_PACE;
+  #lastNumber = 0;
+
+  constructor(edge: Edge) {
+    const { offlineAfterMs, maxConnections, reportIntervalMs, freshnessMs } = edge.settings;
+    this.#edge = edge;
+    this.#absences = new Absences(offlineAfterMs, maxConnections);
+    this.#maxPaceFactor = maxPaceFactor(reportIntervalMs, freshnessMs);
+  }
+
+  get size(): number {
+    return this.#byDriver.size;
+  }
+
+  get absentDrivers(): number {
+    return this.#absences.size;
+  }
+
+  open(start: Omit<SessionStart, 'number'>, socket: Socket): Session {
+    const { driverId } = start;
+    const older = this.#byDriver.get(driverId);
+    const number = this.#nextNumber(older);
+    older?.close(CLOSE_CODES.superseded, 'a newer connection of this driver');
+    this.#absences.returned(driverId);
+    const session = new Session(this.#edge, socket, { ...start, number });
+    this.#byDriver.set(driverId, session);
+    this.#edge.counters.upgrades++;
+    return session;
+  }
+
+  /** The socket of this session has gone, for whatever reason. */
+  closed(session: Session, code: number): void {
+    this.#edge.counters.countClose(code);
+    const hasLeft = session.isLeaving;
+    session.closed();
+    const { driverId, number } = session;
+    if (this.#byDriver.get(driverId) !== session) return;
+    this.#byDriver.delete(driverId);
+    // A newer connection speaks for the driver, or the bye did; a stopping server's drivers connect elsewhere.
+    if (code === CLOSE_CODES.superseded || hasLeft || this.#edge.draining) return;
+    this.#absences.left(driverId, { session: number, seq: session.lastSeq }, this.#edge.clock.monotonicMs());
+  }
+
+  /** About once a second. */
+  look(lagMs: number): void {
+    const { clock, recorder, settings } = this.#edge;
+    const nowMs = clock.monotonicMs();
+    const wallMs = clock.wallMs();
+    for (const session of this.#byDriver.values()) session.check(nowMs, wallMs);
+    if (this.#edge.draining) return;
+    this.#absences.takeDue(nowMs, (driverId, absence) => this.#recordOffline(driverId, absence));
+    const load = { lagMs, pendingReports: recorder.pendingReports(), connections: this.size };
+    this.#pace = nextPace(this.#pace, load, this.#maxPaceFactor);
+    this.#edge.reportIntervalMs = settings.reportIntervalMs * this.#pace.factor;
+  }
+
+  /** Spread, so that the drivers do not all come back in the same moment. */
+  async closeAll(code: number, reason: string, spreadMs: number): Promise<void> {
+    const open = [...this.#byDriver.values()];
+    const slices = Math.max(1, Math.ceil(Math.min(spreadMs, open.length) / SLICE_MS));
+    const sliceSize = Math.ceil(open.length / slices);
+    for (let at = 0; at < open.length; at += sliceSize) {
+      if (at > 0) await sleep(SLICE_MS);
+      for (const session of open.slice(at, at + sliceSize)) session.close(code, reason);
+    }
+  }
+
+  /** Redis time, and never the same twice: two connections of one driver must differ. */
+  #nextNumber(older: Session | undefined): number {
+    const now = Math.floor(this.#edge.clock.storeNowMs());
+    this.#lastNumber = Math.max(now, this.#lastNumber + 1);
+    // One that took its number from the store may be ahead of the clock.
+    return older === undefined ? this.#lastNumber : Math.max(this.#lastNumber, older.number + 1);
+  }
+
+  #recordOffline(driverId: string, { session, seq }: Absence): void {
+    const { recorder, clock, counters } = this.#edge;
+    const last = recorder.lastKnown(driverId);
+    if (last === null || last.status === 'offline') return;
+    counters.offlineRecords++;
+    recorder.submit(offlineRecord(last, session, seq + 1, clock.storeNowMs()), null);
+  }
+}
