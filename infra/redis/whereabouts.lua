@@ -13,8 +13,8 @@
 --   seen_at, renewed_at   last write or touch; last renewal of the keys' expiry
 --   accepted, accepted_at_begin, accepted_flushed   positions accepted: in all, at begin, at the last flush
 --
--- A state, the first nine elements of most answers:
---   epoch, reign, previous, base, rev, flushed, now, seen_at, reign_at
+-- A state, the first ten elements of most answers:
+--   epoch, reign, previous, base, rev, flushed, now, seen_at, reign_at, dirty_since (0: all are in Postgres)
 
 local RECORD_FORMAT = 1
 local MAX_RECORDS = 512
@@ -129,7 +129,11 @@ end
 
 local function state_of(meta)
   return { meta.epoch, reign_of(meta), meta.previous, meta.base, meta.rev, meta.flushed, meta.now, meta.seen_at,
-    meta.reign_at }
+    meta.reign_at, meta.dirty_since or 0 }
+end
+
+local function append(answer, ...)
+  for i = 1, select('#', ...) do answer[#answer + 1] = (select(i, ...)) end
 end
 
 -- An isolated master still answers reads (silent); a promoted or emptied node answers before it is healed
@@ -309,7 +313,10 @@ local function record(keys, args)
   end
 
   if accepted > 0 then
-    if meta.rev == meta.flushed then push(fields, 'dirty_since', digits(meta.now)) end
+    if meta.rev == meta.flushed then
+      meta.dirty_since = meta.now
+      push(fields, 'dirty_since', digits(meta.now))
+    end
     meta.rev = meta.rev + 1
     local revision = pack('<I8', meta.rev)
     write_positions(keys, kept, before, revision)
@@ -319,8 +326,8 @@ local function record(keys, args)
   end
   write_seen(meta, fields, keys)
   local answer = state_of(meta)
-  answer[10] = concat(outcomes)
-  for i = 1, #sessions do answer[10 + i] = sessions[i] end
+  append(answer, concat(outcomes))
+  for i = 1, #sessions do append(answer, sessions[i]) end
   return answer
 end
 
@@ -382,8 +389,8 @@ local function near(keys, args)
     ring_m = math.min(2 * ring_m, radius_m)
   end
   local answer = state_of(meta)
-  answer[10], answer[11], answer[12] = health_of(meta), truncated and 1 or 0, redis.call('ZCARD', keys[2])
-  for i = 1, #hits do answer[12 + i] = hits[i] end
+  append(answer, health_of(meta), truncated and 1 or 0, redis.call('ZCARD', keys[2]))
+  for i = 1, #hits do append(answer, hits[i]) end
   return answer
 end
 
@@ -393,9 +400,9 @@ local function get(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
   local answer = state_of(meta)
-  answer[10] = health_of(meta)
+  append(answer, health_of(meta))
   local records = redis.call('HMGET', keys[1], unpack(args, 2))
-  for i = 1, #records do answer[10 + i] = records[i] end
+  for i = 1, #records do append(answer, records[i]) end
   return answer
 end
 
@@ -408,7 +415,8 @@ local function live(keys, args)
   local south, west, north, east = tonumber(args[2]), tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
   local count, not_before = tonumber(args[6]), meta.now - tonumber(args[7])
   local answer = state_of(meta)
-  answer[10], answer[11] = health_of(meta), 0
+  append(answer, health_of(meta), 0)
+  local more_at = #answer
   local cursor, scanned, found = '0', 0, 0
   repeat
     local page = redis.call('HSCAN', keys[1], cursor, 'COUNT', 1000)
@@ -419,7 +427,7 @@ local function live(keys, args)
       if r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED) == 0 and r.lat >= south
         and r.lat <= north and r.lon >= west and r.lon <= east then
         if found == count then
-          answer[11] = 1
+          answer[more_at] = 1
           return answer
         end
         found = found + 1
@@ -428,23 +436,20 @@ local function live(keys, args)
     end
     scanned = scanned + #rows / 2
   until cursor == '0' or scanned >= MAX_SCANNED
-  if cursor ~= '0' then answer[11] = 1 end
+  if cursor ~= '0' then answer[more_at] = 1 end
   return answer
 end
 
 -- KEYS positions, available, busy, meta, checkpoints   ARGV map hash
--- Returns state, health, drivers in the hash, available, busy, dirty_since (0 clean), flushed_at, accepted,
---   accepted since the last flush began, checkpoints waiting.   Errors MAPMISMATCH
+-- Returns state, health, drivers in the hash, available, busy, flushed_at, accepted, accepted since the last flush
+--   began, checkpoints waiting.   Errors MAPMISMATCH
 local function status(keys, args)
   local meta, err = read_meta(keys[4], args[1])
   if not meta then return err end
   local answer = state_of(meta)
-  answer[10] = health_of(meta)
-  answer[11] = redis.call('HLEN', keys[1])
-  answer[12], answer[13] = redis.call('ZCARD', keys[2]), redis.call('ZCARD', keys[3])
-  answer[14], answer[15] = meta.dirty_since or 0, meta.flushed_at
-  answer[16], answer[17] = meta.accepted, meta.accepted - meta.accepted_flushed
-  answer[18] = tonumber(redis.call('HGET', keys[5], '*') or 0)
+  append(answer, health_of(meta), redis.call('HLEN', keys[1]), redis.call('ZCARD', keys[2]),
+    redis.call('ZCARD', keys[3]), meta.flushed_at, meta.accepted, meta.accepted - meta.accepted_flushed,
+    tonumber(redis.call('HGET', keys[5], '*') or 0))
   return answer
 end
 
@@ -504,8 +509,10 @@ local function flushed(keys, args)
     redis.call('HSET', keys[1], 'flushed', digits(rev), 'flushed_at', digits(math.max(as_of, meta.flushed_at)),
       'accepted_flushed', digits(meta.accepted_at_begin))
     if rev == meta.rev then
+      meta.dirty_since = nil
       redis.call('HDEL', keys[1], 'dirty_since')
     else
+      meta.dirty_since = as_of
       redis.call('HSET', keys[1], 'dirty_since', digits(as_of))
     end
   end
@@ -604,9 +611,9 @@ local function rewind(keys, args)
   write_meta(keys[1], fields)
   begin_reign(meta)
   meta.flushed = 0
-  local since = math.min(tonumber(args[2]), meta.dirty_since or meta.now)
+  meta.dirty_since = math.min(tonumber(args[2]), meta.dirty_since or meta.now)
   redis.call('HSET', keys[1], 'owner', meta.owner, 'reign_at', digits(meta.reign_at), 'previous', meta.previous,
-    'base', digits(meta.base), 'flushed', '0', 'flushed_at', '0', 'dirty_since', digits(since))
+    'base', digits(meta.base), 'flushed', '0', 'flushed_at', '0', 'dirty_since', digits(meta.dirty_since))
   return state_of(meta)
 end
 
@@ -654,7 +661,7 @@ local function checkpoints_waiting(keys, args)
   local waits = {}
   for i = 2, #args do waits[i - 1] = redis.call('HEXISTS', keys[1], args[i]) end
   local answer = state_of(meta)
-  answer[10] = concat(waits)
+  append(answer, concat(waits))
   return answer
 end
 

@@ -18,6 +18,8 @@ export interface PartitionState {
   nowMs: number;
   seenAtMs: number;
   reignAtMs: number;
+  /** No position that is not in Postgres is older than this; null: all are there. */
+  dirtySinceMs: number | null;
 }
 
 export interface LivePosition extends StoredPosition {
@@ -48,10 +50,10 @@ const OUTCOMES: Record<string, Outcome> = {
 };
 
 /** Elements of a state at the head of an answer. */
-export const STATE_SIZE = 9;
+export const STATE_SIZE = 10;
 
 export function decodeState(partition: number, answer: readonly unknown[]): PartitionState {
-  const [epoch, reign, previous, base, revision, flushed, nowMs, seenAtMs, reignAtMs] = answer;
+  const [epoch, reign, previous, base, revision, flushed, nowMs, seenAtMs, reignAtMs, dirtySinceMs] = answer;
   return {
     partition,
     epoch: String(epoch),
@@ -63,6 +65,7 @@ export function decodeState(partition: number, answer: readonly unknown[]): Part
     nowMs: nowMs as number,
     seenAtMs: seenAtMs as number,
     reignAtMs: reignAtMs as number,
+    dirtySinceMs: dirtySinceMs === 0 ? null : (dirtySinceMs as number),
   };
 }
 

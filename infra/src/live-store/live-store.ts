@@ -74,8 +74,6 @@ export interface PartitionStatus extends PartitionState {
   drivers: number;
   available: number;
   busy: number;
-  /** No position that is not in Postgres is older than this; null: all are there. */
-  dirtySinceMs: number | null;
   flushedAtMs: number;
   accepted: number;
   acceptedSinceFlush: number;
@@ -253,32 +251,14 @@ export class LiveStore {
     const k = this.#key(partition);
     const keys = [k.positions, k.available, k.busy, k.meta, k.checkpoints];
     const reply = await this.#function(partition, 'status', keys);
-    const [
-      drivers,
-      available,
-      busy,
-      dirtySinceMs,
-      flushedAtMs,
-      accepted,
-      acceptedSinceFlush,
-      checkpointsWaiting,
-    ] = reply.slice(answers.STATE_SIZE + 1) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [drivers, available, busy, flushedAtMs, accepted, acceptedSinceFlush, checkpointsWaiting] =
+      reply.slice(answers.STATE_SIZE + 1) as [number, number, number, number, number, number, number];
     return {
       ...this.#state(partition, reply),
       health: healthOf(reply[answers.STATE_SIZE]),
       drivers,
       available,
       busy,
-      dirtySinceMs: dirtySinceMs === 0 ? null : dirtySinceMs,
       flushedAtMs,
       accepted,
       acceptedSinceFlush,
