@@ -19,7 +19,7 @@ const STATUS_EVERY_MS = 1_000;
 
 async function example(options: StackOptions) {
   if (options.replayFile !== null) return traceExample(options.replayFile);
-  return exampleIn(CITIES[0] as (typeof CITIES)[number], 'sim-1-0');
+  return exampleIn(CITIES[0] as (typeof CITIES)[number], `sim-${options.seed}-0`);
 }
 
 /** Shows the live line until the stop. */

@@ -90,6 +90,7 @@ function isZombie(pid: number): boolean {
 }
 
 export function isAlive(pid: number): boolean {
+  if (!(pid > 0)) return false; // 0 and below name process groups
   try {
     process.kill(pid, 0);
     return !isZombie(pid);

@@ -4,7 +4,7 @@
 //   otherwise      the kept one, else quantiles of the simulated fleet
 //
 // Every key's place follows from the map: under another one the cache begins anew (the archive stays).
-import { createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   buildPartitionMap,
@@ -24,11 +24,9 @@ export interface ChosenMap {
   file: string;
   /** In words, for the person at the terminal. */
   origin: string;
-  /** There was another map before: the cache has to begin anew. */
-  replacesOther: boolean;
 }
 
-const keptFile = (home: string) => join(home, 'partition-map.json');
+export const keptMapFile = (home: string): string => join(home, 'partition-map.json');
 const originFile = (home: string) => join(home, 'partition-map.origin');
 /** One position in so many is enough for the quantiles of a long trace. */
 const MAX_SAMPLES = 1_000_000;
@@ -74,9 +72,9 @@ async function wantedMap(
   if (options.replayFile !== null) {
     return { map: await buildFromTrace(options.replayFile), origin: `the density of ${options.replayFile}` };
   }
-  if (existsSync(keptFile(home))) {
-    const origin = existsSync(originFile(home)) ? readFileSync(originFile(home), 'utf8') : keptFile(home);
-    return { map: readMap(keptFile(home)), origin };
+  if (existsSync(keptMapFile(home))) {
+    const origin = existsSync(originFile(home)) ? readFileSync(originFile(home), 'utf8') : keptMapFile(home);
+    return { map: readMap(keptMapFile(home)), origin };
   }
   return {
     map: buildPartitionMap(fleetSample(CITIES, options.seed)),
@@ -84,14 +82,31 @@ async function wantedMap(
   };
 }
 
-export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
-  const { map, origin } = await wantedMap(options, home);
-  const file = keptFile(home);
-  const replacesOther = existsSync(file) && readMap(file).hash !== map.hash;
+/** The map of this and of later starts. */
+export function keepPartitionMap(home: string, map: PartitionMap, origin: string): void {
+  const file = keptMapFile(home);
+  mkdirSync(home, { recursive: true });
   writeFileSync(`${file}.new`, formatPartitionMap(map));
   renameSync(`${file}.new`, file);
   writeFileSync(originFile(home), origin);
-  return { map, file, origin, replacesOther };
+}
+
+export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
+  const { map, origin } = await wantedMap(options, home);
+  keepPartitionMap(home, map, origin);
+  return { map, file: keptMapFile(home), origin };
+}
+
+const stampFile = (cacheDir: string) => join(cacheDir, 'partition-map.hash');
+
+/** Says under which map the cache in this folder was filled. */
+export function stampCache(cacheDir: string, map: PartitionMap): void {
+  writeFileSync(stampFile(cacheDir), map.hash);
+}
+
+/** There is a cache, and it was filled under another map. */
+export function isOfOtherMap(cacheDir: string, map: PartitionMap): boolean {
+  return existsSync(stampFile(cacheDir)) && readFileSync(stampFile(cacheDir), 'utf8') !== map.hash;
 }
 
 /** A place and a vehicle of a trace, to ask for. */

@@ -15,7 +15,7 @@ import { migrateGiven, migrateOwn, startDatabase } from './database.js';
 import type { Narrator } from './narrator.js';
 import type { StackOptions } from './options.js';
 import { OwnProcesses } from './own-processes.js';
-import { type ChosenMap, choosePartitionMap } from './partition-map-source.js';
+import { type ChosenMap, choosePartitionMap, isOfOtherMap, stampCache } from './partition-map-source.js';
 import { waitUntilComplete, waitUntilReady } from './readiness.js';
 import { redisUserName } from './redis-users.js';
 import { type StackSecrets, stackSecrets } from './secrets.js';
@@ -42,6 +42,7 @@ export class RunningStack {
   readonly #narrator: Narrator;
   readonly #home: string;
   readonly #logsDir: string;
+  readonly #cacheDir: string;
   readonly #own: OwnProcesses;
   readonly #undo = new UndoList();
   readonly #children = new Map<string, Supervisor>();
@@ -53,6 +54,7 @@ export class RunningStack {
     this.#narrator = narrator;
     this.#home = home;
     this.#logsDir = join(home, 'logs');
+    this.#cacheDir = join(home, 'redis-cluster');
     this.#own = new OwnProcesses(home);
   }
 
@@ -134,9 +136,9 @@ export class RunningStack {
 
   async #chooseMap(): Promise<ChosenMap> {
     const chosen = await choosePartitionMap(this.#options, this.#home);
-    const { map, origin, replacesOther } = chosen;
+    const { map, origin } = chosen;
     this.#say(`Partition map ${map.hash}: ${map.partitions} partitions, from ${origin}`, 'partition_map');
-    if (replacesOther) {
+    if (isOfOtherMap(this.#cacheDir, map)) {
       const text = 'It is another map than before: the cache begins anew (the archive in Postgres stays).';
       this.#say(text, 'cache_anew');
     }
@@ -150,14 +152,15 @@ export class RunningStack {
     say(`Starting Redis Cluster: ${redisMasters} masters, ${redisMasters * replicas} replicas ...`);
     const cluster = await startCache({
       options: this.#options,
-      dir: join(this.#home, 'redis-cluster'),
+      dir: this.#cacheDir,
       ports: ports.redis,
       secrets,
       orphanGraceS,
-      anew: fresh || chosen.replacesOther,
+      anew: fresh || isOfOtherMap(this.#cacheDir, chosen.map),
       say,
     });
-    this.#keep('Redis', cluster);
+    this.#keepCluster(cluster);
+    stampCache(this.#cacheDir, chosen.map);
     this.#check();
     await loadFunctions(cluster, chosen.map);
     this.#check();
@@ -177,13 +180,13 @@ export class RunningStack {
     return { cluster, postgres, databaseUrl };
   }
 
-  #keep(what: string, cluster: RedisCluster): void {
-    const marker = join(this.#home, 'redis-cluster');
+  #keepCluster(cluster: RedisCluster): void {
+    const marker = this.#cacheDir;
     for (const { pid } of cluster.nodes) this.#own.add({ pid, marker, name: 'Redis', signal: 'SIGTERM' });
     const force = () => {
       for (const { port } of cluster.nodes) cluster.kill(port, 'SIGKILL');
     };
-    this.#undo.add({ what, undo: () => cluster.stop(), force });
+    this.#undo.add({ what: 'Redis', undo: () => cluster.stop(), force });
   }
 
   #keepPostgres(postgres: PostgresServer): void {

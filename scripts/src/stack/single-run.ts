@@ -1,6 +1,6 @@
 // One stack for each clone: a lock file with our pid. One that names a process which is gone, or which is no
 // `npm start` of this clone, counts for nothing.
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine, isAlive } from '@whereabouts/infra/dev/server-process';
 import { UsageError } from '../cli.js';
@@ -20,13 +20,16 @@ function holder(file: string, marker: string): number | null {
 export function takeSingleRun(home: string, marker: string): () => void {
   mkdirSync(home, { recursive: true });
   const file = join(home, 'start.pid');
+  const mine = `${file}.${process.pid}`;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     try {
-      const fd = openSync(file, 'wx');
-      writeSync(fd, String(process.pid));
-      closeSync(fd);
+      // A link appears with its content, so nobody reads an empty file and takes it for a void one.
+      writeFileSync(mine, String(process.pid));
+      linkSync(mine, file);
+      rmSync(mine, { force: true });
       return () => rmSync(file, { force: true });
     } catch (error) {
+      rmSync(mine, { force: true });
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const pid = holder(file, marker);
       if (pid !== null) {

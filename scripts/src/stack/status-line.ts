@@ -20,6 +20,7 @@ const METRIC = {
   connections: 'whereabouts_ingest_connections',
   unflushed: 'whereabouts_flusher_loss_window_seconds',
   rows: 'whereabouts_flusher_rows_written_total',
+  flushed: 'whereabouts_flusher_positions_accepted_total',
 } as const;
 
 interface Look {
@@ -38,7 +39,7 @@ export function figuresBetween(first: Look, before: Look, after: Look): StatusFi
   const seconds = (after.atMs - before.atMs) / 1000;
   const p99 = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
   const rows = difference(total(after.flusher, METRIC.rows), total(first.flusher, METRIC.rows));
-  const positions = difference(total(after.ingest, METRIC.accepted), total(first.ingest, METRIC.accepted));
+  const flushed = difference(total(after.flusher, METRIC.flushed), total(first.flusher, METRIC.flushed));
   return {
     // A service that was restarted counts from 0 again.
     positions_per_s: accepted === null || accepted < 0 ? null : accepted / seconds,
@@ -46,7 +47,7 @@ export function figuresBetween(first: Look, before: Look, after: Look): StatusFi
     unflushed_s: orNull(largest(after.flusher, METRIC.unflushed)),
     drivers_connected: orNull(total(after.ingest, METRIC.connections)),
     rows_written: rows,
-    writes_saved: rows === null || !positions ? null : Math.max(0, 1 - rows / positions),
+    writes_saved: rows === null || !flushed ? null : Math.max(0, 1 - rows / flushed),
   };
 }
 

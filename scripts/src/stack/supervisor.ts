@@ -41,6 +41,7 @@ export class Supervisor {
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #isFirst = true;
   #failures = 0;
   #upSince = 0;
   #stopping = false;
@@ -74,7 +75,9 @@ export class Supervisor {
 
   up(): void {
     const { script, args = [], env } = this.spec;
-    const log = openSync(this.logFile, 'a');
+    // A log begins anew with each `npm start`, and goes on over restarts of the child.
+    const log = openSync(this.logFile, this.#isFirst ? 'w' : 'a');
+    this.#isFirst = false;
     const child = spawn(process.execPath, [script, ...args], {
       detached: true,
       stdio: ['ignore', log, log, 'ipc'],

@@ -1,0 +1,30 @@
+// `npm run clean`: removes what runs of this clone have made, also where Postgres's data had to live elsewhere.
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removePostgresData } from '@whereabouts/infra/dev/postgres-server';
+import { parseCommand, runMain, UsageError } from './cli.js';
+import { home } from './home.js';
+import { OwnProcesses } from './stack/own-processes.js';
+import { findStack } from './stack-file.js';
+
+const COMMAND = {
+  name: 'run clean',
+  about:
+    'Removes all data, logs and secrets of this clone (.whereabouts/, and Postgres data elsewhere, if any).',
+  options: {},
+};
+
+await runMain(async () => {
+  const args = parseCommand(COMMAND);
+  if (findStack()) throw new UsageError('The stack of this clone is running. Stop it first (Ctrl-C).');
+  const removed: string[] = [];
+  if (existsSync(home)) {
+    await new OwnProcesses(home).stopStrays((text) => console.error(text));
+    removed.push(...(await removePostgresData(join(home, 'postgres'))));
+    await rm(home, { recursive: true, force: true });
+    removed.push(home);
+  }
+  if (args.has('json')) console.log(JSON.stringify({ removed }));
+  else console.log(removed.length === 0 ? 'There was nothing to remove.' : `Removed ${removed.join(', ')}`);
+});

@@ -1,0 +1,105 @@
+// `npm run map`: the partition map, built from a trace, shown, or given to the next start.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
+import {
+  buildPartitionMap,
+  formatPartitionMap,
+  type PartitionMap,
+  PartitionMapError,
+  parsePartitionMap,
+} from '@whereabouts/infra/partition-map';
+import { PositionCsvError } from '@whereabouts/infra/position-csv';
+import { type Arguments, parseCommand, runMain, UsageError } from './cli.js';
+import { home } from './home.js';
+import { keepPartitionMap, keptMapFile, traceSample } from './stack/partition-map-source.js';
+import { findStack } from './stack-file.js';
+
+const COMMAND = {
+  name: 'run map',
+  about:
+    'build FILE.csv   cuts the map so that each partition has about as many positions of the trace\n' +
+    'show [FILE]      the partitions of a map, by default of the one that `npm start` uses\n' +
+    'load FILE        the next `npm start` uses it, with a cache that begins anew',
+  positionals: 'build FILE.csv | show [FILE] | load FILE',
+  options: {
+    out: { value: 'FILE', about: 'build: where to write the map; else to stdout' },
+    partitions: { value: 'N', about: 'build: how many (64)' },
+    geojson: { about: 'show: as GeoJSON, for example for geojson.io' },
+  },
+};
+
+function readMap(file: string | undefined): PartitionMap {
+  const path = file ?? keptMapFile(home);
+  if (!existsSync(path)) {
+    throw new UsageError(
+      file ? `There is no file ${file}.` : 'No map yet: give a FILE, or run npm start first.',
+    );
+  }
+  return parsePartitionMap(readFileSync(path, 'utf8'));
+}
+
+async function build(args: Arguments, file: string | undefined): Promise<void> {
+  if (file === undefined) throw new UsageError('Give the trace: npm run map -- build FILE.csv');
+  if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
+  const sample = await traceSample(file);
+  const map = buildPartitionMap(sample, args.number('partitions', { min: 1, max: 4096 }) ?? 64);
+  const out = args.text('out');
+  if (out === undefined) {
+    process.stdout.write(formatPartitionMap(map));
+    return;
+  }
+  writeFileSync(out, formatPartitionMap(map));
+  const result = { file: out, hash: map.hash, partitions: map.partitions, positions: sample.length };
+  const text = `${out}: ${map.partitions} partitions from ${sample.length} positions, map ${map.hash}`;
+  console.log(args.has('json') ? JSON.stringify(result) : text);
+}
+
+function show(args: Arguments, map: PartitionMap): void {
+  if (args.has('geojson')) {
+    console.log(JSON.stringify(partitionMapToGeoJson(map)));
+    return;
+  }
+  const partitions = Array.from({ length: map.partitions }, (_, partition) => ({
+    partition,
+    ...map.range(partition),
+    slot: map.slotOf(partition),
+    tag: map.tagOf(partition),
+  }));
+  if (args.has('json')) {
+    console.log(JSON.stringify({ hash: map.hash, partitions }));
+    return;
+  }
+  console.log(`map ${map.hash}, ${map.partitions} partitions\n`);
+  console.log('partition  from    to      slot   tag');
+  for (const { partition, from, to, slot, tag } of partitions) {
+    console.log(`${String(partition).padStart(9)}  ${from}  ${to}  ${String(slot).padStart(5)}  {${tag}}`);
+  }
+}
+
+function load(args: Arguments, file: string | undefined): void {
+  if (file === undefined) throw new UsageError('Give the map: npm run map -- load FILE');
+  if (findStack()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
+  const map = readMap(file);
+  const before = existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  keepPartitionMap(home, map, file);
+  const text =
+    before === map.hash
+      ? 'It is the map already.'
+      : `The next npm start uses map ${map.hash}, with a new cache.`;
+  console.log(args.has('json') ? JSON.stringify({ hash: map.hash, replaced: before }) : text);
+}
+
+await runMain(async () => {
+  const args = parseCommand(COMMAND);
+  const [verb, file, ...more] = args.positionals;
+  if (more.length > 0) throw new UsageError(`"${more[0]}" is not expected. See: npm run map -- --help`);
+  try {
+    if (verb === 'build') await build(args, file);
+    else if (verb === 'show') show(args, readMap(file));
+    else if (verb === 'load') load(args, file);
+    else throw new UsageError('Give build, show or load. See: npm run map -- --help');
+  } catch (error) {
+    if (!(error instanceof PartitionMapError) && !(error instanceof PositionCsvError)) throw error;
+    throw new UsageError(`${file}: ${error.message}`, { cause: error });
+  }
+});

@@ -1,0 +1,152 @@
+// `npm run replay`: the vehicles of a trace as drivers, each with a socket of its own, as if it happened now.
+import { createReadStream, existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { DriverClient } from '@whereabouts/client/driver-client';
+import { PositionCsv, PositionCsvError } from '@whereabouts/infra/position-csv';
+import { parseCommand, runMain, UsageError } from './cli.js';
+import { driverTokens } from './driver-tokens.js';
+import { closeAll, TotalsOfClients } from './fleet/driver-totals.js';
+import { TraceClock } from './fleet/trace-clock.js';
+import { createNarrator } from './stack/narrator.js';
+import { runningStack } from './stack-file.js';
+import { onStop } from './stop-signals.js';
+
+const COMMAND = {
+  name: 'run replay',
+  about:
+    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with a socket of its own,\n' +
+    'thinned to what the service takes of one driver. Leaps of more than 10 minutes are not waited for.',
+  positionals: 'FILE',
+  options: {
+    speed: { value: 'X', about: 'so many times faster than it happened (1)' },
+    'limit-rows': { value: 'N', about: 'only the first rows' },
+  },
+  notes: ['FILE is CSV with the columns vehicle_id, unix_ms, lat, lon, best sorted by time.'],
+};
+
+const STATUS_EVERY_MS = 1_000;
+const SETTLE_MS = 5_000;
+
+interface Progress {
+  rows: number;
+  malformed: number;
+  vehicles: number;
+  leaps: number;
+  percent: number;
+}
+
+class Replay {
+  readonly totals = new TotalsOfClients();
+  readonly #clients = new Map<string, DriverClient>();
+  readonly #url: string;
+  readonly #tokenFor: (id: string) => Promise<string>;
+  #stopped = false;
+
+  constructor(url: string, tokenFor: (id: string) => Promise<string>) {
+    this.#url = url;
+    this.#tokenFor = tokenFor;
+  }
+
+  get vehicles(): number {
+    return this.#clients.size;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async run(rows: PositionCsv, clock: TraceClock, limit: number): Promise<void> {
+    for await (const { vehicleId, unixMs, lat, lon } of rows) {
+      if (this.#stopped || rows.rows > limit) return;
+      const waitMs = clock.dueAtMs(unixMs) - performance.now();
+      if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+      this.#client(vehicleId).report({ lat, lon });
+    }
+  }
+
+  /** Until everything that was sent is answered, or nothing more comes. */
+  async settle(): Promise<void> {
+    const until = performance.now() + SETTLE_MS;
+    while (performance.now() < until) {
+      const { sent, acknowledged, refused } = this.totals.now();
+      const answered = acknowledged + Object.values(refused).reduce((sum, count) => sum + count, 0);
+      if (sent > 0 && answered >= sent) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  #client(id: string): DriverClient {
+    const known = this.#clients.get(id);
+    if (known) return known;
+    // Each report is acknowledged, for the account at the end.
+    const client = new DriverClient({ url: this.#url, getToken: () => this.#tokenFor(id), ack: 'each' });
+    this.#clients.set(id, client);
+    this.totals.add(client);
+    return client;
+  }
+}
+
+function report(totals: ReturnType<TotalsOfClients['now']>, progress: Progress): string {
+  const refused = Object.entries(totals.refused);
+  return [
+    `rows read      ${progress.rows}${progress.malformed > 0 ? `, and ${progress.malformed} that are no positions` : ''}`,
+    `vehicles       ${progress.vehicles}`,
+    `sent           ${totals.sent}`,
+    `acknowledged   ${totals.acknowledged}`,
+    `thinned        ${totals.thinned} (a newer one came before they could go out)`,
+    `leaps          ${progress.leaps}`,
+    ...(refused.length === 0
+      ? ['refused        0']
+      : refused.map(([code, n]) => `refused        ${n} ${code}`)),
+  ].join('\n');
+}
+
+await runMain(async () => {
+  const args = parseCommand(COMMAND);
+  const [file, ...more] = args.positionals;
+  if (file === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
+  if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
+  const speed = args.number('speed', { min: 0.01, max: 10_000, integer: false }) ?? 1;
+  const limit = args.number('limit-rows', { min: 1, max: 1e12 }) ?? Number.POSITIVE_INFINITY;
+  const stack = runningStack();
+  const narrator = createNarrator(args.has('json'));
+
+  const bytes = (await stat(file)).size;
+  const stream = createReadStream(file, 'utf8');
+  const rows = new PositionCsv(stream);
+  const clock = new TraceClock(speed, performance.now());
+  const replay = new Replay(stack.ingest.url, driverTokens(stack));
+  const progress = (): Progress => ({
+    rows: rows.rows,
+    malformed: rows.malformed,
+    vehicles: replay.vehicles,
+    leaps: clock.leaps,
+    percent: Math.round((100 * stream.bytesRead) / Math.max(bytes, 1)),
+  });
+  const status = setInterval(() => {
+    const { sent, acknowledged } = replay.totals.now();
+    const { rows: read, vehicles, percent } = progress();
+    const text = `${percent} %  ${read} rows  ${vehicles} vehicles  ${sent} sent  ${acknowledged} acknowledged`;
+    narrator.status(text, { ...replay.totals.now(), ...progress() });
+  }, STATUS_EVERY_MS);
+  const interrupted = new Promise<void>((resolve) => {
+    onStop((_reason, byForce) => {
+      if (byForce) process.exit(1);
+      replay.stop();
+      resolve();
+    });
+  });
+  try {
+    await Promise.race([replay.run(rows, clock, limit), interrupted]);
+  } catch (error) {
+    if (error instanceof PositionCsvError) throw new UsageError(`${file}: ${error.message}`);
+    throw error;
+  } finally {
+    clearInterval(status);
+  }
+  await Promise.race([replay.settle(), interrupted]);
+  const totals = replay.totals.now();
+  await closeAll(replay.totals, 0);
+  narrator.say(report(totals, progress()), 'ended', { ...totals, ...progress() });
+  process.exit(0);
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { isAlive } from '@whereabouts/infra/dev/server-process';
+import { OwnProcesses } from './own-processes.js';
+import { takeSingleRun } from './single-run.js';
+
+let dir: string;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'whereabouts-own-'));
+});
+
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+async function sleeper(): Promise<number> {
+  const child = spawn('sleep', ['600'], { stdio: 'ignore' });
+  await new Promise((resolve) => child.once('spawn', resolve));
+  return child.pid as number;
+}
+
+test('what an earlier run left is stopped', async () => {
+  const pid = await sleeper();
+  new OwnProcesses(dir).add({ pid, marker: 'sleep 600', name: 'sleeper', signal: 'SIGTERM' });
+  const said: string[] = [];
+  await new OwnProcesses(dir).stopStrays((text) => said.push(text));
+  assert.equal(isAlive(pid), false);
+  assert.match(said.join(), /Stopping sleeper/);
+  assert.deepEqual(new OwnProcesses(dir).strays(), []);
+});
+
+test("a pid that is somebody else's now is left alone", async () => {
+  const pid = await sleeper();
+  new OwnProcesses(dir).add({ pid, marker: '/redis-cluster', name: 'Redis', signal: 'SIGTERM' });
+  await new OwnProcesses(dir).stopStrays(() => assert.fail('nothing is to be stopped'));
+  assert.equal(isAlive(pid), true);
+  process.kill(pid);
+});
+
+test('one run at a time; a lock of a process that is gone, or that is no such run, is void', () => {
+  const marker = process.argv[1] ?? '';
+  const release = takeSingleRun(dir, marker);
+  assert.throws(() => takeSingleRun(dir, marker), /already running/);
+  release();
+  takeSingleRun(dir, marker)();
+  writeFileSync(join(dir, 'start.pid'), String(2 ** 22 + 1));
+  takeSingleRun(dir, marker)();
+  writeFileSync(join(dir, 'start.pid'), String(process.pid));
+  takeSingleRun(dir, 'another-script.js')();
+});
