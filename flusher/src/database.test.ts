@@ -16,7 +16,7 @@ import { Client } from 'pg';
 import { FLUSHER, MIGRATOR, migrate, roleUrl } from './database.js';
 
 const MIGRATE = fileURLToPath(new URL('./migrate.js', import.meta.url));
-const DATABASE = 'odd name/%';
+const DATABASE = 'odd "name"';
 
 let dir: string;
 let server: PostgresServer;

@@ -1,0 +1,88 @@
+// Brings waiting checkpoints to Postgres, alone: flushing a whole partition for each trip that ends would cost more
+// than Postgres can take. They leave the cache after the commit, so a crash in between costs a second INSERT that
+// finds its row there.
+
+import type { LiveStore, PartitionStatus, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
+import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import type { Logger } from '@whereabouts/infra/service/log';
+import type { Archive } from './archive.js';
+import type { FlushMetrics } from './flush-metrics.js';
+
+/** Of one partition in one round; the next round takes the rest. */
+const PARTITION_LIMIT = 512;
+/** Of all partitions in one round. */
+const ROUND_LIMIT = 5_000;
+/** One that Postgres refuses stays in the cache (nothing drops a checkpoint) and is tried again this much later. */
+const REFUSED_RETRY_MS = 60_000;
+const MAX_REFUSED_KNOWN = 10_000;
+
+interface Found extends WaitingCheckpoint {
+  partition: number;
+}
+
+export class CheckpointWriter {
+  readonly #store: LiveStore;
+  readonly #archive: Archive;
+  readonly #log: Logger;
+  readonly #metrics: FlushMetrics;
+  /** Field -> when it may be tried again. */
+  readonly #refusedUntilMs = new Map<string, number>();
+
+  constructor(o: { store: LiveStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
+    this.#store = o.store;
+    this.#archive = o.archive;
+    this.#log = o.log;
+    this.#metrics = o.metrics;
+  }
+
+  /** Rejects with ArchiveError. What a partition's node does not answer waits for the next round. */
+  async run(statuses: readonly PartitionStatus[]): Promise<void> {
+    const found = await this.#gather(statuses);
+    if (found.length === 0) return;
+    const { refused } = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
+    const done = refused.length === 0 ? found : found.filter(({ position }) => !refused.includes(position));
+    for (const entry of found) if (!done.includes(entry)) this.#remember(entry);
+    this.#metrics.checkpointsRefused.inc(refused.length);
+    const partitions = new Set(done.map(({ partition }) => partition));
+    await Promise.all([...partitions].map((partition) => this.#done(partition, done)));
+  }
+
+  async #gather(statuses: readonly PartitionStatus[]): Promise<Found[]> {
+    const waiting = statuses.filter(({ checkpointsWaiting }) => checkpointsWaiting > 0);
+    const chosen = waiting.slice(0, Math.ceil(ROUND_LIMIT / PARTITION_LIMIT));
+    const pages = await Promise.all(
+      chosen.map(async ({ partition }) => {
+        const page = await this.#store.waitingCheckpoints(partition, PARTITION_LIMIT).catch(nothingYet);
+        return page.map((entry) => ({ ...entry, partition }));
+      }),
+    );
+    const nowMs = performance.now();
+    return pages.flat().filter(({ field }) => (this.#refusedUntilMs.get(field) ?? 0) <= nowMs);
+  }
+
+  async #done(partition: number, entries: readonly Found[]): Promise<void> {
+    const fields = entries.filter((entry) => entry.partition === partition).map(({ field }) => field);
+    for (const field of fields) this.#refusedUntilMs.delete(field);
+    try {
+      await this.#store.checkpointsDone(partition, fields);
+      this.#metrics.checkpointsPersisted.inc(fields.length);
+    } catch (error) {
+      // They are in Postgres and still wait: the next round finds their rows there.
+      if (!(error instanceof StoreError)) throw error;
+    }
+  }
+
+  #remember({ field, position, partition }: Found): void {
+    const isNew = !this.#refusedUntilMs.has(field);
+    if (isNew && this.#refusedUntilMs.size >= MAX_REFUSED_KNOWN) this.#refusedUntilMs.clear();
+    this.#refusedUntilMs.set(field, performance.now() + REFUSED_RETRY_MS);
+    const { driverId, seq } = position;
+    if (isNew)
+      this.#log.error({ driver_id: driverId, seq, partition }, 'Postgres refuses a checkpoint: it waits');
+  }
+}
+
+function nothingYet(error: unknown): WaitingCheckpoint[] {
+  if (error instanceof StoreError) return [];
+  throw error;
+}

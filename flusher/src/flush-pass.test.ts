@@ -1,0 +1,288 @@
+// Passes in this process, step by step, on a real cluster and a real Postgres.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { QUIET, type StoreFixture, startStore } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { createMetrics } from '@whereabouts/infra/service/metrics';
+import type { Archive } from './archive.js';
+import type { Failpoint } from './failpoint.js';
+import { flushMetrics } from './flush-metrics.js';
+import { FlushPass, type FlushPassOptions } from './flush-pass.js';
+import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
+import { differences, Fleet } from './testing/truth.js';
+
+let redis: StoreFixture;
+let postgres: ArchiveFixture;
+let archive: Archive;
+let fleetNumber = 0;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([startStore(), startArchive()]);
+  archive = newArchive();
+});
+after(() => Promise.all([redis.stop(), postgres.stop()]));
+beforeEach(async () => {
+  for (const url of redis.cluster.urls) await flushAll(url);
+  await postgres.sql('TRUNCATE driver_positions, checkpoints, flush_progress');
+});
+
+const newArchive = (o: Partial<ConstructorParameters<typeof Archive>[0]> = {}) =>
+  postgres.archive({ mapHash: redis.map.hash, ...o });
+const metrics = () => flushMetrics(createMetrics('flusher', { commit: 'test' }));
+const newFleet = (drivers: number) => new Fleet(redis.store, { drivers, seed: ++fleetNumber });
+const wrong = (fleet: Fleet) => differences(fleet.newest, (text) => postgres.sql(text));
+
+async function flushAll(url: string): Promise<void> {
+  const port = Number(new URL(url).port);
+  const partition = Array.from({ length: redis.map.partitions }, (_, i) => i).find((i) =>
+    redis.store.nodeOf(i)?.endsWith(`:${port}`),
+  );
+  if (partition !== undefined) await redis.command(partition, 'FLUSHALL');
+}
+
+function look(partitions?: readonly number[]): Promise<PartitionStatus[]> {
+  const all = partitions ?? Array.from({ length: redis.map.partitions }, (_, i) => i);
+  return Promise.all(all.map((partition) => redis.store.status(partition)));
+}
+
+function newPass(o: Partial<FlushPassOptions> = {}): FlushPass {
+  const { store } = redis;
+  const ages = { freshnessMs: 10_000, sweepAfterMs: 300_000 };
+  return new FlushPass({
+    store,
+    archive,
+    flusherId: 'me',
+    ...ages,
+    log: QUIET,
+    metrics: metrics(),
+    reached: () => {},
+    ...o,
+  });
+}
+
+/** Calls `act` whenever the pass reaches this step. */
+const at = (step: Failpoint, act: () => void) => (reached: Failpoint) => {
+  if (reached === step) act();
+};
+
+describe('a pass', () => {
+  test('brings everything to Postgres and moves the watermarks', async () => {
+    const fleet = newFleet(3_000);
+    await fleet.report();
+    await fleet.report();
+    const seen = await look();
+    const report = await newPass().run(seen);
+    assert.deepEqual([report.flushed, report.left.size, report.archiveError], [64, 0, null]);
+    assert.equal(report.rows, 3_000);
+    assert.deepEqual(await wrong(fleet), []);
+    const progress = await archive.readProgress();
+    for (const status of await look()) {
+      assert.equal(status.dirtySinceMs, null);
+      assert.equal(status.flushed, status.revision);
+      assert.equal(status.acceptedSinceFlush, 0);
+      assert.equal(progress.get(status.partition), status.flushedAtMs, "both are begin's time");
+    }
+    const driver = fleet.newest.get('d7');
+    assert.ok(driver);
+    const partition = redis.map.partitionOf(driver.latE7 / 1e7, driver.lonE7 / 1e7);
+    assert.equal((await redis.store.get(partition, ['d7'])).found[0]?.persisted, true);
+  });
+
+  test('moves the progress where nothing is dirty', async () => {
+    await newPass().run(await look([5]));
+    const first = (await archive.readProgress()).get(5);
+    await newPass().run(await look([5]));
+    const second = (await archive.readProgress()).get(5);
+    assert.ok(first !== undefined && second !== undefined && second > first);
+  });
+
+  test('fills batches across partitions', async () => {
+    await newFleet(12_000).report();
+    const counted = metrics();
+    const report = await newPass({ metrics: counted }).run(await look());
+    assert.equal(report.rows, 12_000);
+    const batches = (await counted.batches.get()).values[0]?.value;
+    assert.equal(batches, 3);
+    const transactions = (await counted.transactions.get()).values[0]?.value;
+    assert.equal(transactions, 3);
+  });
+
+  test('what is reported while it is under way stays dirty', async () => {
+    const fleet = newFleet(500);
+    await fleet.report();
+    let second: Promise<void> | undefined;
+    await newPass({ reached: at('after_begin', () => (second ??= fleet.report())) }).run(await look());
+    await second;
+    assert.ok((await look()).some(({ dirtySinceMs }) => dirtySinceMs !== null));
+    await newPass().run(await look());
+    assert.deepEqual(await wrong(fleet), []);
+  });
+
+  test('leaves what another flusher works on', async () => {
+    await redis.store.begin(3, 'other', 5_000);
+    const report = await newPass().run(await look([3, 4]));
+    assert.deepEqual([...report.left], [[3, 'leased']]);
+    assert.equal(report.flushed, 1);
+    await redis.store.release(3, 'other');
+    assert.equal((await newPass().run(await look([3]))).flushed, 1);
+  });
+
+  test('gives back what another flusher was faster with', async () => {
+    await newFleet(500).report();
+    const seen = await look();
+    await newPass({ flusherId: 'faster' }).run(seen);
+    const counted = metrics();
+    const report = await newPass({ metrics: counted }).run(seen);
+    assert.deepEqual([report.flushed, report.left.size], [0, 0]);
+    assert.equal((await counted.rowsScanned.get()).values[0]?.value, 0);
+    assert.equal((await newPass({ flusherId: 'third' }).run(await look())).flushed, 64);
+  });
+});
+
+describe('a reign that changes', () => {
+  /** Rewinds the partition at each of the first `times` begins, ahead of the scan on the same connection. */
+  function unsteady(partition: number, times: number) {
+    let begins = 0;
+    const act = () => {
+      if (++begins <= times) void redis.store.rewind(partition, Date.now());
+    };
+    return { reached: at('after_begin', act), begins: () => begins };
+  }
+
+  test('twice: begins again twice, and flushes', async () => {
+    await newFleet(200).report();
+    const reigns = unsteady(9, 2);
+    const report = await newPass({ reached: reigns.reached }).run(await look([9]));
+    assert.deepEqual([report.flushed, reigns.begins()], [1, 3]);
+  });
+
+  test('for ever: leaves it to the next pass, without its lease', async () => {
+    await newFleet(200).report();
+    const reigns = unsteady(9, Number.POSITIVE_INFINITY);
+    const report = await newPass({ reached: reigns.reached }).run(await look([9]));
+    assert.deepEqual([...report.left], [[9, 'reign_changed']]);
+    assert.equal(reigns.begins(), 3);
+    assert.equal((await newPass({ flusherId: 'other' }).run(await look([9]))).flushed, 1);
+  });
+
+  test('between the commit and the watermark: the rows are there, the watermark is not', async () => {
+    const fleet = newFleet(200);
+    await fleet.report();
+    const seen = await look();
+    const act = () => seen.forEach(({ partition }) => void redis.store.rewind(partition, Date.now()));
+    const report = await newPass({ reached: at('after_commit', act) }).run(seen);
+    assert.equal(report.flushed, 0);
+    assert.deepEqual(await wrong(fleet), []);
+    assert.ok((await look()).every(({ flushed }) => flushed === 0));
+    assert.equal((await newPass().run(await look())).flushed, 64);
+  });
+});
+
+test("a refused row never counts as persisted and stands in nobody's way", async () => {
+  await postgres.sql(
+    `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id NOT IN ('d7', 'd11'))`,
+  );
+  try {
+    const fleet = newFleet(300);
+    await fleet.report();
+    const report = await newPass().run(await look());
+    assert.deepEqual([report.flushed, report.rows], [64, 298]);
+    const persisted = async (id: string) => {
+      const answers = await Promise.all(
+        (await look()).map(({ partition }) => redis.store.get(partition, [id])),
+      );
+      return answers.flatMap(({ found }) => found).find((found) => found !== null)?.persisted;
+    };
+    assert.deepEqual(
+      [await persisted('d7'), await persisted('d11'), await persisted('d8')],
+      [false, false, true],
+    );
+    const counted = metrics();
+    await newPass({ metrics: counted }).run(await look());
+    assert.equal((await counted.rowsScanned.get()).values[0]?.value, 0, 'not tried again');
+  } finally {
+    await postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+  }
+});
+
+describe('Postgres', () => {
+  test('away: nothing moves, no lease stays; back: nothing is missing', async () => {
+    const fleet = newFleet(12_000);
+    await fleet.report();
+    await postgres.server.stop();
+    const report = await newPass().run(await look());
+    assert.equal(report.archiveError?.code, 'archive_away');
+    assert.equal(report.flushed, 0);
+    assert.equal(report.left.size, 64);
+    assert.ok((await look()).every(({ flushed }) => flushed === 0));
+    await postgres.server.restart();
+    assert.equal((await newPass({ flusherId: 'other' }).run(await look())).flushed, 64);
+    assert.deepEqual(await wrong(fleet), []);
+  });
+
+  test('restored from an older copy: noticed at the next flush, and filled again', async () => {
+    const fleet = newFleet(2_000);
+    await fleet.report();
+    await newPass().run(await look());
+    await postgres.sql(`CREATE TABLE old_positions AS TABLE driver_positions`);
+    await postgres.sql(`CREATE TABLE old_progress AS TABLE flush_progress`);
+    await fleet.report();
+    await newPass().run(await look());
+    await postgres.sql(`
+      TRUNCATE driver_positions, flush_progress;
+      INSERT INTO driver_positions TABLE old_positions;
+      INSERT INTO flush_progress TABLE old_progress;
+      DROP TABLE old_positions, old_progress`);
+    assert.ok((await wrong(fleet)).length > 0);
+    const counted = metrics();
+    const report = await newPass({ metrics: counted }).run(await look());
+    assert.deepEqual([...new Set(report.left.values())], ['behind']);
+    assert.equal((await counted.rewinds.get()).values[0]?.value, 64);
+    assert.ok(
+      (await look()).every(({ flushedAtMs, dirtySinceMs }) => flushedAtMs === 0 && dirtySinceMs !== null),
+    );
+    assert.equal((await newPass().run(await look())).flushed, 64);
+    assert.deepEqual(await wrong(fleet), []);
+    assert.equal((await newPass().run(await look())).left.size, 0);
+  });
+
+  test('empty where it was full: the same', async () => {
+    const fleet = newFleet(500);
+    await fleet.report();
+    await newPass().run(await look());
+    await postgres.sql('TRUNCATE driver_positions, flush_progress');
+    await newPass().run(await look());
+    await newPass().run(await look());
+    assert.deepEqual(await wrong(fleet), []);
+  });
+});
+
+test('the stale leave the answers, the old leave the cache, once Postgres has them', async () => {
+  const fleet = newFleet(1_500);
+  await fleet.report();
+  await newPass().run(await look());
+  const listed = async () => (await look()).reduce((sum, { available }) => sum + available, 0);
+  const cached = async () => (await look()).reduce((sum, { drivers }) => sum + drivers, 0);
+  assert.deepEqual([await listed(), await cached()], [1_500, 1_500]);
+  // Their recorded-at lies ahead by the number of the report.
+  const ago = { freshnessMs: -60_000, sweepAfterMs: 300_000 };
+  await newPass(ago).run(await look());
+  assert.deepEqual([await listed(), await cached()], [0, 1_500]);
+  await newPass({ ...ago, sweepAfterMs: -60_000 }).run(await look());
+  assert.deepEqual([await listed(), await cached()], [0, 0]);
+  assert.deepEqual(await wrong(fleet), []);
+});
+
+test('a driver in two partitions: the newer one counts, in one batch or in two', async () => {
+  const older = stored('two', { session: 1, recordedAtMs: Date.now() });
+  const newer = { ...older, recordedAtMs: older.recordedAtMs + 1, seq: 2 };
+  await redis.store.record(40, [newer]);
+  await redis.store.record(10, [older]);
+  await newPass().run(await look([40, 10]));
+  const held = () => postgres.sql('SELECT seq::integer, partition FROM driver_positions');
+  assert.deepEqual(await held(), [{ seq: 2, partition: 40 }]);
+  await redis.store.rewind(10, Date.now());
+  await newPass().run(await look([10]));
+  assert.deepEqual(await held(), [{ seq: 2, partition: 40 }]);
+});

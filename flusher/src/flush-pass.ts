@@ -1,0 +1,235 @@
+// One pass over the partitions that are due.
+//
+//   a few partitions at once:  begin ──▶ scan, page by page ──┐
+//                                                             ├──▶ one open batch ──▶ commit ──▶ for each finished
+//                                                             ┘    (5,000 rows)                  partition: move its
+//                                                                                                watermark, sweep
+// What always holds: batches are committed one after the other, and a partition's progress is in the same
+// transaction as its last row, or a later one. So its watermark moves only over rows that Postgres has. A crash
+// anywhere leaves it where it was, and the scan is repeated.
+//
+// Rows in memory: one batch in commit, one sealed, one open (5,000 each), and a page (about 1,000) for each of
+// SCANS_AT_ONCE: at most 23,000.
+
+import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
+import type { StoredPosition } from '@whereabouts/infra/position';
+import type { Logger } from '@whereabouts/infra/service/log';
+import { type Archive, type ArchiveRow, type Behind, MAX_BATCH_ROWS } from './archive.js';
+import { ArchiveError } from './archive-error.js';
+import type { Reached } from './failpoint.js';
+import { Batch, type Flush } from './flush-batch.js';
+import type { FlushMetrics } from './flush-metrics.js';
+import { sweep } from './sweep.js';
+
+const SCANS_AT_ONCE = 8;
+/** Reigns change once in a failover; more often than this within one pass, and the next pass will see. */
+const MAX_BEGINS = 3;
+/** Longer than a commit takes; after a crash it is what the partition waits for, so well below the loss budget. */
+const LEASE_MS = 3_000;
+/** What a pass sweeps of a partition; the next one finds the rest. */
+const MAX_STALE_IDS = 4096;
+
+export interface FlushPassOptions {
+  store: LiveStore;
+  archive: Archive;
+  flusherId: string;
+  freshnessMs: number;
+  sweepAfterMs: number;
+  log: Logger;
+  metrics: FlushMetrics;
+  reached: Reached;
+}
+
+export type LeftReason = StoreErrorCode | 'behind' | 'archive_away';
+
+export interface PassReport {
+  flushed: number;
+  /** Written to Postgres. */
+  rows: number;
+  /** Partitions that are still to be flushed, and why. */
+  left: Map<number, LeftReason>;
+  archiveError: ArchiveError | null;
+}
+
+export class FlushPass {
+  readonly #o: FlushPassOptions;
+  readonly #report: PassReport = { flushed: 0, rows: 0, left: new Map(), archiveError: null };
+  readonly #leases = new Set<number>();
+  /** Partitions with a refused row that could not be marked: their watermark must not move over it. */
+  readonly #unmarked = new Set<number>();
+  readonly #settling: Promise<void>[] = [];
+  #open = new Batch();
+  /** Settles when the newest sealed batch is committed. */
+  #committed: Promise<void> = Promise.resolve();
+  /** Settles when the batch ahead of that one is: nothing more is taken in before. */
+  #room: Promise<void> = Promise.resolve();
+
+  constructor(options: FlushPassOptions) {
+    this.#o = options;
+  }
+
+  /** In the order given. Never rejects for an outage: the report says what was left. */
+  async run(due: readonly PartitionStatus[]): Promise<PassReport> {
+    const queue = [...due];
+    const scanner = async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        if (this.#report.archiveError === null) await this.#flush(next).catch((error) => this.#failed(error));
+        else this.#report.left.set(next.partition, 'archive_away');
+      }
+    };
+    await Promise.all(Array.from({ length: SCANS_AT_ONCE }, scanner));
+    await this.#seal().catch((error) => this.#failed(error));
+    await this.#committed.catch((error) => this.#failed(error));
+    await Promise.all(this.#settling);
+    await Promise.all([...this.#leases].map((partition) => this.#release(partition)));
+    for (const reason of this.#report.left.values()) this.#o.metrics.left.inc({ reason });
+    return this.#report;
+  }
+
+  #failed(error: unknown): void {
+    if (!(error instanceof ArchiveError)) throw error;
+    this.#report.archiveError = error;
+    for (const partition of this.#leases) this.#report.left.set(partition, 'archive_away');
+  }
+
+  async #flush(seen: PartitionStatus): Promise<void> {
+    for (let begins = 1; ; begins++) {
+      try {
+        const flush = await this.#begin(seen);
+        if (flush === null) return;
+        await this.#scan(flush);
+        this.#open.finished.push(flush);
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        if (error.code === 'reign_changed' && begins < MAX_BEGINS) continue;
+        this.#report.left.set(seen.partition, error.code);
+        return;
+      }
+    }
+  }
+
+  /** null where another flusher was faster. */
+  async #begin(seen: PartitionStatus): Promise<Flush | null> {
+    const { partition } = seen;
+    const { store, flusherId, reached } = this.#o;
+    const began = await store.begin(partition, flusherId, LEASE_MS);
+    this.#leases.add(partition);
+    reached('after_begin');
+    if (began.reign !== seen.reign || began.flushed === seen.flushed) {
+      return { partition, seen, began, staleIds: [] };
+    }
+    await this.#release(partition);
+    return null;
+  }
+
+  async #scan(flush: Flush): Promise<void> {
+    const { store, metrics, reached } = this.#o;
+    const { partition, began } = flush;
+    const scan = { reign: began.reign, since: began.flushed, ...this.#ages(flush) };
+    let cursor = '0';
+    do {
+      const page = await store.unflushed(partition, { ...scan, cursor });
+      metrics.rowsScanned.inc(page.rows.length);
+      if (flush.staleIds.length < MAX_STALE_IDS) flush.staleIds.push(...page.staleIds);
+      await this.#take(partition, page.rows);
+      cursor = page.cursor;
+    } while (cursor !== '0');
+    reached('after_scan');
+  }
+
+  async #take(partition: number, positions: readonly StoredPosition[]): Promise<void> {
+    await this.#room;
+    while (this.#open.size > 0 && this.#open.size + positions.length > MAX_BATCH_ROWS) await this.#seal();
+    for (const position of positions) this.#open.add(partition, position);
+  }
+
+  /** Closes the open batch; returns once there is room for the next. */
+  async #seal(): Promise<void> {
+    const batch = this.#open;
+    this.#open = new Batch();
+    this.#room = this.#committed;
+    this.#committed = this.#committed.then(() => this.#commit(batch));
+    // Whoever comes next hears of a failure; until somebody does it is no unhandled rejection.
+    this.#committed.catch(() => {});
+    await this.#room;
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    const { archive, metrics, reached } = this.#o;
+    if (batch.size === 0 && batch.finished.length === 0) return;
+    const answer = await archive.commit(batch.rows, batch.progress);
+    reached('after_commit');
+    this.#report.rows += answer.written;
+    metrics.batches.inc();
+    metrics.transactions.inc(answer.transactions);
+    metrics.rowsWritten.inc(answer.written);
+    if (answer.refused.length > 0) await this.#quarantine(answer.refused);
+    const behind = new Map(answer.behind.map((entry) => [entry.partition, entry]));
+    for (const flush of batch.finished) {
+      const entry = behind.get(flush.partition);
+      const settled = entry ? this.#rewind(flush, entry) : this.#moveWatermark(flush);
+      this.#settling.push(settled.catch((error) => this.#unsettled(flush.partition, error)));
+    }
+  }
+
+  /** Before any watermark moves over them, so that none of them ever counts as persisted. */
+  async #quarantine(refused: readonly ArchiveRow[]): Promise<void> {
+    const { store, log, metrics } = this.#o;
+    metrics.rowsRefused.inc(refused.length);
+    for (const { partition, position } of refused) {
+      const { driverId, revision } = position;
+      log.error(
+        { driver_id: driverId, partition },
+        'Postgres refuses a position: it stays in the cache alone',
+      );
+      await store.quarantine(partition, [{ driverId, revision }]).catch((error) => {
+        this.#unmarked.add(partition);
+        this.#unsettled(partition, error);
+      });
+    }
+  }
+
+  async #moveWatermark(flush: Flush): Promise<void> {
+    const { store, flusherId, metrics, reached } = this.#o;
+    const { partition, began, seen } = flush;
+    if (this.#unmarked.has(partition)) return;
+    const { reign, revision, nowMs: asOfMs } = began;
+    await store.flushed(partition, { reign, revision, asOfMs, flusherId });
+    this.#leases.delete(partition);
+    reached('after_flushed');
+    this.#report.flushed++;
+    metrics.flushed.inc();
+    metrics.accepted.inc(seen.acceptedSinceFlush);
+    if (flush.staleIds.length > 0) await sweep(store, partition, flush.staleIds, this.#ages(flush), metrics);
+  }
+
+  /** Postgres is not the one it was: what it had is flushed to it again. */
+  async #rewind(flush: Flush, { partition, asOfMs }: Behind): Promise<void> {
+    const { store, log, metrics, sweepAfterMs } = this.#o;
+    // Where it knows nothing of the partition: nearly all that the cache still has is younger than this.
+    const sinceMs = asOfMs ?? flush.began.nowMs - sweepAfterMs;
+    const { flushedAtMs } = flush.seen;
+    log.warn({ partition, as_of_ms: asOfMs, flushed_at_ms: flushedAtMs }, 'Postgres is behind: rewinding');
+    this.#report.left.set(partition, 'behind');
+    await store.rewind(partition, sinceMs);
+    metrics.rewinds.inc();
+  }
+
+  #unsettled(partition: number, error: unknown): void {
+    if (!(error instanceof StoreError)) throw error;
+    this.#report.left.set(partition, error.code);
+  }
+
+  /** A lease that cannot be given back runs out. */
+  async #release(partition: number): Promise<void> {
+    this.#leases.delete(partition);
+    await this.#o.store.release(partition, this.#o.flusherId).catch(() => {});
+  }
+
+  #ages({ began }: Flush): { freshBeforeMs: number; removeBeforeMs: number } {
+    const { freshnessMs, sweepAfterMs } = this.#o;
+    return { freshBeforeMs: began.nowMs - freshnessMs, removeBeforeMs: began.nowMs - sweepAfterMs };
+  }
+}

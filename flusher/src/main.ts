@@ -1,0 +1,80 @@
+// The flusher: positions from the live store to Postgres. Any number may run.
+
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { launch } from '@whereabouts/infra/service/launch';
+import { createLogger } from '@whereabouts/infra/service/log';
+import { createMetrics } from '@whereabouts/infra/service/metrics';
+import { SettingsReader } from '@whereabouts/infra/service/settings';
+import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
+import { Archive } from './archive.js';
+import { FAILPOINTS, failAt } from './failpoint.js';
+import { FlushLoop } from './flush-loop.js';
+import { flushMetrics } from './flush-metrics.js';
+import { Retention } from './retention.js';
+import { readFlusherSettings } from './settings.js';
+
+/** Of the drain's deadline, for closing what is open. */
+const CLOSING_MS = 500;
+
+await launch('flusher', async () => {
+  const settings = readFlusherSettings(new SettingsReader(process.env));
+  const { ops, freshnessMs } = settings;
+  const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
+  const log = createLogger('flusher', ops.logLevel);
+  const service = createMetrics('flusher', { commit: ops.buildCommit });
+  const metrics = flushMetrics(service);
+  const reached = failAt(FAILPOINTS.find((step) => step === settings.failpoint) ?? null);
+  const archive = new Archive({
+    postgres: settings.postgres,
+    mapHash: map.hash,
+    reached,
+    onConnectionLost: (error) => log.warn({ err: error }, 'a connection to Postgres was lost'),
+  });
+  const retention = new Retention({ archive, days: settings.retentionDays, log, metrics });
+  let store: LiveStore | null = null;
+  let loop: FlushLoop | null = null;
+
+  await runService({
+    name: 'flusher',
+    log,
+    opsHost: ops.opsHost,
+    opsPort: ops.opsPort,
+    registry: service.registry,
+    drainDeadlineMs: ops.drainDeadlineMs,
+    readiness: () => readiness(store, loop),
+    async start() {
+      store = await LiveStore.connect({ redis: settings.redis, map, log, freshnessMs, loadsFunctions: true });
+      const flusherId = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+      loop = new FlushLoop({ store, archive, flusherId, settings, log, metrics, reached });
+      loop.start();
+      if (settings.retentionDays > 0) void retention.run();
+    },
+    async drain() {
+      retention.stop();
+      const left = (await loop?.drain(ops.drainDeadlineMs - CLOSING_MS)) ?? 0;
+      if (left > 0) log.warn({ partitions: left }, 'not all could be flushed: it stays in the cache');
+      store?.close();
+      await archive.close();
+    },
+  });
+});
+
+/** Postgres away or a dark region is no reason to take the flusher out: it says so, and goes on. */
+function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessReport {
+  if (store === null || loop === null) return { ready: false, checks: [] };
+  const masters = store.mastersReachable();
+  const { mapMismatch, gate, lossWindow } = loop;
+  return {
+    ready: masters > 0 && mapMismatch === null,
+    checks: [
+      { name: 'redis', ok: masters > 0, detail: `${masters} masters reachable` },
+      { name: 'partition map', ok: mapMismatch === null, detail: mapMismatch ?? store.map.hash },
+      { name: 'postgres', ok: gate.isUp, detail: gate.detail },
+      { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
+    ],
+  };
+}

@@ -1,0 +1,91 @@
+// A fleet that moves at random over the whole world, and what has to be in Postgres in the end: for each driver the
+// newest position that the store has accepted.
+
+import assert from 'node:assert/strict';
+import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { COLUMNS, fromE7, isNewer, type Position } from '@whereabouts/infra/position';
+import { stored } from './archive-fixture.js';
+
+/** mulberry32 */
+export function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export class Fleet {
+  readonly newest = new Map<string, Position>();
+  readonly #store: LiveStore;
+  readonly #random: () => number;
+  readonly #drivers: number;
+  #seq = 0;
+
+  constructor(store: LiveStore, o: { drivers: number; seed: number }) {
+    this.#store = store;
+    this.#drivers = o.drivers;
+    this.#random = seeded(o.seed);
+  }
+
+  /** Every driver reports once, from anywhere: so most cross a border. */
+  async report(fields: Partial<Position> = {}): Promise<void> {
+    const byPartition = new Map<number, Position[]>();
+    const seq = ++this.#seq;
+    for (let i = 0; i < this.#drivers; i++) {
+      const position: Position = {
+        ...stored(`d${i}`),
+        seq,
+        session: 1,
+        recordedAtMs: Date.now() + seq,
+        latE7: Math.round((this.#random() * 170 - 85) * 1e7),
+        lonE7: Math.round((this.#random() * 360 - 180) * 1e7),
+        headingCdeg: Math.floor(this.#random() * 36_000),
+        ...fields,
+      };
+      const partition = this.#store.map.partitionOf(fromE7(position.latE7), fromE7(position.lonE7));
+      byPartition.set(partition, [...(byPartition.get(partition) ?? []), position]);
+    }
+    await Promise.all([...byPartition].map(([partition, positions]) => this.#record(partition, positions)));
+  }
+
+  async #record(partition: number, positions: readonly Position[]): Promise<void> {
+    for (let at = 0; at < positions.length; at += 512) {
+      const batch = positions.slice(at, at + 512);
+      const { outcomes } = await this.#store.record(partition, batch);
+      for (const [i, position] of batch.entries()) {
+        assert.equal(outcomes[i], 'accepted', `${position.driverId} in partition ${partition}`);
+        const held = this.newest.get(position.driverId);
+        if (!held || isNewer(position, held)) this.newest.set(position.driverId, position);
+      }
+    }
+  }
+}
+
+const TEXT = COLUMNS.map(({ name }) =>
+  name === 'recorded_at' ? `extract(epoch FROM recorded_at) * 1000` : name,
+);
+
+/** Every driver's row against the truth, in one text each; an empty list: they are the same. */
+export async function differences(
+  newest: ReadonlyMap<string, Position>,
+  sql: (text: string) => Promise<Record<string, unknown>[]>,
+): Promise<string[]> {
+  const rows = await sql(
+    `SELECT driver_id, concat_ws(' ', ${TEXT.map((c) => `(${c})::text`).join(', ')}) AS text FROM driver_positions`,
+  );
+  const found = new Map(rows.map((row) => [row.driver_id as string, row.text as string]));
+  const wrong: string[] = [];
+  for (const [driverId, position] of newest) {
+    const values = COLUMNS.map(({ name, value }) =>
+      name === 'recorded_at' ? position.recordedAtMs : value(position),
+    );
+    const expected = values.filter((value) => value !== null).join(' ');
+    const text = found.get(driverId)?.replaceAll('.000000', '');
+    if (text !== expected) wrong.push(`${driverId}: ${text ?? 'missing'}, not ${expected}`);
+  }
+  for (const driverId of found.keys()) if (!newest.has(driverId)) wrong.push(`${driverId}: never reported`);
+  return wrong;
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { byUrgency, lossWindowMs, triggerOf } from './triggers.js';
+
+const NOW = 1_700_000_000_000;
+const SETTINGS = { flushIntervalMs: 5_000, flushMaxAccepted: 100, lossBudgetMs: 10_000 };
+
+function status(o: { dirtyForMs?: number; flushedMsAgo?: number; accepted?: number; partition?: number }) {
+  const { dirtyForMs, flushedMsAgo = 0, accepted = 0, partition = 0 } = o;
+  const state = { partition, epoch: 'e', reign: 'r', previous: '', base: 0, revision: 0, flushed: 0 };
+  return {
+    ...state,
+    nowMs: NOW,
+    seenAtMs: NOW,
+    reignAtMs: 0,
+    health: 'ok',
+    drivers: 1,
+    available: 1,
+    busy: 0,
+    dirtySinceMs: dirtyForMs === undefined ? null : NOW - dirtyForMs,
+    flushedAtMs: NOW - flushedMsAgo,
+    accepted,
+    acceptedSinceFlush: accepted,
+    checkpointsWaiting: 0,
+  } satisfies PartitionStatus;
+}
+
+test('the interval counts from the last flush, also where nothing is dirty', () => {
+  assert.equal(triggerOf(status({ flushedMsAgo: 4_999, dirtyForMs: 4_000 }), SETTINGS), null);
+  assert.equal(triggerOf(status({ flushedMsAgo: 5_000 }), SETTINGS), 'interval');
+  assert.equal(
+    triggerOf(status({ flushedMsAgo: NOW, dirtyForMs: 1 }), SETTINGS),
+    'interval',
+    'never flushed',
+  );
+});
+
+test('many accepted positions do not wait for the interval', () => {
+  assert.equal(triggerOf(status({ accepted: 99, dirtyForMs: 1 }), SETTINGS), null);
+  assert.equal(triggerOf(status({ accepted: 100, dirtyForMs: 1 }), SETTINGS), 'accepted');
+});
+
+test('near the loss budget nothing else matters', () => {
+  assert.equal(triggerOf(status({ dirtyForMs: 6_999 }), SETTINGS), null);
+  assert.equal(
+    triggerOf(status({ dirtyForMs: 7_000, accepted: 1000, flushedMsAgo: NOW }), SETTINGS),
+    'loss_budget',
+  );
+});
+
+test('a clock that steps back makes no negative window', () => {
+  assert.equal(lossWindowMs(status({ dirtyForMs: -5_000 })), 0);
+  assert.equal(lossWindowMs(status({})), 0);
+});
+
+test('the oldest window first, then who was flushed longest ago', () => {
+  const order = [
+    status({ partition: 1, dirtyForMs: 100 }),
+    status({ partition: 2, flushedMsAgo: 9_000 }),
+    status({ partition: 3, dirtyForMs: 8_000 }),
+    status({ partition: 4, flushedMsAgo: 6_000 }),
+  ].sort(byUrgency);
+  assert.deepEqual(
+    order.map(({ partition }) => partition),
+    [3, 1, 2, 4],
+  );
+});

@@ -1,0 +1,32 @@
+// Which partitions a pass takes, and in which order. Pure.
+
+import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+
+/** Of the loss budget: from here on a partition is flushed before its interval is over. */
+export const NEAR_BUDGET = 0.7;
+
+export type Trigger = 'loss_budget' | 'accepted' | 'interval';
+
+export interface TriggerSettings {
+  flushIntervalMs: number;
+  flushMaxAccepted: number;
+  lossBudgetMs: number;
+}
+
+/** How old the oldest position is that a loss of the cache would take with it. Never too small. */
+export function lossWindowMs(status: PartitionStatus): number {
+  return status.dirtySinceMs === null ? 0 : Math.max(0, status.nowMs - status.dirtySinceMs);
+}
+
+export function triggerOf(status: PartitionStatus, settings: TriggerSettings): Trigger | null {
+  if (lossWindowMs(status) >= settings.lossBudgetMs * NEAR_BUDGET) return 'loss_budget';
+  if (status.acceptedSinceFlush >= settings.flushMaxAccepted) return 'accepted';
+  // Also where nothing is dirty: what the archive says of the partition is then true as of later.
+  if (status.nowMs - status.flushedAtMs >= settings.flushIntervalMs) return 'interval';
+  return null;
+}
+
+/** The oldest loss window first; among the others those that were flushed longest ago. */
+export function byUrgency(a: PartitionStatus, b: PartitionStatus): number {
+  return lossWindowMs(b) - lossWindowMs(a) || a.flushedAtMs - b.flushedAtMs;
+}
