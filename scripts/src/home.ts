@@ -1,7 +1,7 @@
-// Where this clone keeps what it makes at run time.
-import { dirname, join } from 'node:path';
+// Where this clone keeps what it makes at run time; WHEREABOUTS_HOME is for a second stack beside the first, as tests
+// have it.
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-export const home = join(root, '.whereabouts');
-export const logsDir = join(home, 'logs');
+export const home = resolve(process.env.WHEREABOUTS_HOME ?? join(root, '.whereabouts'));

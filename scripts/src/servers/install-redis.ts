@@ -60,7 +60,7 @@ async function packagesToUnpack(lists: string[]): Promise<string[]> {
   const names = ['redis-server', 'redis-tools'];
   const text = await apt('apt-cache', [...lists, 'depends', ...names]);
   const libraries = [...text.matchAll(/Depends: (lib[a-z0-9.+-]+)/g)].map((match) => match[1] as string);
-  for (const library of new Set(libraries)) {
+  for (const library of new Set(libraries.filter((name) => name !== 'libc6'))) {
     if (!(await isInstalled(library))) names.push(library);
   }
   return names;

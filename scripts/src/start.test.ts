@@ -1,0 +1,163 @@
+// `npm start` as a person has it: up, the printed commands, Ctrl-C, again with the data, killed and started anew.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { isPortFree } from '@whereabouts/infra/dev/ports';
+import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { root } from './home.js';
+import { findStack, type Stack } from './stack-file.js';
+
+const run = promisify(execFile);
+const START_DEADLINE_MS = 180_000;
+const STOP_DEADLINE_MS = 90_000;
+
+interface Line {
+  event: string;
+  text?: string;
+  stack?: Stack;
+}
+
+interface Started {
+  child: ChildProcess;
+  lines: Line[];
+  ended: Promise<number | null>;
+}
+
+let home: string;
+let env: NodeJS.ProcessEnv;
+const started: Started[] = [];
+
+before(() => {
+  home = join(mkdtempSync(join(tmpdir(), 'whereabouts-start-')), 'home');
+  env = { ...process.env, WHEREABOUTS_HOME: home };
+});
+
+after(async () => {
+  for (const { child, ended } of started) {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+    await ended;
+  }
+  await run('npm', ['run', '-s', 'clean'], { cwd: root, env });
+  rmSync(join(home, '..'), { recursive: true, force: true });
+});
+
+function start(...args: string[]): Started {
+  const script = join(root, 'scripts', 'start.mjs');
+  const child = spawn(process.execPath, [script, '--json', ...args], {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines: Line[] = [];
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    const parts = (rest + chunk).split('\n');
+    rest = parts.pop() ?? '';
+    for (const part of parts) lines.push(JSON.parse(part) as Line);
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => lines.push({ event: 'stderr', text }));
+  const one = { child, lines, ended: new Promise<number | null>((resolve) => child.once('exit', resolve)) };
+  started.push(one);
+  return one;
+}
+
+async function ready({ child, lines }: Started): Promise<{ stack: Stack; text: string }> {
+  await waitFor('the stack is ready', START_DEADLINE_MS, () =>
+    child.exitCode !== null || lines.some(({ event }) => event === 'ready') ? true : undefined,
+  );
+  const line = lines.find(({ event }) => event === 'ready');
+  assert.ok(line?.stack && line.text, JSON.stringify(lines, null, 1));
+  return { stack: line.stack, text: line.text };
+}
+
+const pidsOf = (stack: Stack) =>
+  [
+    stack.pid,
+    ...stack.ingest.pids,
+    stack.query.pid,
+    stack.flusher.pid,
+    ...stack.redis.map(({ pid }) => pid),
+    stack.postgres.pid,
+  ].filter((pid): pid is number => pid !== null);
+
+const portsOf = (stack: Stack) => [
+  ...[stack.ingest.url, stack.ingest.ops, stack.query.url, stack.query.ops, stack.flusher.ops].map((url) =>
+    Number(new URL(url).port),
+  ),
+  ...stack.redis.flatMap(({ port }) => [port, port + 10_000]),
+  Number(new URL(stack.postgres.url).port),
+];
+
+async function nothingIsLeft(stack: Stack): Promise<void> {
+  assert.deepEqual(pidsOf(stack).filter(isAlive), []);
+  for (const port of portsOf(stack)) assert.equal(await isPortFree(port), true, `port ${port}`);
+  assert.equal(existsSync(join(home, 'stack.json')), false);
+}
+
+async function stopped(one: Started, deadlineMs = STOP_DEADLINE_MS): Promise<number | null> {
+  await waitFor('the stack has stopped', deadlineMs, () => (one.child.exitCode !== null ? true : undefined));
+  return one.ended;
+}
+
+test('up, the printed curl lines, a second start refused, Ctrl-C', async () => {
+  const one = start('--drivers', '60', '--redis-masters', '3');
+  const { stack, text } = await ready(one);
+  assert.equal(findStack(home)?.ready, true);
+
+  const commands = text.split('\n').filter((line) => line.trim().startsWith('curl'));
+  assert.equal(commands.length, 3);
+  const [nearby, driver, partitions] = await Promise.all(
+    commands.map(async (command) => {
+      const { stdout } = await run('bash', ['-c', command], { cwd: root, env });
+      return JSON.parse(stdout);
+    }),
+  );
+  assert.equal(nearby.complete, true);
+  assert.ok(nearby.drivers.length > 0);
+  assert.match(driver.driver_id ?? driver.driver?.driver_id, /^sim-1-/);
+  assert.equal(partitions.complete, true);
+
+  const second = start('--drivers', '0');
+  assert.equal(await second.ended, 2);
+  assert.match(JSON.stringify(second.lines), /already running/);
+
+  one.child.kill('SIGINT');
+  assert.equal(await stopped(one), 0);
+  await nothingIsLeft(stack);
+});
+
+test('data survive; a run that was killed is cleared away by the next', async () => {
+  const killed = start('--drivers', '0');
+  const { stack } = await ready(killed);
+  const { stdout } = await run('npm', ['run', '-s', 'inspect', '--', 'sim-1-1', '--json'], {
+    cwd: root,
+    env,
+  });
+  const { cache, archive } = JSON.parse(stdout);
+  assert.equal(cache[0].record.driverId, 'sim-1-1');
+  assert.equal(archive.row.driver_id, 'sim-1-1');
+
+  process.kill(stack.pid, 'SIGKILL');
+  await killed.ended;
+  const next = start('--drivers', '0');
+  const again = await ready(next);
+  assert.deepEqual(pidsOf(stack).filter(isAlive), []);
+  next.child.kill('SIGTERM');
+  assert.equal(await stopped(next), 0);
+  await nothingIsLeft(again.stack);
+});
+
+test('a stop in the middle of the start leaves nothing behind', async () => {
+  const one = start('--drivers', '0');
+  await waitFor('the servers start', START_DEADLINE_MS, () =>
+    one.lines.some(({ event }) => event === 'starting') ? true : undefined,
+  );
+  one.child.kill('SIGTERM');
+  assert.equal(await stopped(one), 0);
+  assert.equal(findStack(home), null);
+  assert.equal(existsSync(join(home, 'processes.json')), false);
+});
