@@ -1,0 +1,85 @@
+// Checkpoints that Redis has and Postgres has not, as far as this process knows. Under the reign that took a
+// checkpoint, one that waits no more is committed; under a new reign it may just have been lost, so it is recorded
+// again first.
+
+import type { PartitionState } from '@whereabouts/infra/live-store/answers';
+import type { Position } from '@whereabouts/infra/position';
+import type { Origin } from './origin.js';
+
+export interface WatchedCheckpoint {
+  position: Position;
+  origin: Origin | null;
+  /** As the live store names it: driver:session:seq. */
+  field: string;
+  /** The state of the answer that took it. */
+  state: PartitionState;
+  lost: boolean;
+}
+
+export class CheckpointWatch {
+  readonly #partitions = new Map<number, Map<string, WatchedCheckpoint>>();
+  readonly #perDriver = new Map<string, number>();
+
+  get size(): number {
+    let size = 0;
+    for (const watched of this.#partitions.values()) size += watched.size;
+    return size;
+  }
+
+  ofDriver(driverId: string): number {
+    return this.#perDriver.get(driverId) ?? 0;
+  }
+
+  partitions(): Iterable<number> {
+    return this.#partitions.keys();
+  }
+
+  add(position: Position, origin: Origin | null, state: PartitionState, lost: boolean): void {
+    const { driverId, session, seq } = position;
+    const field = `${driverId}:${session}:${seq}`;
+    const watched = this.#partitions.get(state.partition) ?? new Map<string, WatchedCheckpoint>();
+    this.#partitions.set(state.partition, watched);
+    if (!watched.has(field)) this.#perDriver.set(driverId, this.ofDriver(driverId) + 1);
+    watched.set(field, { position, origin, field, state, lost });
+  }
+
+  /** At most `max` of those that may have reached Postgres. */
+  waiting(partition: number, max: number): WatchedCheckpoint[] {
+    return this.#select(partition, false, max);
+  }
+
+  /** At most `max` of those to record again. */
+  lost(partition: number, max: number): WatchedCheckpoint[] {
+    return this.#select(partition, true, max);
+  }
+
+  lose(partition: number, above: number): void {
+    for (const one of this.#partitions.get(partition)?.values() ?? []) {
+      if (one.state.revision > above) one.lost = true;
+    }
+  }
+
+  recordedAgain(one: WatchedCheckpoint, state: PartitionState): void {
+    one.state = state;
+    one.lost = false;
+  }
+
+  remove(one: WatchedCheckpoint): void {
+    const watched = this.#partitions.get(one.state.partition);
+    if (!watched?.delete(one.field)) return;
+    if (watched.size === 0) this.#partitions.delete(one.state.partition);
+    const { driverId } = one.position;
+    const left = this.ofDriver(driverId) - 1;
+    if (left > 0) this.#perDriver.set(driverId, left);
+    else this.#perDriver.delete(driverId);
+  }
+
+  #select(partition: number, lost: boolean, max: number): WatchedCheckpoint[] {
+    const selected: WatchedCheckpoint[] = [];
+    for (const one of this.#partitions.get(partition)?.values() ?? []) {
+      if (selected.length >= max) break;
+      if (one.lost === lost) selected.push(one);
+    }
+    return selected;
+  }
+}

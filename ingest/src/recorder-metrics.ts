@@ -1,0 +1,87 @@
+// What the recorder counts. Hot counters are plain numbers, read when somebody scrapes.
+
+import type { Outcome } from '@whereabouts/infra/live-store/answers';
+import type { Histogram, Metrics } from '@whereabouts/infra/service/metrics';
+
+export interface RecorderGauges {
+  pending(): number;
+  darkPartitions(): number;
+  ghosts(): number;
+  checkpointsWaiting(): number;
+  lossWindowMs(): number;
+  known(): number;
+}
+
+export class RecorderMetrics {
+  readonly outcomes: Record<Outcome, number> = {
+    accepted: 0,
+    duplicate: 0,
+    stale: 0,
+    superseded: 0,
+    clock_ahead: 0,
+    bad: 0,
+    too_many_checkpoints: 0,
+  };
+  calls = 0;
+  failedCalls = 0;
+  lost = 0;
+  healed = 0;
+  forgotten = 0;
+  checkpointsPersisted = 0;
+  readonly lostAge: Histogram;
+
+  constructor(metrics: Metrics, gauges: RecorderGauges) {
+    const outcomes = this.outcomes;
+    metrics.counter('positions_total', {
+      help: 'Positions that the live store has answered for, by what became of them.',
+      labelNames: ['outcome'],
+      collect() {
+        this.reset();
+        for (const [outcome, count] of Object.entries(outcomes)) this.inc({ outcome }, count);
+      },
+    });
+    const counter = (name: string, help: string, read: () => number) =>
+      metrics.counter(name, {
+        help,
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
+    const gauge = (name: string, help: string, read: () => number) =>
+      metrics.gauge(name, {
+        help,
+        collect() {
+          this.set(read());
+        },
+      });
+    counter('record_calls_total', 'Batches sent to the live store.', () => this.calls);
+    counter('record_failures_total', 'Batches that came back without an answer.', () => this.failedCalls);
+    counter(
+      'lost_positions_total',
+      "Drivers' newest acknowledged positions that a new reign lacked.",
+      () => this.lost,
+    );
+    counter('healed_positions_total', 'Of those, recorded again by this process.', () => this.healed);
+    counter(
+      'forgotten_positions_total',
+      'Ghosts removed behind drivers who crossed a border.',
+      () => this.forgotten,
+    );
+    counter('checkpoints_persisted_total', 'Checkpoints seen in Postgres.', () => this.checkpointsPersisted);
+    gauge('pending_reports', 'Reports that wait to be written.', gauges.pending);
+    gauge('dark_partitions', 'Partitions whose node does not take writes.', gauges.darkPartitions);
+    gauge('ghosts', 'Positions that wait to be forgotten behind a border.', gauges.ghosts);
+    gauge('checkpoints_waiting', 'Checkpoints that wait for Postgres.', gauges.checkpointsWaiting);
+    gauge('known_positions', 'Positions kept to be recorded again if a node loses them.', gauges.known);
+    gauge(
+      'loss_window_seconds',
+      'Age of the oldest position that is not in Postgres, of the reachable partitions.',
+      () => gauges.lossWindowMs() / 1000,
+    );
+    this.lostAge = metrics.histogram('lost_position_age_seconds', {
+      help: 'How old lost positions were when the loss was found.',
+      buckets: [0.1, 0.5, 1, 2, 5, 10, 30, 60],
+    });
+  }
+}

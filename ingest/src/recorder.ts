@@ -1,0 +1,389 @@
+// Writes what drivers report. Sockets only put reports down; a tick picks them up, one batch for each partition.
+//
+//   submit ──▶ pending ──tick──▶ record ──answer──▶ accepted, refused, superseded
+//                 ▲                 │ no answer
+//                 └── held ◀────────┘   (and a retryable nack to who waits for longer than a second)
+//
+// Of a partition: what its new reign lacks goes out before anything newer; one round of calls is under way at a time,
+// so that what comes back unwritten meets nothing newer of its own partition.
+
+import type { Outcome, PartitionState } from '@whereabouts/infra/live-store/answers';
+import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
+import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import { isNewer, MAX_BATCH_RECORDS, type Position } from '@whereabouts/infra/position';
+import type { Logger } from '@whereabouts/infra/service/log';
+import type { Metrics } from '@whereabouts/infra/service/metrics';
+import { CheckpointWatch } from './checkpoint-watch.js';
+import { Forgets } from './forgets.js';
+import { Healer, type Loss } from './healer.js';
+import { Lanes } from './lanes.js';
+import type { Origin, ReportSink } from './origin.js';
+import { Pending, type Report } from './pending.js';
+import { RecorderMetrics } from './recorder-metrics.js';
+import { Ticker, type TickSettings } from './ticker.js';
+
+export interface RecorderSettings extends TickSettings {
+  freshnessMs: number;
+  holdNackAfterMs: number;
+}
+
+export interface RecorderOptions {
+  store: LiveStore;
+  settings: RecorderSettings;
+  log: Logger;
+  metrics: Metrics;
+}
+
+/** Calls of one round to one partition: 2,048 reports. */
+const MAX_CALLS = 4;
+const MAX_FORGETS = 200;
+const TOUCH_EVERY_MS = 2000;
+const CHECKPOINT_LOOK_MS = 100;
+const CHORES_EVERY_MS = 1000;
+const RETRY_AFTER_MS = 1000;
+const REFUSALS = {
+  stale: ['stale', 'a newer position is stored'],
+  clock_ahead: ['clock_ahead', 'recorded_at_ms is more than 5 s ahead of the server'],
+  bad: ['bad_position', 'the store refused the position'],
+  too_many_checkpoints: ['too_many_checkpoints', '10 checkpoints wait already'],
+} as const;
+
+export class Recorder implements ReportSink {
+  readonly #store: LiveStore;
+  readonly #settings: RecorderSettings;
+  readonly #log: Logger;
+  readonly #pending = new Pending();
+  readonly #healer = new Healer((loss) => this.#lost(loss));
+  readonly #checkpoints = new CheckpointWatch();
+  readonly #forgets: Forgets;
+  readonly #lanes: Lanes;
+  readonly #metrics: RecorderMetrics;
+  readonly #ticker: Ticker;
+  readonly #perDriverPending = new Map<string, number>();
+  #lookedAtMs = 0;
+  #choresAtMs = 0;
+  /** The store was written under another partition map: nothing can be taken. */
+  mapMismatch = false;
+
+  constructor({ store, settings, log, metrics }: RecorderOptions) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#log = log;
+    this.#forgets = new Forgets(settings.freshnessMs);
+    this.#lanes = new Lanes(store.map.partitions);
+    this.#ticker = new Ticker(settings, (nowMs) => this.#tick(nowMs));
+    this.#metrics = new RecorderMetrics(metrics, {
+      pending: () => this.#pending.size,
+      darkPartitions: () => this.darkPartitions().length,
+      ghosts: () => this.#forgets.waiting,
+      checkpointsWaiting: () => this.#checkpoints.size,
+      lossWindowMs: () => this.lossWindowMs(),
+      known: () => this.#healer.size,
+    });
+  }
+
+  start(): void {
+    this.#ticker.start();
+  }
+
+  submit(position: Position, origin: Origin | null): void {
+    this.#ticker.counted();
+    const partition = this.#store.map.partitionOf(position.latE7 / 1e7, position.lonE7 / 1e7);
+    const report = { position, origin, partition, sinceMs: performance.now(), nacked: false, replaced: [] };
+    if (position.checkpoint) this.#countCheckpoint(position.driverId, 1);
+    if (!this.#pending.put(report)) this.#refuse(report, 'stale');
+  }
+
+  lastKnown(driverId: string): Position | null {
+    return this.#pending.newestOf(driverId) ?? this.#healer.known(driverId)?.position ?? null;
+  }
+
+  waitingCheckpoints(driverId: string): number {
+    return (this.#perDriverPending.get(driverId) ?? 0) + this.#checkpoints.ofDriver(driverId);
+  }
+
+  pendingReports(): number {
+    return this.#pending.size;
+  }
+
+  darkPartitions(): number[] {
+    return this.#lanes.all().filter((partition) => !this.#store.reachable(partition));
+  }
+
+  /** Of the partitions that can be reached; of the others it is unknown. */
+  lossWindowMs(): number {
+    const nowMs = this.#store.nowMs();
+    let window = 0;
+    for (const { partition, dirtySinceMs } of this.#healer.standings()) {
+      if (dirtySinceMs === null || !this.#store.reachable(partition)) continue;
+      window = Math.max(window, nowMs - dirtySinceMs);
+    }
+    return window;
+  }
+
+  /** Writes what is pending, as far as the regions take it. Resolves when all is settled or the time is over. */
+  async drain(deadlineMs: number): Promise<void> {
+    const endMs = performance.now() + deadlineMs;
+    while ((this.#pending.size > 0 || this.#lanes.busy()) && performance.now() < endMs) {
+      await new Promise((resolve) => setTimeout(resolve, this.#settings.tickMinMs));
+    }
+    this.#ticker.stop();
+    const left = this.#pending.size;
+    if (left > 0) this.#log.warn({ left }, 'reports of dark regions were not written');
+  }
+
+  #tick(nowMs: number): void {
+    for (const partition of this.#pending.partitions()) this.#writePending(partition, nowMs);
+    if (nowMs - this.#lookedAtMs >= CHECKPOINT_LOOK_MS) {
+      this.#lookedAtMs = nowMs;
+      for (const partition of this.#checkpoints.partitions()) this.#lookAtCheckpoints(partition);
+      for (const partition of this.#healer.partitionsWithLost()) this.#heal(partition, nowMs);
+      for (const partition of this.#forgets.partitions()) this.#forget(partition, nowMs);
+      for (const partition of this.#lanes.quiet(nowMs - TOUCH_EVERY_MS)) this.#touch(partition, nowMs);
+    }
+    if (nowMs - this.#choresAtMs >= CHORES_EVERY_MS) {
+      this.#choresAtMs = nowMs;
+      this.#healer.forgetOld(nowMs);
+      this.#forgets.dropOld(nowMs);
+    }
+  }
+
+  #canWrite(partition: number, nowMs: number): boolean {
+    return this.#store.reachable(partition) && this.#lanes.isFree(partition, nowMs);
+  }
+
+  #writePending(partition: number, nowMs: number): void {
+    if (!this.#canWrite(partition, nowMs)) {
+      this.#nackHeld(partition, nowMs);
+      return;
+    }
+    if (this.#heal(partition, nowMs)) return;
+    for (let call = 0; call < MAX_CALLS; call++) {
+      const reports = this.#pending.take(partition, MAX_BATCH_RECORDS);
+      if (reports.length === 0) return;
+      void this.#write(partition, reports);
+    }
+  }
+
+  #nackHeld(partition: number, nowMs: number): void {
+    const { holdNackAfterMs } = this.#settings;
+    for (const report of this.#pending.of(partition)) {
+      if (report.nacked || nowMs - report.sinceMs < holdNackAfterMs) continue;
+      const detail = 'the region is not available; the report is held and written when it is back';
+      this.#nack(report, 'region_unavailable', RETRY_AFTER_MS, detail);
+      report.nacked = true;
+      report.replaced = [];
+    }
+  }
+
+  /** One call to the store, with its answer told to the healer. */
+  async #call(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
+    const asked = this.#healer.standing(partition);
+    this.#metrics.calls++;
+    this.#lanes.enter(partition);
+    try {
+      const answer = await this.#store.record(partition, positions);
+      this.mapMismatch = false;
+      this.#lanes.succeeded(partition, performance.now());
+      this.#healer.observe(answer.state, asked, answer.outcomes.includes('accepted'));
+      return answer;
+    } catch (error) {
+      this.#metrics.failedCalls++;
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code === 'map_mismatch') this.mapMismatch = true;
+      if (error.code !== 'bad_batch') this.#lanes.failed(partition, performance.now());
+      throw error;
+    } finally {
+      this.#lanes.leave(partition);
+    }
+  }
+
+  async #write(partition: number, reports: readonly Report[]): Promise<void> {
+    try {
+      const answer = await this.#call(
+        partition,
+        reports.map((report) => report.position),
+      );
+      for (const [index, report] of reports.entries()) this.#settle(report, answer, index);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#unwritten(partition, reports, error);
+    }
+  }
+
+  #unwritten(partition: number, reports: readonly Report[], error: StoreError): void {
+    if (error.code === 'bad_batch' && reports.length > 1) {
+      // One of them is the culprit; the halves find it, and the others are written.
+      const half = reports.length >> 1;
+      void this.#write(partition, reports.slice(0, half));
+      void this.#write(partition, reports.slice(half));
+      return;
+    }
+    for (const report of reports) {
+      if (error.code === 'region_unavailable' || error.code === 'not_ready') this.#pending.putBack(report);
+      else if (error.code === 'overloaded') this.#refuseAs(report, 'overloaded', 'the region takes no more');
+      else if (error.code === 'map_mismatch')
+        this.#refuseAs(report, 'not_ready', 'another partition map is in use');
+      else {
+        this.#log.error({ why: error.message, partition }, 'the live store refused a report');
+        this.#refuse(report, 'bad');
+      }
+    }
+  }
+
+  #settle(report: Report, { state, outcomes, storedSessions }: RecordAnswer, index: number): void {
+    const outcome = outcomes[index] as Outcome;
+    this.#metrics.outcomes[outcome]++;
+    if (outcome === 'accepted' || outcome === 'duplicate') {
+      this.#accepted(report, state);
+      return;
+    }
+    if (outcome === 'superseded') {
+      if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
+      report.origin?.superseded(report.position, storedSessions.get(index) as number);
+      return;
+    }
+    this.#refuse(report, outcome);
+  }
+
+  #accepted({ position, origin }: Report, state: PartitionState): void {
+    const nowMs = performance.now();
+    if (position.checkpoint) {
+      this.#countCheckpoint(position.driverId, -1);
+      this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
+    }
+    if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
+      const known = this.#healer.known(position.driverId);
+      if (known && known.partition !== state.partition && isNewer(position, known.position)) {
+        this.#forgets.add(known.partition, position, nowMs);
+      }
+      this.#healer.remember(position, state, nowMs);
+    }
+    origin?.accepted(position, 'cache');
+  }
+
+  #refuse(report: Report, outcome: keyof typeof REFUSALS): void {
+    const [code, detail] = REFUSALS[outcome];
+    if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
+    this.#nack(report, code, null, detail);
+  }
+
+  #refuseAs(report: Report, code: 'overloaded' | 'not_ready', detail: string): void {
+    if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
+    this.#nack(report, code, RETRY_AFTER_MS, detail);
+  }
+
+  #nack(
+    report: Report,
+    code: Parameters<Origin['refused']>[1],
+    retryAfterMs: number | null,
+    detail: string,
+  ): void {
+    const { origin, position, replaced } = report;
+    if (!origin) return;
+    for (const older of replaced) origin.refused(older, code, retryAfterMs, detail);
+    origin.refused(position, code, retryAfterMs, detail);
+  }
+
+  #countCheckpoint(driverId: string, by: 1 | -1): void {
+    const count = (this.#perDriverPending.get(driverId) ?? 0) + by;
+    if (count > 0) this.#perDriverPending.set(driverId, count);
+    else this.#perDriverPending.delete(driverId);
+  }
+
+  /** Returns whether something has to be healed before newer reports may go out. */
+  #heal(partition: number, nowMs: number): boolean {
+    const known = this.#healer.lostOf(partition, MAX_BATCH_RECORDS);
+    const checkpoints = this.#checkpoints.lost(partition, MAX_BATCH_RECORDS - known.length);
+    if (known.length + checkpoints.length === 0) return false;
+    if (!this.#canWrite(partition, nowMs)) return true;
+    const positions = [...known.map((one) => one.position), ...checkpoints.map((one) => one.position)];
+    this.#call(partition, positions)
+      .then(({ state, outcomes }) => {
+        this.#metrics.healed += outcomes
+          .slice(0, known.length)
+          .filter((outcome) => outcome === 'accepted').length;
+        this.#healer.healed(known, state);
+        for (const one of checkpoints) this.#checkpoints.recordedAgain(one, state);
+      })
+      .catch((error) => this.#tryAgain(error));
+    return true;
+  }
+
+  #lost({ state, known, above }: Loss): void {
+    const { partition, reign, previous } = state;
+    this.#checkpoints.lose(partition, above);
+    this.#forgets.redo(partition);
+    this.#metrics.lost += known.length;
+    const nowMs = this.#store.nowMs();
+    let oldestMs = 0;
+    for (const { position } of known) {
+      const ageMs = Math.max(0, nowMs - position.recordedAtMs);
+      oldestMs = Math.max(oldestMs, ageMs);
+      this.#metrics.lostAge.observe(ageMs / 1000);
+    }
+    const node = this.#store.nodeOf(partition);
+    this.#log.warn({ partition, node, lost: known.length, oldestMs, reign, previous }, 'a new reign began');
+  }
+
+  #lookAtCheckpoints(partition: number): void {
+    if (!this.#store.reachable(partition)) return;
+    if (this.#checkpoints.lost(partition, 1).length > 0) {
+      this.#heal(partition, performance.now());
+      return;
+    }
+    const watched = this.#checkpoints.waiting(partition, MAX_BATCH_RECORDS);
+    const asked = this.#healer.standing(partition);
+    this.#store
+      .checkpointsWaiting(
+        partition,
+        watched.map((one) => one.field),
+      )
+      .then(({ state, waiting }) => {
+        this.#healer.observe(state, asked, false);
+        for (const [index, one] of watched.entries()) {
+          if (waiting[index] || one.lost || one.state.reign !== state.reign) continue;
+          this.#checkpoints.remove(one);
+          this.#metrics.checkpointsPersisted++;
+          one.origin?.persisted(one.position);
+        }
+      })
+      .catch((error) => this.#tryAgain(error));
+  }
+
+  #forget(partition: number, nowMs: number): void {
+    if (!this.#canWrite(partition, nowMs)) return;
+    const due = this.#forgets.due(partition, nowMs, MAX_FORGETS);
+    if (due.length === 0) return;
+    this.#store
+      .forget(partition, due)
+      .then((count) => {
+        this.#metrics.forgotten += count;
+        this.#forgets.done(due);
+      })
+      .catch((error) => this.#tryAgain(error));
+  }
+
+  #touch(partition: number, nowMs: number): void {
+    if (!this.#canWrite(partition, nowMs)) return;
+    const asked = this.#healer.standing(partition);
+    this.#lanes.enter(partition);
+    this.#store
+      .touch(partition)
+      .then((state) => {
+        this.#lanes.succeeded(partition, performance.now());
+        this.#healer.observe(state, asked, false);
+      })
+      .catch((error) => {
+        this.#lanes.failed(partition, performance.now());
+        this.#tryAgain(error);
+      })
+      .finally(() => this.#lanes.leave(partition));
+  }
+
+  /** Chores are done again at their next turn; only a broken invariant is an error. */
+  #tryAgain(error: unknown): void {
+    if (!(error instanceof StoreError)) throw error;
+    if (error.code === 'map_mismatch') this.mapMismatch = true;
+  }
+}
