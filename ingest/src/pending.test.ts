@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Position, validatePosition } from '@whereabouts/infra/position';
+import type { Origin } from './origin.js';
+import { Pending, type Report } from './pending.js';
+
+const connection = {} as Origin;
+const other = {} as Origin;
+
+function report(driverId: string, seq: number, o: Partial<Report> & { checkpoint?: boolean } = {}): Report {
+  const { checkpoint = false, ...rest } = o;
+  const input = { seq, recordedAtMs: 1000 + seq, lat: 1, lon: 1, checkpoint };
+  const position: Position = validatePosition(input, driverId, 1);
+  return { position, origin: connection, partition: 0, sinceMs: 0, nacked: false, replaced: [], ...rest };
+}
+const seqs = (reports: Iterable<Report>) => Array.from(reports, (one) => one.position.seq);
+
+test('a newer report takes the place of the older one in the queue, and carries its seq', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1));
+  pending.put(report('b', 1));
+  pending.put(report('a', 2));
+  pending.put(report('a', 3));
+  assert.equal(pending.size, 2);
+  const [first, second] = pending.take(0, 10);
+  assert.equal(first?.position.seq, 3);
+  assert.deepEqual(
+    first?.replaced.map((one) => one.seq),
+    [1, 2],
+  );
+  assert.equal(second?.position.driverId, 'b');
+  assert.equal(pending.size, 0);
+  assert.deepEqual([...pending.partitions()], []);
+});
+
+test('an older report does not take the place of a newer one', () => {
+  const pending = new Pending();
+  pending.put(report('a', 2));
+  assert.equal(pending.put(report('a', 1)), false);
+  assert.deepEqual(seqs(pending.of(0)), [2]);
+});
+
+test('a driver who crosses a border waits in the new partition alone', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1));
+  pending.put(report('a', 2, { partition: 7 }));
+  assert.deepEqual([...pending.partitions()], [7]);
+  assert.deepEqual(seqs(pending.of(7)), [2]);
+});
+
+test('what another connection of the driver sent, or what was nacked, is not carried along', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1, { origin: other }));
+  pending.put(report('a', 2));
+  const [held] = pending.of(0);
+  assert.deepEqual(held?.replaced, []);
+  if (held) held.nacked = true;
+  pending.put(report('a', 3));
+  assert.deepEqual(pending.take(0, 1)[0]?.replaced, []);
+});
+
+test('checkpoints go first and are never replaced', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1));
+  pending.put(report('a', 2, { checkpoint: true }));
+  pending.put(report('a', 3, { checkpoint: true }));
+  pending.put(report('a', 4));
+  assert.equal(pending.size, 3);
+  assert.deepEqual(seqs(pending.take(0, 2)), [2, 3]);
+  assert.deepEqual(seqs(pending.take(0, 2)), [4]);
+  assert.equal(pending.size, 0);
+});
+
+test('what comes back unwritten waits again, or is carried by what was reported since', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1));
+  const [taken] = pending.take(0, 1) as [Report];
+  pending.putBack(taken);
+  assert.deepEqual(seqs(pending.of(0)), [1]);
+  const [again] = pending.take(0, 1) as [Report];
+  pending.put(report('a', 2, { partition: 3 }));
+  pending.putBack(again);
+  assert.equal(pending.size, 1);
+  const [newer] = pending.take(3, 1);
+  assert.deepEqual(
+    newer?.replaced.map((one) => one.seq),
+    [1],
+  );
+});
+
+test('what is carried along is bounded: the newest 128', () => {
+  const pending = new Pending();
+  for (let seq = 1; seq <= 500; seq++) pending.put(report('a', seq));
+  const [held] = pending.take(0, 1);
+  assert.equal(held?.replaced.length, 128);
+  assert.equal(held?.replaced.at(-1)?.seq, 499);
+});
