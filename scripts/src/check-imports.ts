@@ -1,5 +1,5 @@
 // Every package that a workspace's sources import must be declared by that workspace. Hoisting makes the others'
-// dependencies resolve too, so neither Node nor the compiler sees it. Tests may also use the root's devDependencies.
+// dependencies resolve too, so neither Node nor the compiler sees it. Tests may also use devDependencies, also the root's.
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
@@ -16,6 +16,9 @@ interface Manifest {
 
 /** `from 'x'`, `import 'x'`, `import('x')` at the start of a statement; a line of prose does not look like that. */
 const IMPORT = /(?:^|[\s;}])(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g;
+
+/** Tests, and what only tests import. */
+const TEST_FILE = /\.test\.ts$|^testing\//;
 
 const readManifest = async (dir: string): Promise<Manifest> =>
   JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as Manifest;
@@ -41,10 +44,10 @@ export async function undeclaredImports(projectDir: string): Promise<string[]> {
     if (!existsSync(src)) continue;
     const own = await readManifest(join(projectDir, workspace));
     const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
-    const forTests = new Set([...declared, ...Object.keys(devDependencies)]);
+    const forTests = new Set([...declared, ...Object.keys({ ...own.devDependencies, ...devDependencies })]);
     for (const file of await readdir(src, { recursive: true })) {
       if (!file.endsWith('.ts')) continue;
-      const allowed = file.endsWith('.test.ts') ? forTests : declared;
+      const allowed = TEST_FILE.test(file) ? forTests : declared;
       for (const name of undeclaredIn(await readFile(join(src, file), 'utf8'), allowed)) {
         complaints.push(`${join(workspace, 'src', file)}: ${name} is not a dependency of ${workspace}`);
       }

@@ -1,5 +1,6 @@
 // What every script says and refuses in the same way: --help, --json, unknown options with a hint, numbers in their
 // bounds. A script declares its options once; help, parsing and refusal follow from that.
+import { resolve } from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 
 export interface OptionSpec {
@@ -138,6 +139,9 @@ export function parseCommand(command: Command, args = process.argv.slice(2)): Ar
     },
   };
 }
+
+/** A path as the person meant it: npm changes to the project's folder before it runs us. */
+export const givenPath = (path: string): string => resolve(process.env.INIT_CWD ?? process.cwd(), path);
 
 /** Runs a script's main; what a person can put right is said in one line. */
 export async function runMain(main: () => Promise<void>): Promise<void> {

@@ -8,8 +8,7 @@ import type { Stack } from './stack-file.js';
 const TIMEOUTS = { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 };
 const CONNECT_DEADLINE_MS = 5_000;
 
-export const mapOf = (stack: Stack): PartitionMap =>
-  parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
+const mapOf = (stack: Stack): PartitionMap => parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
 
 export async function withLiveStore<T>(
   stack: Stack,
@@ -21,6 +20,7 @@ export async function withLiveStore<T>(
     redis: { redisUrls, ...stack.redisReader, ...TIMEOUTS },
     map,
     log: createLogger('inspect', 'silent'),
+    readOnly: true,
     connectDeadlineMs: CONNECT_DEADLINE_MS,
   });
   try {

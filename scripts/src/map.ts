@@ -9,7 +9,7 @@ import {
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
 import { PositionCsvError } from '@whereabouts/infra/position-csv';
-import { type Arguments, parseCommand, runMain, UsageError } from './cli.js';
+import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
 import { home } from './home.js';
 import { keepPartitionMap, keptMapFile, traceSample } from './stack/partition-map-source.js';
 import { findStack } from './stack-file.js';
@@ -43,11 +43,12 @@ async function build(args: Arguments, file: string | undefined): Promise<void> {
   if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
   const sample = await traceSample(file);
   const map = buildPartitionMap(sample, args.number('partitions', { min: 1, max: 4096 }) ?? 64);
-  const out = args.text('out');
-  if (out === undefined) {
+  const given = args.text('out');
+  if (given === undefined) {
     process.stdout.write(formatPartitionMap(map));
     return;
   }
+  const out = givenPath(given);
   writeFileSync(out, formatPartitionMap(map));
   const result = { file: out, hash: map.hash, partitions: map.partitions, positions: sample.length };
   const text = `${out}: ${map.partitions} partitions from ${sample.length} positions, map ${map.hash}`;
@@ -91,7 +92,8 @@ function load(args: Arguments, file: string | undefined): void {
 
 await runMain(async () => {
   const args = parseCommand(COMMAND);
-  const [verb, file, ...more] = args.positionals;
+  const [verb, given, ...more] = args.positionals;
+  const file = given === undefined ? undefined : givenPath(given);
   if (more.length > 0) throw new UsageError(`"${more[0]}" is not expected. See: npm run map -- --help`);
   try {
     if (verb === 'build') await build(args, file);

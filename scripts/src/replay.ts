@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
 import { PositionCsv, PositionCsvError } from '@whereabouts/infra/position-csv';
-import { parseCommand, runMain, UsageError } from './cli.js';
+import { givenPath, parseCommand, runMain, UsageError } from './cli.js';
 import { driverTokens } from './driver-tokens.js';
 import { closeAll, TotalsOfClients } from './fleet/driver-totals.js';
 import { TraceClock } from './fleet/trace-clock.js';
@@ -103,8 +103,9 @@ function report(totals: ReturnType<TotalsOfClients['now']>, progress: Progress):
 
 await runMain(async () => {
   const args = parseCommand(COMMAND);
-  const [file, ...more] = args.positionals;
-  if (file === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
+  const [given, ...more] = args.positionals;
+  if (given === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
+  const file = givenPath(given);
   if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
   const speed = args.number('speed', { min: 0.01, max: 10_000, integer: false }) ?? 1;
   const limit = args.number('limit-rows', { min: 1, max: 1e12 }) ?? Number.POSITIVE_INFINITY;

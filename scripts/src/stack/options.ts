@@ -1,7 +1,6 @@
 // What a person may say to `npm start`.
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { type Arguments, UsageError } from '../cli.js';
+import { type Arguments, givenPath, UsageError } from '../cli.js';
 
 export interface StackOptions {
   /** Simulated drivers; 0 for none. */
@@ -42,8 +41,9 @@ export const START = {
 
 function existingFile(name: string, path: string | undefined): string | null {
   if (path === undefined) return null;
-  if (!existsSync(path)) throw new UsageError(`--${name}: there is no file ${path}.`);
-  return resolve(path);
+  const file = givenPath(path);
+  if (!existsSync(file)) throw new UsageError(`--${name}: there is no file ${path}.`);
+  return file;
 }
 
 export function stackOptions(args: Arguments): StackOptions {

@@ -44,7 +44,7 @@ export async function waitUntilReady(
 }
 
 /** Whether every partition answers now. */
-export async function isComplete(stack: Stack): Promise<boolean> {
+async function isComplete(stack: Stack): Promise<boolean> {
   const token = await readerToken(stack);
   const response = await request(`${stack.query.url}/v1/partitions`, { authorization: `Bearer ${token}` });
   if (response?.status !== 200) return false;
@@ -61,7 +61,7 @@ export async function waitUntilComplete(stack: Stack, stopped: () => boolean): P
   return false;
 }
 
-export function readerToken(stack: Stack): Promise<string> {
+function readerToken(stack: Stack): Promise<string> {
   return signDevelopmentToken({
     secret: readSecret(stack),
     issuer: stack.auth.issuer,

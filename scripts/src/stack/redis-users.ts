@@ -11,9 +11,6 @@ const READ =
   '+hget +hmget +hgetall +hscan +hlen +hexists +hrandfield +zcard +zscore +geosearch +geopos +get +pttl +exists';
 const WRITE = '+hset +hsetnx +hdel +hincrby +zadd +zrem +geoadd +set +del +expire +pexpire';
 
-/** Before it trusts a node, a client records nothing there: that writes when the partition was last seen, no more. */
-const PROBE = '(~meta:{*} +hset +pexpire) (~positions:{*} ~available:{*} ~busy:{*} +pexpire)';
-
 export function redisUsers(secrets: StackSecrets): RedisUser[] {
   const user = (name: string, password: string, rules: string): RedisUser => ({
     name: `whereabouts_${name}`,
@@ -23,8 +20,8 @@ export function redisUsers(secrets: StackSecrets): RedisUser[] {
   return [
     user('ingest', secrets.redis.ingest, `${CALL} ${READ} ${WRITE}`),
     user('flusher', secrets.redis.flusher, `${CALL} ${READ} ${WRITE} +function|load`),
-    user('query', secrets.redis.query, `${CALL} ${READ} ${PROBE}`),
-    user('reader', secrets.redis.reader, `${CALL} ${READ} ${PROBE}`),
+    user('query', secrets.redis.query, `${CALL} ${READ}`),
+    user('reader', secrets.redis.reader, `${CALL} ${READ}`),
   ];
 }
 

@@ -34,7 +34,7 @@ const difference = (after: number | undefined, before: number | undefined): numb
 
 const orNull = (value: number | undefined): number | null => value ?? null;
 
-export function figuresBetween(first: Look, before: Look, after: Look): StatusFigures {
+function figuresBetween(first: Look, before: Look, after: Look): StatusFigures {
   const accepted = difference(total(after.ingest, METRIC.accepted), total(before.ingest, METRIC.accepted));
   const seconds = (after.atMs - before.atMs) / 1000;
   const p99 = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
