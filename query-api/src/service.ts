@@ -43,7 +43,7 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   const { redis, freshnessMs, requestDeadlineMs, maxQuestionsInFlight, host, port } = settings;
   const verify = await createTokenVerifier(settings.tokens);
   const page = readPage();
-  const store = await LiveStore.connect({ redis, map, log, freshnessMs });
+  const store = await LiveStore.connect({ redis, map, log, readOnly: true });
   const queryMetrics = createQueryMetrics(metrics);
   const ground: Ground = { store, density: new Density(map.partitions), metrics: queryMetrics, freshnessMs };
   const operations = operationsOf(ground);

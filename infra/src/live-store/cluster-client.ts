@@ -1,4 +1,4 @@
-// The cluster as a set of plain nodes: who owns a slot, and whether that node has shown that it takes writes.
+// The cluster as a set of plain nodes: who owns a slot, and whether that node has shown that it takes our calls.
 //
 //              probe answered                      topology: another owner
 //   unproven ──────────────────▶ proven   any ───────────────────────────▶ that node, by its own state
@@ -6,7 +6,7 @@
 //      └── socket closed, time-out, ┘
 //          READONLY, CLUSTERDOWN, LOADING
 //
-// An unproven node is sent nothing but one probe at a time: an empty write that harms nothing and has no payload
+// An unproven node is sent nothing but one probe at a time: an empty write (of a reader: a read) that harms nothing and has no payload
 // whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
 
 import type { Logger } from 'pino';
@@ -19,7 +19,7 @@ export interface ClusterOptions {
   redis: RedisSettings;
   slots: readonly number[];
   log: Logger;
-  /** The call that proves that a node takes writes for this slot. */
+  /** The call that proves that a node does what we need for this slot. */
   probeOf(slot: number): readonly Argument[];
   /** A probe was answered with an error: the node is there, but lacks something. */
   onProbeRefused?(node: NodeConnection, error: StoreError): void;
@@ -88,7 +88,7 @@ export class ClusterClient {
     if (!owner?.proven) {
       throw new StoreError(
         'region_unavailable',
-        `${this.ownerOf(slot) ?? 'nobody'} is not known to take writes`,
+        `${this.ownerOf(slot) ?? 'nobody'} has not shown that it answers`,
       );
     }
     try {
@@ -229,7 +229,7 @@ export class ClusterClient {
       await node.connection.call(this.#options.probeOf(slot));
       if (this.#closed) return;
       node.proven = true;
-      this.#options.log.info({ node: address, partitions: slots.length }, 'redis node takes writes');
+      this.#options.log.info({ node: address, partitions: slots.length }, 'redis node is back');
       this.#options.onReachable?.(slots);
     } catch (error) {
       if (error instanceof RedirectError && error.kind === 'moved') {

@@ -21,6 +21,8 @@ export interface LiveStoreOptions {
   log: Logger;
   /** Reports older than this do not move a driver's latest position (checkpoints may be older). */
   freshnessMs?: number;
+  /** A reader takes a node for reachable that answers reads; it never writes, not even a probe. */
+  readOnly?: boolean;
   /** Loads the functions where a node lacks them: the flusher's and the deployment's task alone. */
   loadsFunctions?: boolean;
   /** How long `connect` waits for the first master. */
@@ -87,6 +89,7 @@ export interface WaitingCheckpoint {
 
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
+const PARTIAL_CONNECT_MS = 1000;
 const FUNCTION_LOAD_EVERY_MS = 500;
 const SCAN_PAGE = 1000;
 /** A driver's last report before this does not stand in the way of a checkpoint. */
@@ -120,22 +123,22 @@ export class LiveStore {
       redis: options.redis,
       log: options.log,
       slots,
-      probeOf: (slot) => this.#recordCall(this.#partitionOfSlot.get(slot) as number, []),
+      probeOf: (slot) => this.#probe(this.#partitionOfSlot.get(slot) as number),
       onProbeRefused: (node, error) => this.#probeRefused(node, error),
       onReachable: (reached) => this.#tell(this.#reachableListeners, reached),
       onUnreachable: (lost) => this.#tell(this.#unreachableListeners, lost),
     });
   }
 
-  /** Resolves when one master at least takes writes and every slot has an owner. */
+  /** Resolves when every partition can be reached, or after a second those of one master at least. */
   static async connect(options: LiveStoreOptions): Promise<LiveStore> {
     const store = new LiveStore(options);
-    const deadlineMs = Date.now() + (options.connectDeadlineMs ?? CONNECT_DEADLINE_MS);
-    while (store.mastersReachable() === 0 || !store.#cluster.complete) {
-      if (Date.now() > deadlineMs) {
+    const startedAtMs = Date.now();
+    while (!store.#isConnected(Date.now() - startedAtMs)) {
+      if (Date.now() - startedAtMs > (options.connectDeadlineMs ?? CONNECT_DEADLINE_MS)) {
         store.close();
         const urls = options.redis.redisUrls.join(', ');
-        throw new StoreError('region_unavailable', `no Redis Cluster that takes writes at ${urls}`);
+        throw new StoreError('region_unavailable', `no Redis Cluster that is ready at ${urls}`);
       }
       await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
     }
@@ -369,6 +372,18 @@ export class LiveStore {
     const keys = this.#keys[partition];
     if (!keys) throw new RangeError(`partition ${partition} of ${this.map.partitions}`);
     return keys;
+  }
+
+  #isConnected(waitedMs: number): boolean {
+    const reachable = this.mastersReachable();
+    if (reachable === 0 || !this.#cluster.complete) return false;
+    return reachable === this.#cluster.owners().length || waitedMs > PARTIAL_CONNECT_MS;
+  }
+
+  #probe(partition: number): Argument[] {
+    if (!this.#options.readOnly) return this.#recordCall(partition, []);
+    const k = this.#key(partition);
+    return ['FCALL', this.#functionName('get'), 2, k.positions, k.meta, this.map.hash, '-'];
   }
 
   #functionName(name: string): string {
