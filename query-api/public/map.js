@@ -59,6 +59,7 @@ async function pollLive() {
     view.fit(drivers);
     hasFitted = true;
   }
+  await askAgain();
 }
 
 function showFigures() {
@@ -100,13 +101,26 @@ async function ask(lat, lon) {
   scene.hits = [];
   changed();
   try {
-    const answer = await feed.nearby(lat, lon, panel.element('status').value);
+    await askAgain();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** The answer ages; while it is shown, it is kept up to date. */
+async function askAgain() {
+  const { asked } = scene;
+  if (!asked) return;
+  try {
+    const answer = await feed.nearby(asked.lat, asked.lon, panel.element('status').value);
+    if (scene.asked !== asked) return;
     scene.hits = answer.drivers;
     panel.showAnswer(answer);
     changed();
   } catch (error) {
+    scene.hits = [];
     panel.showNoAnswer(error.message);
-    complain(error);
+    throw error;
   }
 }
 

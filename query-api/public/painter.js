@@ -59,9 +59,11 @@ export class Painter {
       const origin = view.toScreen({ x: world, y: 0 });
       c.translate(origin.x, origin.y);
       c.scale(view.pixels, view.pixels);
-      for (const { path, node, health } of partitions) {
+      for (const { partition, path, node, health } of partitions) {
         const isUnseen = !['ok', 'silent', 'warming'].includes(health);
-        c.globalAlpha = isUnseen ? 0.85 : health === 'ok' ? 0.26 : 0.12;
+        // Two shades in turn, so that neighbours on the curve are told apart.
+        const shade = partition % 2 === 0 ? 1 : 0.7;
+        c.globalAlpha = isUnseen ? 0.85 : shade * (health === 'ok' ? 0.32 : 0.14);
         c.fillStyle = isUnseen ? (dark ? '#000000' : '#3a3f44') : this.#colours.of(node);
         c.fill(path);
       }

@@ -74,8 +74,13 @@ export function showAnswer({ drivers, complete, missing }) {
 }
 
 export function showNoAnswer(text) {
-  element('verdict').textContent = text;
+  showVerdict(text);
   element('answers').replaceChildren();
+}
+
+function showVerdict(text) {
+  const verdict = element('verdict');
+  if (verdict.textContent !== text) verdict.textContent = text;
 }
 
 function answerItem(driver) {

@@ -1,0 +1,275 @@
+// What is answered, over HTTP, out of a real cluster.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
+import { distanceM, type Position } from '@whereabouts/infra/position';
+import { type Running, reported, startRunning, whenComplete } from './fixtures/running-service.js';
+
+const NEARBY = '/v1/drivers/nearby';
+const BATCH = '/v1/drivers/nearby:batch';
+const SEED = 20_260_101;
+
+/** mulberry32: small, seeded, good enough to scatter points. */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const random = randomOf(SEED);
+const PLACES = { warsaw: [52.23, 21.01], zero: [0, 0], fiji: [-16.5, 180], north: [85.0, 20] } as const;
+type Place = keyof typeof PLACES;
+
+function scattered(place: Place, spread: number): { lat: number; lon: number } {
+  const [lat, lon] = PLACES[place];
+  const east = lon + (random() - 0.5) * 2 * spread;
+  return {
+    lat: Math.min(85.05, lat + (random() - 0.5) * 2 * spread),
+    lon: east >= 180 ? east - 360 : east,
+  };
+}
+
+/** All over four places, a third of them busy, with services of all kinds. */
+function scatteredFleet(): Position[] {
+  return Array.from({ length: 2_000 }, (_, i) =>
+    reported(`d${i}`, {
+      ...scattered((Object.keys(PLACES) as Place[])[i % 4] as Place, i % 3 === 0 ? 0.02 : 0.3),
+      status: i % 3 === 2 ? 'busy' : 'available',
+      services: Math.floor(random() * 8),
+      ...(i % 2 === 0 ? { headingDeg: 359.99, speedMps: 8.5, accuracyM: 4.2 } : {}),
+    }),
+  );
+}
+
+let map: PartitionMap;
+let fleet: Position[];
+let running: Running;
+
+before(async () => {
+  fleet = scatteredFleet();
+  map = buildPartitionMap(
+    fleet.map(({ latE7, lonE7 }) => ({ lat: latE7 / 1e7, lon: lonE7 / 1e7 })),
+    64,
+  );
+  // So long a freshness that no driver of this fleet grows stale while the tests run.
+  running = await startRunning(map, { FRESHNESS_MS: '600000' });
+  await running.record(...fleet);
+  await whenComplete(running);
+});
+after(() => running.stop());
+
+interface Asked {
+  lat: number;
+  lon: number;
+  radius_m: number;
+  limit: number;
+  status: 'available' | 'busy';
+  services: number;
+  exclude: string[];
+}
+
+function bruteForce(q: Asked): string[] {
+  return fleet
+    .filter((p) => p.status === q.status && (p.services & q.services) === q.services)
+    .filter((p) => !q.exclude.includes(p.driverId))
+    .map((p) => ({ id: p.driverId, m: distanceM(q.lat, q.lon, p.latE7 / 1e7, p.lonE7 / 1e7) }))
+    .filter(({ m }) => m <= q.radius_m)
+    .sort((a, b) => a.m - b.m || (a.id < b.id ? -1 : 1))
+    .slice(0, q.limit)
+    .map(({ id }) => id);
+}
+
+const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
+
+function randomQuestion(): Asked {
+  return {
+    ...scattered(pick(Object.keys(PLACES) as Place[]), pick([0.001, 0.1, 0.5])),
+    radius_m: pick([50, 1_000, 5_000, 50_000]),
+    limit: pick([1, 5, 10, 100]),
+    status: pick(['available', 'busy']),
+    services: pick([0, 0, 1, 6]),
+    exclude: Array.from({ length: pick([0, 0, 5]) }, () => pick(fleet).driverId),
+  };
+}
+
+test(`answers: 2,000 random questions are answered as by a sort of everyone (seed ${SEED})`, async () => {
+  for (let round = 0; round < 20; round++) {
+    const points = Array.from({ length: 100 }, randomQuestion);
+    const { status, body } = await running.post(BATCH, { points });
+    assert.equal(status, 200);
+    assert.equal(body.complete, true);
+    for (const [i, point] of points.entries()) {
+      const ids = body.answers[i].drivers.map((driver: { driver_id: string }) => driver.driver_id);
+      assert.deepEqual(ids, bruteForce(point), JSON.stringify(point));
+    }
+  }
+});
+
+test('answers: nearby echoes the question and says everything of each driver', async () => {
+  const q = { lat: 52.23, lon: 21.01, radius_m: 50_000, limit: 3, status: 'busy', services: 1 };
+  const { body } = await running.ask(
+    `${NEARBY}?lat=52.23&lng=21.01&radius_m=50000&limit=3&status=busy&services=1&exclude=x,y`,
+  );
+  assert.deepEqual(body.query, { ...q, max_age_ms: 600_000, exclude: ['x', 'y'] });
+  assert.deepEqual([body.complete, body.missing, body.drivers.length], [true, [], 3]);
+  for (const driver of body.drivers) {
+    const position = fleet.find(({ driverId }) => driverId === driver.driver_id) as Position;
+    assert.equal(driver.lat, position.latE7 / 1e7);
+    assert.equal(driver.lon, position.lonE7 / 1e7);
+    assert.ok(Math.abs(driver.distance_m - distanceM(52.23, 21.01, driver.lat, driver.lon)) < 0.01);
+    assert.equal(driver.recorded_at, new Date(position.recordedAtMs).toISOString());
+    assert.equal(driver.heading_deg, position.headingCdeg === 65_535 ? null : 359.99);
+    assert.equal(driver.speed_mps, position.speedCmps === 65_535 ? null : 8.5);
+    assert.equal(driver.accuracy_m, position.accuracyDm === 65_535 ? null : 4.2);
+    assert.deepEqual([driver.status, driver.persisted, driver.provisional], ['busy', false, true]);
+  }
+});
+
+test('answers: max_age_ms is held against the time of the cache', async () => {
+  const at = { lat: -33.45, lon: -70.66 };
+  const nowMs = running.store.nowMs();
+  await running.record(
+    reported('old', { ...at, recordedAtMs: nowMs - 60_000 }),
+    reported('young', { ...at, recordedAtMs: nowMs }),
+  );
+  const point = `${NEARBY}?lat=-33.45&lon=-70.66`;
+  const ids = async (query: string) =>
+    (await running.ask(point + query)).body.drivers.map((d: { driver_id: string }) => d.driver_id);
+  assert.deepEqual(await ids('&max_age_ms=50000'), ['young']);
+  assert.deepEqual(await ids(''), ['old', 'young']);
+});
+
+test('answers: GeoJSON on request', async () => {
+  const headers = { accept: 'application/geo+json' };
+  const json = await running.ask(`${NEARBY}?lat=0&lon=0`);
+  const geo = await running.ask(`${NEARBY}?lat=0&lon=0`, { headers });
+  assert.equal(geo.body.type, 'FeatureCollection');
+  assert.equal(geo.body.complete, true);
+  const [driver] = json.body.drivers;
+  const [feature] = geo.body.features;
+  assert.equal(feature.id, driver.driver_id);
+  assert.deepEqual(feature.geometry, { type: 'Point', coordinates: [driver.lon, driver.lat] });
+  const one = await running.ask('/v1/drivers/d1', { headers });
+  assert.deepEqual([one.body.type, one.body.id, one.body.complete], ['Feature', 'd1', true]);
+  const many = await running.ask('/v1/drivers?ids=d1,nobody', { headers });
+  assert.deepEqual([many.body.features.length, many.body.absent], [1, ['nobody']]);
+  const refused = await running.ask('/v1/drivers/nearby?lat=0', { headers });
+  assert.equal(refused.headers.get('content-type'), 'application/problem+json');
+});
+
+test('answers: a driver in two partitions is where the newer record says, and the ghost is counted', async () => {
+  const old = reported('crosser', { ...scattered('warsaw', 0.001), services: 0x4000 });
+  const lat = old.latE7 / 1e7;
+  let lon = old.lonE7 / 1e7;
+  while (map.partitionOf(lat, lon) === map.partitionOf(lat, old.lonE7 / 1e7)) lon += 0.001;
+  const moved = reported('crosser', { lat, lon, recordedAtMs: old.recordedAtMs + 1, services: 0x4000 });
+  await running.record(old);
+  await running.record(moved);
+  const { body } = await running.ask(`${NEARBY}?lat=${lat}&lon=${lon}&radius_m=50000&services=16384`);
+  assert.equal(body.drivers.length, 1);
+  assert.equal(body.drivers[0].lon, moved.lonE7 / 1e7);
+  const byId = await running.ask('/v1/drivers/crosser');
+  assert.equal(byId.body.lon, moved.lonE7 / 1e7);
+  assert.match(await running.metrics.registry.metrics(), /whereabouts_query_api_ghosts_total [1-9]/);
+});
+
+test('answers: by id also who is offline or stale; who is nowhere is not found', async () => {
+  const at = { lat: 10, lon: 10 };
+  await running.record(
+    reported('gone', { ...at, status: 'offline' }),
+    reported('asleep', { ...at, recordedAtMs: running.store.nowMs() - 900_000 }),
+  );
+  const gone = await running.ask('/v1/drivers/gone');
+  assert.deepEqual([gone.status, gone.body.status, gone.body.complete], [200, 'offline', true]);
+  assert.deepEqual([gone.body.distance_m, gone.body.bearing_deg], [null, null]);
+  const asleep = await running.ask('/v1/drivers/asleep');
+  assert.ok(asleep.body.age_ms >= 900_000);
+  const nobody = await running.ask('/v1/drivers/nobody');
+  assert.deepEqual([nobody.status, nobody.body.code], [404, 'driver_not_found']);
+  const many = await running.ask('/v1/drivers?ids=asleep,nobody,gone,asleep');
+  assert.deepEqual(
+    many.body.drivers.map((driver: { driver_id: string }) => driver.driver_id),
+    ['asleep', 'gone'],
+  );
+  assert.deepEqual([many.body.absent, many.body.query.ids], [['nobody'], ['asleep', 'nobody', 'gone']]);
+});
+
+test('answers: `persisted` once the watermark has passed the record', async () => {
+  const at = { lat: -10, lon: -60 };
+  await running.record(reported('parcel', at));
+  const look = async () => (await running.ask('/v1/drivers/parcel')).body.persisted;
+  assert.equal(await look(), false);
+  const partition = map.partitionOf(at.lat, at.lon);
+  const { reign, revision, nowMs } = await running.store.begin(partition, 'test', 5_000);
+  await running.store.flushed(partition, { reign, revision, asOfMs: nowMs, flusherId: 'test' });
+  assert.equal(await look(), true);
+});
+
+test('answers: the partitions, their owners and what they hold', async () => {
+  const { body } = await running.ask('/v1/partitions');
+  assert.deepEqual(body.map, { hash: map.hash, partitions: 64 });
+  assert.equal(body.partitions.length, 64);
+  const nodes = new Set(running.cluster.nodes.map(({ host, port }) => `${host}:${port}`));
+  let drivers = 0;
+  for (const [i, partition] of body.partitions.entries()) {
+    const { from, to } = map.range(i);
+    assert.deepEqual([partition.partition, partition.from, partition.to], [i, from, to]);
+    assert.deepEqual([partition.slot, partition.tag], [map.slotOf(i), map.tagOf(i)]);
+    assert.ok(nodes.has(partition.node));
+    assert.ok(partition.loss_window_ms >= 0);
+    drivers += partition.drivers;
+  }
+  assert.ok(drivers >= fleet.length);
+  const geo = await running.ask('/v1/partitions', { headers: { accept: 'application/geo+json' } });
+  assert.equal(geo.body.features.length, 64);
+  assert.equal(geo.body.features[5].geometry.type, 'MultiPolygon');
+  assert.equal(geo.body.features[5].properties.tag, map.tagOf(5));
+});
+
+test('answers: live gives those on duty within the box, also across the antimeridian', async () => {
+  const within = (west: number, south: number, east: number, north: number) =>
+    fleet
+      .map(({ driverId, latE7, lonE7 }) => ({ driverId, lat: latE7 / 1e7, lon: lonE7 / 1e7 }))
+      .filter(({ lat }) => lat >= south && lat <= north)
+      .filter(({ lon }) => (west <= east ? lon >= west && lon <= east : lon >= west || lon <= east))
+      .map(({ driverId }) => driverId)
+      .sort();
+  for (const box of [
+    [-0.1, -0.1, 0.1, 0.1],
+    [179.9, -17, -179.9, -16],
+    [179.9, -17, 180, -16],
+  ] as [number, number, number, number][]) {
+    const { body } = await running.ask(`/v1/drivers/live?bbox=${box.join(',')}&limit=5000`);
+    const ids = body.drivers.map((driver: { driver_id: string }) => driver.driver_id);
+    assert.deepEqual(ids, within(...box));
+    assert.equal(body.truncated, false);
+  }
+  const few = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=7');
+  assert.deepEqual([few.body.drivers.length, few.body.truncated], [7, true]);
+  const again = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=7');
+  assert.deepEqual(
+    again.body.drivers.map((d: { driver_id: string }) => d.driver_id),
+    few.body.drivers.map((d: { driver_id: string }) => d.driver_id),
+  );
+});
+
+test('answers: more questions at once than the limit are refused as overloaded', async () => {
+  const points = Array.from({ length: 100 }, () => ({
+    ...scattered('warsaw', 0.1),
+    radius_m: 50_000,
+    limit: 100,
+  }));
+  const replies = await Promise.all(Array.from({ length: 12 }, () => running.post(BATCH, { points })));
+  const statuses = replies.map(({ status }) => status);
+  assert.ok(statuses.includes(200) && statuses.includes(503), statuses.join());
+  for (const { status, headers, body } of replies) {
+    if (status === 200) continue;
+    assert.deepEqual([body.code, headers.get('retry-after')], ['overloaded', '1']);
+  }
+  assert.equal((await running.ask(`${NEARBY}?lat=0&lon=0`)).status, 200);
+});
