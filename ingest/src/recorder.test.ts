@@ -1,0 +1,183 @@
+// The recorder on a real cluster, through outages: what it holds, what it tells, what it records again.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  position,
+  QUIET,
+  type StoreFixture,
+  startStore,
+} from '@whereabouts/infra/live-store/testing/store-fixture';
+import type { Position } from '@whereabouts/infra/position';
+import { createMetrics } from '@whereabouts/infra/service/metrics';
+import type { Origin } from './origin.js';
+import { Recorder } from './recorder.js';
+
+const DEADLINE_MS = 15_000;
+const SETTINGS = { freshnessMs: 10_000, holdNackAfterMs: 1000, tickMinMs: 10, tickMaxMs: 100 };
+
+let fixture: StoreFixture;
+let recorder: Recorder;
+
+before(async () => {
+  fixture = await startStore();
+  recorder = new Recorder({
+    store: fixture.store,
+    settings: SETTINGS,
+    log: QUIET,
+    metrics: createMetrics('ingest', { commit: 'test' }),
+  });
+  recorder.start();
+});
+after(async () => {
+  await recorder.drain(1000);
+  await fixture.stop();
+});
+
+/** A connection that writes down what it is told. */
+class Told implements Origin {
+  readonly lines: string[] = [];
+  accepted = (p: Position) => void this.lines.push(`accepted ${p.seq}`);
+  refused = (p: Position, code: string) => void this.lines.push(`${code} ${p.seq}`);
+  superseded = (p: Position, stored: number) => void this.lines.push(`superseded ${p.seq} by ${stored}`);
+  persisted = (p: Position) => void this.lines.push(`persisted ${p.seq}`);
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const endMs = Date.now() + DEADLINE_MS;
+  while (!(await holds())) {
+    assert.ok(Date.now() < endMs, `not within ${DEADLINE_MS} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Places in the middle of a partition of each node. */
+const LONDON = { lat: 51.5, lon: -0.12 };
+const partitionOf = (p: Position) => fixture.map.partitionOf(p.latE7 / 1e7, p.lonE7 / 1e7);
+const portOf = (partition: number) => Number(fixture.store.nodeOf(partition)?.split(':')[1]);
+const stored = async (p: Position) =>
+  (await fixture.store.get(partitionOf(p), [p.driverId])).found[0] ?? null;
+
+function placeOfAnotherNode(port: number): { lat: number; lon: number } {
+  for (let lon = -175; lon <= 175; lon += 5) {
+    if (portOf(fixture.map.partitionOf(lon / 3, lon)) !== port) return { lat: lon / 3, lon };
+  }
+  throw new Error('one node owns the whole map');
+}
+
+let nextDriver = 0;
+const newDriver = () => `driver-${nextDriver++}`;
+const report = (driverId: string, seq: number, o: object = {}) =>
+  position(driverId, { seq, recordedAtMs: Date.now() + seq, ...LONDON, ...o });
+
+test('what is put down is written by the tick and acknowledged; what was replaced is settled by the newest', async () => {
+  const told = new Told();
+  const driver = newDriver();
+  for (const seq of [1, 2, 3]) recorder.submit(report(driver, seq), told);
+  await until('accepted', () => told.lines.length > 0);
+  assert.deepEqual(told.lines, ['accepted 3']);
+  assert.equal((await stored(report(driver, 3)))?.seq, 3);
+  assert.equal(recorder.lastKnown(driver)?.seq, 3);
+});
+
+test('the verdicts of the store reach the connection', async () => {
+  const told = new Told();
+  const driver = newDriver();
+  recorder.submit(report(driver, 5, { session: 9 }), null);
+  await until('stored', async () => (await stored(report(driver, 5))) !== null);
+  recorder.submit(report(driver, 6, { session: 8 }), told);
+  recorder.submit(report(newDriver(), 7, { recordedAtMs: Date.now() + 60_000 }), told);
+  await until('told', () => told.lines.length === 2);
+  assert.deepEqual(told.lines.sort(), ['clock_ahead 7', 'superseded 6 by 9']);
+});
+
+test('a record that the store cannot take is found by halving; the others of its batch are written', async () => {
+  const place = { lat: -33.9, lon: 18.4 };
+  const drivers = Array.from({ length: 9 }, newDriver);
+  const [first] = drivers.map((driver) => report(driver, 1, place));
+  const partition = partitionOf(first as Position);
+  await fixture.command(partition, 'SET', `checkpoints:{${fixture.map.tagOf(partition)}}`, 'not a hash');
+  const told = new Told();
+  for (const [index, driver] of drivers.entries()) {
+    recorder.submit(report(driver, index + 1, { ...place, checkpoint: index === 4 }), told);
+  }
+  await until('all settled', () => told.lines.length === 9);
+  assert.equal(told.lines.filter((line) => line.startsWith('accepted')).length, 8);
+  assert.ok(told.lines.includes('bad_position 5'));
+  await fixture.command(partition, 'DEL', `checkpoints:{${fixture.map.tagOf(partition)}}`);
+});
+
+test('a driver who crosses a border is in both partitions for a moment, then in the new one alone', async () => {
+  const told = new Told();
+  const driver = newDriver();
+  const here = report(driver, 1);
+  const there = report(driver, 2, { lat: 40.7, lon: -74 });
+  recorder.submit(here, told);
+  await until('here', () => told.lines.length === 1);
+  recorder.submit(there, told);
+  await until('there', () => told.lines.length === 2);
+  assert.equal((await stored(here))?.unlisted, false, 'a query under way must still find the driver here');
+  await until('forgotten here', async () => (await stored(here))?.unlisted === true);
+  assert.equal((await stored(there))?.unlisted, false);
+});
+
+test('a checkpoint is told as persisted when it no longer waits, not before', async () => {
+  const told = new Told();
+  const driver = newDriver();
+  const checkpoint = report(driver, 1, { checkpoint: true });
+  recorder.submit(checkpoint, told);
+  assert.equal(recorder.waitingCheckpoints(driver), 1);
+  await until('accepted', () => told.lines.length === 1);
+  const partition = partitionOf(checkpoint);
+  const [waiting] = await fixture.store.waitingCheckpoints(partition, 10);
+  assert.equal(recorder.waitingCheckpoints(driver), 1);
+  assert.deepEqual(told.lines, ['accepted 1']);
+  await fixture.store.checkpointsDone(partition, [waiting?.field as string]);
+  await until('persisted', () => told.lines.length === 2);
+  assert.deepEqual(told.lines, ['accepted 1', 'persisted 1']);
+  assert.equal(recorder.waitingCheckpoints(driver), 0);
+});
+
+test('a dark region: held, newest only; a retryable nack after a second; written when it is back', async () => {
+  const dark = new Told();
+  const bright = new Told();
+  const driver = newDriver();
+  const darkPartition = partitionOf(report(driver, 1));
+  const port = portOf(darkPartition);
+  fixture.cluster.kill(port, 'SIGSTOP');
+  try {
+    recorder.submit(report(driver, 1), dark);
+    await until('suspect', () => !fixture.store.reachable(darkPartition));
+    recorder.submit(report(driver, 2), dark);
+    recorder.submit(report(driver, 3), dark);
+    await until('nacked', () => dark.lines.length === 3);
+    assert.deepEqual(dark.lines.sort(), [
+      'region_unavailable 1',
+      'region_unavailable 2',
+      'region_unavailable 3',
+    ]);
+    recorder.submit(report(driver, 4), dark);
+    recorder.submit(report(newDriver(), 1, placeOfAnotherNode(port)), bright);
+    await until('others are served', () => bright.lines.length === 1);
+    assert.deepEqual(bright.lines, ['accepted 1']);
+  } finally {
+    fixture.cluster.kill(port, 'SIGCONT');
+  }
+  await until('written', () => dark.lines.at(-1) === 'accepted 4');
+  assert.equal((await stored(report(driver, 4)))?.seq, 4);
+});
+
+test('a node that comes back empty is healed by recording again, also for drivers who say nothing more', async () => {
+  const told = new Told();
+  const drivers = Array.from({ length: 700 }, newDriver);
+  for (const driver of drivers) recorder.submit(report(driver, 1), told);
+  await until('all accepted', () => told.lines.length === drivers.length);
+  const partition = partitionOf(report('any', 1));
+  const before = await fixture.store.status(partition);
+  await fixture.command(partition, 'FLUSHALL');
+  await until('found again', async () => {
+    const { found } = await fixture.store.get(partition, drivers);
+    return found.every((one) => one?.seq === 1);
+  });
+  assert.notEqual((await fixture.store.status(partition)).epoch, before.epoch);
+});
