@@ -4,6 +4,7 @@
 
 import type { LiveStore, PartitionStatus, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
 import type { FlushMetrics } from './flush-metrics.js';
@@ -52,7 +53,9 @@ export class CheckpointWriter {
     const chosen = waiting.slice(0, Math.ceil(ROUND_LIMIT / PARTITION_LIMIT));
     const pages = await Promise.all(
       chosen.map(async ({ partition }) => {
-        const page = await this.#store.waitingCheckpoints(partition, PARTITION_LIMIT).catch(nothingYet);
+        const page = await this.#store
+          .waitingCheckpoints(partition, PARTITION_LIMIT)
+          .catch((error) => this.#nothingYet(error, partition));
         return page.map((entry) => ({ ...entry, partition }));
       }),
     );
@@ -80,9 +83,12 @@ export class CheckpointWriter {
     if (isNew)
       this.#log.error({ driver_id: driverId, seq, partition }, 'Postgres refuses a checkpoint: it waits');
   }
-}
 
-function nothingYet(error: unknown): WaitingCheckpoint[] {
-  if (error instanceof StoreError) return [];
-  throw error;
+  #nothingYet(error: unknown, partition: number): WaitingCheckpoint[] {
+    // A record of another version's format is that one's to write.
+    if (error instanceof PositionError)
+      this.#log.error({ err: error, partition }, 'a checkpoint cannot be read');
+    else if (!(error instanceof StoreError)) throw error;
+    return [];
+  }
 }

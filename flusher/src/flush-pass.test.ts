@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { QUIET, type StoreFixture, startStore } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { RECORD_BYTES } from '@whereabouts/infra/position-record';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import type { Archive } from './archive.js';
 import type { Failpoint } from './failpoint.js';
@@ -204,6 +205,18 @@ test("a refused row never counts as persisted and stands in nobody's way", async
   } finally {
     await postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
   }
+});
+
+test('a record of a format that we do not know stays, and its partition with it; the others go on', async () => {
+  await newFleet(300).report();
+  const partition = 17;
+  const key = String(await redis.command(partition, 'KEYS', `positions:{${redis.map.tagOf(partition)}}`));
+  await redis.command(partition, 'HSET', key, 'odd', Buffer.alloc(RECORD_BYTES, 4));
+  const report = await newPass().run(await look());
+  assert.deepEqual([[...report.left], report.flushed], [[[partition, 'bad_record']], 63]);
+  assert.notEqual((await redis.store.status(partition)).dirtySinceMs, null);
+  await redis.command(partition, 'HDEL', key, 'odd');
+  assert.equal((await newPass({ flusherId: 'other' }).run(await look([partition]))).flushed, 1);
 });
 
 describe('Postgres', () => {

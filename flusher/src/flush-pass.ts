@@ -13,7 +13,7 @@
 
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
-import type { StoredPosition } from '@whereabouts/infra/position';
+import { PositionError, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { type Archive, type ArchiveRow, type Behind, MAX_BATCH_ROWS } from './archive.js';
 import { ArchiveError } from './archive-error.js';
@@ -41,7 +41,7 @@ export interface FlushPassOptions {
   reached: Reached;
 }
 
-export type LeftReason = StoreErrorCode | 'behind' | 'archive_away';
+export type LeftReason = StoreErrorCode | 'bad_record' | 'behind' | 'archive_away';
 
 export interface PassReport {
   flushed: number;
@@ -102,6 +102,12 @@ export class FlushPass {
         this.#open.finished.push(flush);
         return;
       } catch (error) {
+        if (error instanceof PositionError) {
+          // A record of another version's format: that one can flush it. The other partitions go on.
+          this.#o.log.error({ err: error, partition: seen.partition }, 'a record cannot be read');
+          this.#report.left.set(seen.partition, 'bad_record');
+          return;
+        }
         if (!(error instanceof StoreError)) throw error;
         if (error.code === 'reign_changed' && begins < MAX_BEGINS) continue;
         this.#report.left.set(seen.partition, error.code);

@@ -1,7 +1,9 @@
 // The flusher as a process among real servers: killed at each of its steps, several at once, Postgres away.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { validatePosition } from '@whereabouts/infra/position';
 import { FAILPOINTS } from './failpoint.js';
 import { type Flusher, type Stack, startStack, until } from './testing/flusher-process.js';
@@ -46,6 +48,15 @@ async function assertArrived(fleet: Fleet): Promise<void> {
   );
   assert.deepEqual(await wrong(fleet), []);
   assert.deepEqual(await stack.postgres.sql('SELECT * FROM backward'), []);
+}
+
+function rewind(...args: string[]): Promise<{ code: number; stdout: string }> {
+  const script = fileURLToPath(new URL('./rewind.js', import.meta.url));
+  return new Promise((resolve) => {
+    execFile(process.execPath, [script, ...args], { env: stack.env }, (error, stdout) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout });
+    });
+  });
 }
 
 async function stop(flusher: Flusher): Promise<void> {
@@ -176,6 +187,23 @@ test('Postgres restored from an older copy is filled again', async () => {
   await until('the archive is whole again', async () => (await wrong(fleet)).length === 0);
   assert.ok((await flusher.metric('rewinds_total')) >= 64);
   await flusher.logged('Postgres is behind: rewinding');
+  await stop(flusher);
+});
+
+test('the command rewinds one partition or all, and says which', async () => {
+  const flusher = stack.flusher();
+  const fleet = newFleet(1_000);
+  await fleet.report();
+  await assertArrived(fleet);
+  // What the flushers cannot see: rows are gone, the progress is not.
+  await stack.postgres.sql('TRUNCATE driver_positions');
+  const all = await rewind();
+  assert.deepEqual([all.code, all.stdout.split('\n').length - 1], [0, 64]);
+  await until('the table is whole again', async () => (await wrong(fleet)).length === 0);
+  assert.deepEqual(await rewind('--partition', '5'), { code: 0, stdout: 'partition 5 rewound\n' });
+  for (const bad of [['--partition', '64'], ['--partition', '-1'], ['--since', 'x'], ['--all']]) {
+    assert.deepEqual(await rewind(...bad), { code: 64, stdout: '' }, bad.join(' '));
+  }
   await stop(flusher);
 });
 

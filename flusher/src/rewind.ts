@@ -24,7 +24,8 @@ function readRequest(): Request | null {
     const partition = values.partition === undefined ? null : Number(values.partition);
     // Where nobody says since when Postgres may lack positions: the loss window then reads a day.
     const sinceMs = values.since === undefined ? Date.now() - DAY_MS : Date.parse(values.since);
-    const isGood = (partition === null || Number.isInteger(partition)) && Number.isFinite(sinceMs);
+    const isGood =
+      (partition === null || (Number.isInteger(partition) && partition >= 0)) && !Number.isNaN(sinceMs);
     return isGood ? { partition, sinceMs } : null;
   } catch {
     return null;

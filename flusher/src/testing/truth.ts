@@ -7,7 +7,7 @@ import { COLUMNS, fromE7, isNewer, type Position } from '@whereabouts/infra/posi
 import { stored } from './archive-fixture.js';
 
 /** mulberry32 */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -64,28 +64,26 @@ export class Fleet {
   }
 }
 
-const TEXT = COLUMNS.map(({ name }) =>
-  name === 'recorded_at' ? `extract(epoch FROM recorded_at) * 1000` : name,
-);
-
-/** Every driver's row against the truth, in one text each; an empty list: they are the same. */
+/** Every driver's row against the truth; an empty list: they are the same. */
 export async function differences(
   newest: ReadonlyMap<string, Position>,
   sql: (text: string) => Promise<Record<string, unknown>[]>,
 ): Promise<string[]> {
-  const rows = await sql(
-    `SELECT driver_id, concat_ws(' ', ${TEXT.map((c) => `(${c})::text`).join(', ')}) AS text FROM driver_positions`,
+  const rows = await sql(`SELECT ${COLUMNS.map(({ name }) => name).join(', ')} FROM driver_positions`);
+  const found = new Map(
+    rows.map((row) => [row.driver_id as string, COLUMNS.map(({ name }) => text(row[name]))]),
   );
-  const found = new Map(rows.map((row) => [row.driver_id as string, row.text as string]));
   const wrong: string[] = [];
   for (const [driverId, position] of newest) {
-    const values = COLUMNS.map(({ name, value }) =>
-      name === 'recorded_at' ? position.recordedAtMs : value(position),
-    );
-    const expected = values.filter((value) => value !== null).join(' ');
-    const text = found.get(driverId)?.replaceAll('.000000', '');
-    if (text !== expected) wrong.push(`${driverId}: ${text ?? 'missing'}, not ${expected}`);
+    const expected = COLUMNS.map(({ value }) => text(value(position))).join(' ');
+    const actual = found.get(driverId)?.join(' ') ?? 'nothing';
+    if (actual !== expected) wrong.push(`${actual} instead of ${expected}`);
   }
-  for (const driverId of found.keys()) if (!newest.has(driverId)) wrong.push(`${driverId}: never reported`);
+  for (const driverId of found.keys()) if (!newest.has(driverId)) wrong.push(`${driverId} never reported`);
   return wrong;
+}
+
+// pg gives dates for timestamps, and text for bigint.
+function text(value: unknown): string {
+  return value instanceof Date ? value.toISOString() : String(value);
 }
