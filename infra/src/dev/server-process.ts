@@ -26,6 +26,8 @@ export interface ServerProcess {
   stop(deadlineMs: number): Promise<void>;
 }
 
+const ASK_AGAIN_MS = 500;
+
 const GUARD = `read -r word; [ "$word" = done ] && exit 0
 sleep "$3"; kill -s "$2" "$1" 2>/dev/null || exit 0; kill -s CONT "$1"
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done
@@ -69,10 +71,16 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     if (!gone) child.kill(signal);
   };
   const stop = async (deadlineMs: number) => {
-    kill(options.stopSignal);
-    kill('SIGCONT'); // a frozen process hears of its end only once it runs again
+    const ask = () => {
+      kill(options.stopSignal);
+      kill('SIGCONT'); // a frozen process hears of its end only once it runs again
+    };
+    ask();
+    // Redis forgets the wish when it is writing its first append-only file ("can't exit").
+    const again = setInterval(ask, ASK_AGAIN_MS);
     const timer = setTimeout(() => kill('SIGKILL'), deadlineMs);
     await exited;
+    clearInterval(again);
     clearTimeout(timer);
   };
   return { pid, exited, hasExited: () => gone, kill, stop };
