@@ -67,6 +67,8 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   readonly #conduct: Conduct;
   #state: State = 'open';
   #standing: Standing = 'fresh';
+  /** The newest report, until the store has taken one of this session. */
+  #unproven: Position | null = null;
   #tokenExpiresAtMs: number;
   #isRenewing = false;
   #heardAtMs: number;
@@ -199,6 +201,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     const nowMs = this.#edge.clock.storeNowMs();
     const record = offlineRecord(last, this.#number, this.#intake.lastSeq + 1, nowMs);
     this.#farewellTimeMs = record.recordedAtMs;
+    if (this.#standing !== 'proven') this.#unproven = record;
     this.#edge.recorder.submit(record, this);
   }
 
@@ -239,6 +242,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     this.#submittedAtMs = this.#heardAtMs;
     if (this.#waitingSinceMs === 0) this.#waitingSinceMs = this.#heardAtMs;
     this.#edge.counters.reports++;
+    if (this.#standing !== 'proven' && !position.checkpoint) this.#unproven = position;
     this.#edge.recorder.submit(position, this);
   }
 
@@ -252,7 +256,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
 
   accepted(position: Position, durability: Durability): void {
     if (this.#state === 'closed') return;
-    if (this.#standing !== 'proven') this.#stand('proven');
+    if (this.#standing !== 'proven') this.#prove();
     const degraded = durability === 'cache' && this.#edge.settings.durability === 'replicated';
     if (this.#isFarewell(position)) {
       this.#farewellTimeMs = 0;
@@ -287,10 +291,21 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       this.#number = storedSession + 1;
       this.#edge.counters.renumbered++;
     }
-    // Under way when the session took its number, so it was recorded under the old one.
-    if (position.session < this.#number) {
+    if (position.session < this.#number) this.#submitAgain(position);
+  }
+
+  /** It was under way when the session took its number, and perhaps not alone. */
+  #submitAgain(position: Position): void {
+    if (position.checkpoint) {
       this.#edge.recorder.submit({ ...position, session: this.#number }, this);
+      return;
     }
+    if (position.seq <= this.#ledger.acceptedSeq) return;
+    // The newest goes, in place of all: under the new number an older one would win against it.
+    const newest = this.#unproven ?? position;
+    if (newest.session === this.#number) return;
+    this.#unproven = { ...newest, session: this.#number };
+    this.#edge.recorder.submit(this.#unproven, this);
   }
 
   persisted(position: Position): void {
@@ -338,6 +353,11 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   closed(): void {
     this.#moveTo('closed');
     this.#outbox.closed();
+  }
+
+  #prove(): void {
+    this.#stand('proven');
+    this.#unproven = null;
   }
 
   #isFarewell(position: Position): boolean {

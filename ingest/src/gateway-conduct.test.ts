@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import type { Socket as NetSocket } from 'node:net';
+import { after, afterEach, before, test } from 'node:test';
+import { accept, EdgeUnderTest, holdBack, until } from './testing/edge-under-test.js';
+import { TestDriver, type TestDriverOptions } from './testing/test-driver.js';
+
+let under: EdgeUnderTest;
+let drivers: TestDriver[] = [];
+let nextDriver = 0;
+
+before(async () => {
+  under = await EdgeUnderTest.start();
+});
+after(() => under.stop());
+afterEach(async () => {
+  for (const driver of drivers) driver.ws.terminate();
+  drivers = [];
+  under.recorder.answer = accept;
+  await until('all sessions are gone', () => under.sessions.size === 0);
+});
+
+async function connect(options: TestDriverOptions = {}): Promise<TestDriver> {
+  const driver = await TestDriver.connect(under.url, `driver-${nextDriver++}`, options);
+  drivers.push(driver);
+  return driver;
+}
+
+/** The TCP socket below, for what `ws` would not send. */
+function rawOf(driver: TestDriver): NetSocket {
+  return (driver.ws as unknown as { _socket: NetSocket })._socket;
+}
+
+test('messages that cannot be read: a nack each, with the seq where it can be, and 4400 after five', async () => {
+  const driver = await connect();
+  driver.sendText('{');
+  driver.sendText('[]');
+  driver.sendText('{"type":"position","lat":1}');
+  driver.sendText('{"type":"unknown","seq":4}');
+  await driver.nack('bad_message', 4);
+  assert.equal(driver.of('nack').length, 4);
+  assert.equal(driver.of('nack')[0]?.seq, null);
+  driver.sendText('{"type":"position","seq":5,"recorded_at_ms":1.5,"lat":1,"lon":2}');
+  await driver.nack('bad_message', 5);
+  await driver.closedWith(4400);
+});
+
+test('bad messages that come slowly do not close', async () => {
+  const driver = await connect();
+  for (let i = 0; i < 3; i++) {
+    for (let j = 0; j < 4; j++) driver.sendText('x');
+    await until('they are nacked', () => driver.of('nack').length === (i + 1) * 4);
+    under.pass(10_001);
+  }
+  assert.equal(driver.closeCode, null);
+});
+
+test('text where frames were chosen, and frames where text was', async () => {
+  const binary = await connect({ binary: true });
+  binary.sendText('{"type":"bye"}');
+  await binary.nack('bad_message', null);
+  const json = await connect();
+  json.ws.send(Buffer.from([0x13]));
+  await json.nack('bad_message', null);
+});
+
+test('truncated frames, unknown versions and types', async () => {
+  const driver = await connect({ binary: true });
+  for (const bytes of [[], [0x11], [0x21, 1, 2], [0x1f]]) driver.ws.send(Buffer.from(bytes));
+  await until('all are nacked', () => driver.of('nack').length === 4);
+  assert.ok(driver.of('nack').every(({ code }) => code === 'bad_message'));
+});
+
+test('a message above 4 KiB closes with 1009, also when uWebSockets.js would have taken it', async () => {
+  for (const text of [`{"type":"bye","x":"${'x'.repeat(5000)}"}`, 'x'.repeat(30_000)]) {
+    const driver = await connect();
+    driver.sendText(text);
+    await driver.closedWith(1009);
+  }
+  const binary = await connect({ binary: true });
+  binary.ws.send(Buffer.alloc(4097));
+  await binary.closedWith(1009);
+});
+
+test('a hundred positions with every field are not too large', async () => {
+  const driver = await connect();
+  const now = Math.floor(under.nowMs());
+  const positions = Array.from({ length: 100 }, (_, i) => ({
+    seq: 1_000_000 + i,
+    recorded_at_ms: now + i,
+    lat: -12.3456789,
+    lon: -123.4567891,
+    heading_deg: 123.45,
+    speed_mps: 12.34,
+    accuracy_m: 12.34,
+    status: 'available' as const,
+    services: 65_535,
+  }));
+  driver.send({ type: 'positions', positions });
+  await until('the newest is acknowledged', () => driver.of('ack').at(-1)?.seq === 1_000_099);
+  driver.send({ type: 'positions', positions: [...positions, ...positions.slice(0, 1)] });
+  await driver.nack('bad_message', null);
+});
+
+test('too_fast after a burst of ten, with the seq; the connection stays', async () => {
+  const driver = await connect();
+  const now = under.nowMs();
+  for (let seq = 1; seq <= 15; seq++) driver.report(seq, now + seq);
+  await driver.nack('too_fast', 15);
+  assert.equal(
+    driver.of('nack').find(({ seq }) => seq !== null && seq <= 10),
+    undefined,
+  );
+  under.pass(2000);
+  driver.report(16, now + 16);
+  await until('a calm client goes on', () => driver.of('ack').at(-1)?.seq === 16);
+});
+
+test('4429 after ten seconds of it, not before', async () => {
+  const driver = await connect();
+  let seq = 0;
+  for (let i = 0; i < 12; i++) driver.report(++seq, under.nowMs());
+  await driver.nack('too_fast', 12);
+  for (let i = 0; i < 19; i++) {
+    under.pass(500);
+    for (let j = 0; j < 6; j++) driver.report(++seq, under.nowMs() + j);
+    await driver.nack('too_fast', seq);
+  }
+  assert.equal(driver.closeCode, null);
+  under.pass(600);
+  for (let j = 0; j < 6; j++) driver.report(++seq, under.nowMs() + j);
+  await driver.closedWith(4429);
+});
+
+test('a flood of pings counts: a nack first, 4429 after ten seconds', async () => {
+  const driver = await connect();
+  for (let i = 0; i < 50; i++) driver.ws.ping();
+  await driver.nack('too_fast', null);
+  driver.report(1, under.nowMs());
+  await driver.next('ack');
+  for (let i = 0; i < 13; i++) {
+    under.pass(700);
+    for (let j = 0; j < 20; j++) driver.ws.ping();
+    await driver.settled();
+  }
+  assert.equal(driver.of('nack').length, 1);
+  for (let i = 0; i < 2; i++) {
+    under.pass(700);
+    for (let j = 0; j < 20; j++) driver.ws.ping();
+  }
+  await driver.closedWith(4429);
+});
+
+test('who answers pings may be silent for ever', async () => {
+  const driver = await connect();
+  for (let i = 0; i < 10; i++) {
+    under.pass(12_000);
+    await until('it is pinged', () => driver.pings === i + 1);
+    await driver.settled();
+  }
+  assert.equal(driver.closeCode, null);
+});
+
+test('who does not answer pings is closed with 4408 after 30 s', async () => {
+  const driver = await connect({ autoPong: false });
+  under.pass(29_000);
+  await until('it is pinged', () => driver.pings === 1);
+  assert.equal(driver.closeCode, null);
+  under.pass(1000);
+  await driver.closedWith(4408);
+});
+
+test('a message that drips in for 30 s is silence', async () => {
+  const driver = await connect({ autoPong: false });
+  const raw = rawOf(driver);
+  raw.write(Buffer.from([0x81, 0xfe, 0x03, 0xe8, 0, 0, 0, 0])); // a masked text message of 1000 bytes
+  for (let i = 0; i < 10; i++) {
+    raw.write('x');
+    under.pass(2900);
+  }
+  assert.equal(driver.closeCode, null);
+  raw.write('x');
+  under.pass(1100);
+  await driver.closedWith(4408);
+});
+
+test('who does not read what it is sent is closed, and the others go on', async () => {
+  const driver = await connect();
+  const raw = rawOf(driver);
+  raw.pause();
+  const detail = 'x'.repeat(3000);
+  under.recorder.answer = (position, origin) => {
+    for (let i = 0; i < 4000; i++) origin?.refused(position, 'overloaded', 1, detail);
+  };
+  driver.report(1, under.nowMs());
+  await until('it is closed', () => under.counters.closes.get('1013') === 1);
+  under.recorder.answer = accept;
+  const other = await connect();
+  other.report(1, under.nowMs());
+  await other.next('ack');
+});
+
+test('what the recorder says after the connection has gone harms nobody', async () => {
+  under.recorder.answer = holdBack;
+  const driver = await connect();
+  driver.report(1, under.nowMs(), { checkpoint: true });
+  await driver.settled();
+  const origin = under.recorder.origins.at(-1);
+  const position = under.recorder.submitted.at(-1);
+  assert.ok(origin && position);
+  driver.ws.terminate();
+  await until('the session is gone', () => under.sessions.size === 0);
+  origin.accepted(position, 'cache');
+  origin.refused(position, 'overloaded', 100, 'why');
+  origin.superseded(position, position.session + 5);
+  origin.persisted(position);
+  assert.equal(under.recorder.submitted.at(-1), position);
+});
