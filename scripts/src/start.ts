@@ -1,4 +1,6 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
@@ -8,9 +10,9 @@ import { exampleIn, whatToTry } from './stack/advice.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import { START, type StackOptions, stackOptions } from './stack/options.js';
 import { traceExample } from './stack/partition-map-source.js';
+import { takePidLock } from './stack/pid-lock.js';
 import { StartError } from './stack/readiness.js';
 import { RunningStack } from './stack/running-stack.js';
-import { takeSingleRun } from './stack/single-run.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
 import type { Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
@@ -60,9 +62,17 @@ function explanation(error: unknown): string {
   return plain ? error.message : String((error as Error).stack ?? error);
 }
 
+/** One stack for each clone. */
+function takeSingleRun(): () => void {
+  mkdirSync(home, { recursive: true });
+  const lock = takePidLock(join(home, 'start.pid'), fileURLToPath(import.meta.url));
+  if (lock.heldBy === null) return lock.release;
+  throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);
+}
+
 await runMain(async () => {
   const options = stackOptions(parseCommand(START));
-  const release = takeSingleRun(home, fileURLToPath(import.meta.url));
+  const release = takeSingleRun();
   const narrator = createNarrator(options.json);
   const running = new RunningStack(options, narrator, home);
   const stopped = new Promise<void>((resolve) => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { isAlive } from '@whereabouts/infra/dev/server-process';
 import { OwnProcesses } from './own-processes.js';
-import { takeSingleRun } from './single-run.js';
+import { takePidLock } from './pid-lock.js';
 
 let dir: string;
 
@@ -40,14 +40,17 @@ test("a pid that is somebody else's now is left alone", async () => {
   process.kill(pid);
 });
 
-test('one run at a time; a lock of a process that is gone, or that is no such run, is void', () => {
+test('a lock of a process that is gone, or that is not what it should be, is void', () => {
   const marker = process.argv[1] ?? '';
-  const release = takeSingleRun(dir, marker);
-  assert.throws(() => takeSingleRun(dir, marker), /already running/);
-  release();
-  takeSingleRun(dir, marker)();
-  writeFileSync(join(dir, 'start.pid'), String(2 ** 22 + 1));
-  takeSingleRun(dir, marker)();
-  writeFileSync(join(dir, 'start.pid'), String(process.pid));
-  takeSingleRun(dir, 'another-script.js')();
+  const file = join(dir, 'lock');
+  const mine = takePidLock(file, marker);
+  assert.equal(mine.heldBy, null);
+  assert.equal(takePidLock(file, marker).heldBy, process.pid);
+  mine.release();
+  const again = takePidLock(file, marker);
+  assert.equal(again.heldBy, null);
+  writeFileSync(file, String(2 ** 22 + 1));
+  assert.equal(takePidLock(file, marker).heldBy, null);
+  writeFileSync(file, String(process.pid));
+  assert.equal(takePidLock(file, 'another-script.js').heldBy, null);
 });

@@ -17,16 +17,19 @@ import type { StackOptions } from './options.js';
 import { OwnProcesses } from './own-processes.js';
 import { type ChosenMap, choosePartitionMap, isOfOtherMap, stampCache } from './partition-map-source.js';
 import { waitUntilComplete, waitUntilReady } from './readiness.js';
-import { redisUserName } from './redis-users.js';
 import { type StackSecrets, stackSecrets } from './secrets.js';
-import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';
+import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
+import { describeStack } from './stack-description.js';
 import { chooseStackPorts, type StackPorts } from './stack-ports.js';
 import { type ChildSpec, Supervisor } from './supervisor.js';
 import { UndoList } from './undo-list.js';
 
 /** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
 const ORPHAN_GRACE_S = 15;
+
+/** Part of the command line of every clone's stack. */
+const START_SCRIPT = join('scripts', 'dist', 'start.js');
 
 /** The wish to stop came before everything was up. */
 class StoppedEarly extends Error {}
@@ -48,6 +51,7 @@ export class RunningStack {
   readonly #children = new Map<string, Supervisor>();
   #stack: Stack | undefined;
   #stopping = false;
+  #releasePorts = () => {};
 
   constructor(options: StackOptions, narrator: Narrator, home: string) {
     this.#options = options;
@@ -98,6 +102,7 @@ export class RunningStack {
     const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
     removeStack(this.#home);
     this.#own.clear();
+    this.#releasePorts();
     return clean;
   }
 
@@ -105,6 +110,7 @@ export class RunningStack {
   force(): void {
     this.#undo.forceAll();
     removeStack(this.#home);
+    this.#releasePorts();
   }
 
   async #start(): Promise<Stack> {
@@ -114,7 +120,8 @@ export class RunningStack {
     const chosen = await this.#chooseMap();
     const secrets = stackSecrets(this.#home);
     const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
-    const { ports, replaced } = await chooseStackPorts(redisNodes);
+    const { ports, replaced, release } = await chooseStackPorts(redisNodes, START_SCRIPT);
+    this.#releasePorts = release;
     for (const text of replaced) this.#say(text, 'port');
     this.#check();
     const servers = await this.#startServers(chosen, secrets, ports);
@@ -129,7 +136,7 @@ export class RunningStack {
     await this.#startService('query', addresses, ports.queryOps);
     await this.#startService('flusher', addresses, ports.flusherOps);
     await this.#startService('ingest', addresses, ports.ingestOps);
-    this.#stack = this.#describe(addresses, servers);
+    this.#stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
     this.#publish({});
     return this.#stack;
   }
@@ -217,23 +224,6 @@ export class RunningStack {
     this.#undo.add({ what: spec.name, undo, force: () => child.kill('SIGKILL') });
     child.up();
     return child;
-  }
-
-  #describe({ ports, secrets, partitionMapFile }: StackAddresses, servers: Servers): Stack {
-    const http = (port: number) => `http://${HOST}:${port}`;
-    return {
-      ready: false,
-      pid: process.pid,
-      ingest: { url: `ws://${HOST}:${ports.ingest}`, ops: http(ports.ingestOps), pids: [] },
-      query: { url: http(ports.query), ops: http(ports.queryOps), pid: 0 },
-      flusher: { ops: http(ports.flusherOps), pid: 0 },
-      promoter: null,
-      redis: servers.cluster.nodes,
-      postgres: { url: servers.databaseUrl, pid: servers.postgres?.pid ?? null },
-      auth: { secretFile: secrets.jwtSecretFile, issuer: ISSUER, audience: AUDIENCE },
-      partitionMapFile,
-      redisReader: { username: redisUserName('reader'), password: secrets.redis.reader },
-    };
   }
 
   /** Writes stack.json with the pids of now. */

@@ -1,5 +1,12 @@
 // The stack's ports: the usual ones, or the next free ones where somebody else has them.
-import { isPortFree, isRedisPortFree, nextFreePort } from '@whereabouts/infra/dev/ports';
+//
+// Between our look and the moment when a service listens, a stack of another clone may look too. So each port is
+// promised to one stack, by a lock in a folder that all clones share.
+import { chmodSync, mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/dev/ports';
+import { takePidLock } from './pid-lock.js';
 
 export interface StackPorts {
   ingest: number;
@@ -9,6 +16,13 @@ export interface StackPorts {
   flusherOps: number;
   postgres: number;
   redis: number[];
+}
+
+export interface ChosenPorts {
+  ports: StackPorts;
+  /** A line for each port that had to move. */
+  replaced: string[];
+  release(): void;
 }
 
 const USUAL = {
@@ -21,24 +35,61 @@ const USUAL = {
 };
 const FIRST_REDIS_PORT = 7100;
 
-/** `replaced` holds a line for each port that had to move. */
-export async function chooseStackPorts(
-  redisNodes: number,
-): Promise<{ ports: StackPorts; replaced: string[] }> {
-  const taken = new Set<number>(Object.values(USUAL));
+const PROMISES = join(tmpdir(), 'whereabouts-ports');
+
+function makePromisesFolder(): void {
+  mkdirSync(PROMISES, { recursive: true });
+  try {
+    chmodSync(PROMISES, 0o1777);
+  } catch {
+    // Made by another user, who has seen to it.
+  }
+}
+
+class Promises {
+  readonly #releases: (() => void)[] = [];
+
+  constructor(readonly marker: string) {
+    makePromisesFolder();
+  }
+
+  take(port: number): boolean {
+    try {
+      const lock = takePidLock(join(PROMISES, String(port)), this.marker);
+      if (lock.heldBy !== null) return false;
+      this.#releases.push(lock.release);
+    } catch {
+      // Another user's folder, or what that user left there: then the look alone has to do.
+    }
+    return true;
+  }
+
+  release(): void {
+    for (const release of this.#releases.splice(0)) release();
+  }
+}
+
+/** `marker` is part of the command line of every `npm start`, of whatever clone. */
+export async function chooseStackPorts(redisNodes: number, marker: string): Promise<ChosenPorts> {
+  const promises = new Promises(marker);
+  // The usual ones are kept for whom they are meant.
+  const reserved = new Set<number>(Object.values(USUAL));
   const replaced: string[] = [];
-  const choose = async (name: string, usual: number, free = isPortFree): Promise<number> => {
-    taken.delete(usual);
-    const port = await nextFreePort(usual, taken, free);
-    taken.add(port);
-    if (port !== usual) replaced.push(`port ${usual} (${name}) is taken: ${port} instead`);
+  const choose = async (name: string, usual: number, least = usual): Promise<number> => {
+    const isRedis = name === 'Redis';
+    reserved.delete(usual);
+    const isOurs = async (port: number) => {
+      if (!(await (isRedis ? isRedisPortFree(port) : isPortFree(port)))) return false;
+      return promises.take(port) && (!isRedis || promises.take(port + REDIS_BUS_OFFSET));
+    };
+    const port = await nextFreePort(least, reserved, isOurs);
+    if (port !== usual) replaced.push(`Port ${usual} (${name}) is taken: ${port} instead`);
     return port;
   };
   const redis: number[] = [];
   for (let index = 0; index < redisNodes; index++) {
-    redis.push(
-      await choose('Redis', Math.max(FIRST_REDIS_PORT + index, (redis.at(-1) ?? 0) + 1), isRedisPortFree),
-    );
+    const usual = FIRST_REDIS_PORT + index;
+    redis.push(await choose('Redis', usual, Math.max(usual, (redis.at(-1) ?? 0) + 1)));
   }
   const ports = {
     ingest: await choose('ingest', USUAL.ingest),
@@ -49,5 +100,5 @@ export async function chooseStackPorts(
     postgres: await choose('Postgres', USUAL.postgres),
     redis,
   };
-  return { ports, replaced };
+  return { ports, replaced, release: () => promises.release() };
 }

@@ -1,0 +1,41 @@
+// A lock that dies with its holder: a file with a pid. One whose process is gone, or is not what it should be, is void.
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { commandLine, isAlive } from '@whereabouts/infra/dev/server-process';
+
+export interface PidLock {
+  /** Null once it is ours, else the pid of who has it. */
+  heldBy: number | null;
+  release(): void;
+}
+
+const ATTEMPTS = 5;
+
+function holderOf(file: string, marker: string): number | null {
+  try {
+    const pid = Number(readFileSync(file, 'utf8'));
+    return isAlive(pid) && commandLine(pid)?.includes(marker) ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `marker` is part of the command line of whoever may hold it. */
+export function takePidLock(file: string, marker: string): PidLock {
+  const mine = `${file}.${process.pid}`;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // A link appears with its content, so nobody reads an empty file and takes it for a void one.
+    writeFileSync(mine, String(process.pid));
+    try {
+      linkSync(mine, file);
+      return { heldBy: null, release: () => rmSync(file, { force: true }) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const pid = holderOf(file, marker);
+      if (pid !== null) return { heldBy: pid, release: () => {} };
+      rmSync(file, { force: true });
+    } finally {
+      rmSync(mine, { force: true });
+    }
+  }
+  throw new Error(`${file} could not be taken`);
+}
