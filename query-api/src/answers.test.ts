@@ -98,11 +98,14 @@ function randomQuestion(): Asked {
 }
 
 test(`answers: 2,000 random questions are answered as by a sort of everyone (seed ${SEED})`, async () => {
-  for (let round = 0; round < 20; round++) {
-    const points = Array.from({ length: 100 }, randomQuestion);
-    const { status, body } = await running.post(BATCH, { points });
-    assert.equal(status, 200);
-    assert.equal(body.complete, true);
+  for (let round = 0; round < 40; round++) {
+    const points = Array.from({ length: 50 }, randomQuestion);
+    // On a busy machine the deadline may pass first, which the answer says.
+    const body = await eventually(async () => {
+      const reply = await running.post(BATCH, { points });
+      assert.deepEqual([reply.status, reply.body.complete], [200, true]);
+      return reply.body;
+    });
     for (const [i, point] of points.entries()) {
       const ids = body.answers[i].drivers.map((driver: { driver_id: string }) => driver.driver_id);
       assert.deepEqual(ids, bruteForce(point), JSON.stringify(point));

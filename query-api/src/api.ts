@@ -6,8 +6,8 @@ import type { Logger } from '@whereabouts/infra/service/log';
 import { TokenError, type TokenVerifier } from '@whereabouts/infra/service/tokens';
 import { chooseType } from './accept.js';
 import { Asking } from './asking.js';
-import type { Operation } from './operation.js';
-import { JSON_TYPE } from './operation.js';
+import type { Lanes } from './lanes.js';
+import { JSON_TYPE, type Operation } from './operation.js';
 import type { PageFile } from './page.js';
 import { Parameters, parseJson } from './parameters.js';
 import { badParameters, Problem, unavailable } from './problem.js';
@@ -39,6 +39,7 @@ export interface ApiParts {
   page: ReadonlyMap<string, PageFile>;
   verify: TokenVerifier;
   metrics: QueryMetrics;
+  lanes: Lanes;
   log: Logger;
   requestDeadlineMs: number;
   maxQuestionsInFlight: number;
@@ -129,7 +130,7 @@ export class Api {
     const inPath = (id === undefined ? { id: '' } : this.#path.fromJson({ id })) as { id: string };
     const weight = operation.weight(parameters);
     this.#admit(weight);
-    const asking = new Asking(this.#parts.requestDeadlineMs);
+    const asking = new Asking(this.#parts.lanes, this.#parts.requestDeadlineMs);
     try {
       const body = await operation.answer({ parameters, path: inPath, type, asking });
       return jsonAnswer(type, JSON.stringify(body));

@@ -85,7 +85,7 @@ async function locate({ store }: Ground, ids: readonly string[], asking: Asking)
   const missing: MissingPartition[] = [];
   let answered = 0;
   const askOne = async (partition: number) => {
-    const answer = await asking.ask(() => store.get(partition, ids));
+    const answer = await asking.ask(store.nodeOf(partition), () => store.get(partition, ids));
     if (typeof answer === 'string') {
       missing.push({ partition, reason: answer });
       return;

@@ -89,7 +89,9 @@ async function look(ground: Ground, boxes: readonly Box[], limit: number, asking
   );
   const count = Math.min(limit, Math.ceil((limit * SHARES) / parts.length));
   const askOne = async ({ box, partition }: { box: Box; partition: number }) => {
-    const answer = await asking.ask(() => store.live(partition, box, count, freshnessMs));
+    const answer = await asking.ask(store.nodeOf(partition), () =>
+      store.live(partition, box, count, freshnessMs),
+    );
     if (typeof answer === 'string') {
       seen.missing.set(partition, answer);
       return;

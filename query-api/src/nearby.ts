@@ -77,7 +77,11 @@ function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): Para
 async function find(ground: Ground, parameters: QuestionParameters, asking: Asking): Promise<Found> {
   const { store, density } = ground;
   const found = await findNearest(
-    { map: store.map, density, ask: (partition, query) => asking.ask(() => store.near(partition, query)) },
+    {
+      map: store.map,
+      density,
+      ask: (partition, query) => asking.ask(store.nodeOf(partition), () => store.near(partition, query)),
+    },
     questionOf(parameters),
   );
   if (found.ghosts > 0) ground.metrics.ghosts.inc(found.ghosts);

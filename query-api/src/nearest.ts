@@ -1,8 +1,9 @@
 // The nearest drivers, out of partitions that know only their own drivers, and give only as many as asked.
 //
-//   round 1        the partition that holds the point, with the caller's whole radius
-//   round 2        every partition that the circle out to the k-th driver found so far touches
-//   rounds 3 to 5  partitions that gave all they were asked for and may know a nearer one: with a larger count
+//   first round    the partition that holds the point, with the caller's whole radius
+//   widening       every partition that the circle out to the k-th driver found so far touches; where fewer than k
+//                  are found, a circle that should hold as many, then a larger one, then the caller's
+//   counting       partitions that gave all they were asked for and may know a nearer one: with a larger count
 //
 // What makes an answer exact: each partition is *known* up to some distance from the point. One that gave fewer
 // than it was asked for is known up to the radius of the question; one that gave as many only up to its furthest
@@ -11,7 +12,7 @@
 
 import type { LivePosition } from '@whereabouts/infra/live-store/answers';
 import type { NearAnswer, NearQuery } from '@whereabouts/infra/live-store/live-store';
-import { distanceM, fromE7, isNewer } from '@whereabouts/infra/position';
+import { bearingDeg, distanceM, fromE7, isNewer } from '@whereabouts/infra/position';
 import type { Density } from './density.js';
 import type { MissingPartition, MissingReason } from './missing.js';
 
@@ -53,14 +54,21 @@ export interface Found {
   answered: number;
 }
 
-export const MAX_ROUNDS = 5;
+const WIDENINGS = 3;
+const COUNTINGS = 3;
+export const MAX_ROUNDS = 1 + WIDENINGS + COUNTINGS;
 /** A partition's own limit for the candidates of one search. */
 export const MAX_COUNT = 2_000;
-// Four times, and not twice: so the three last rounds reach 60 times the first count, and a queue of several
+// Four times, and not twice: so the countings reach 60 times the first count, and a queue of several
 // hundred cars on one spot is still sorted out.
 const COUNT_GROWTH = 4;
 // Asked for beyond the limit: room for a ghost or two, and for the last hits, whose order Redis cannot tell.
 const COUNT_MARGIN = 8;
+// Asking everything that the caller's circle touches, where the first partition had too few, asked 64 partitions for
+// what ten of them had. So the circle grows by what was found, and these are its bounds.
+const WIDENING_ROOM = 1.5;
+const WIDENING_GROWTH = { min: 1.5, max: 4 };
+const LEAST_WIDENING_M = 1_000;
 
 // Redis measures on a sphere of 6,372,797.560856 m, 1.000281 times ours, from the centre of a cell of 52 bits,
 // up to 0.33 m away. So it is asked for a little more; and the order of two hits closer than a metre is ours.
@@ -86,10 +94,10 @@ export async function findNearest(world: World, question: Question): Promise<Fou
   const { lat, lon, radiusM } = question;
   await search.ask([search.home], radiusM);
   for (let round = 2; round <= MAX_ROUNDS; round++) {
-    const reachM = search.reachM();
+    const reachM = search.nextReachM();
     const open = world.map.cover(lat, lon, reachM).filter((partition) => search.isOpen(partition, reachM));
-    if (open.length === 0) break;
-    await search.ask(open, reachM);
+    if (open.length > 0) await search.ask(open, reachM);
+    else if (reachM >= search.finalReachM()) break;
   }
   return search.found();
 }
@@ -102,6 +110,8 @@ class Search {
   readonly #known = new Map<number, Knowledge>();
   #candidates: Hit[] = [];
   #ghosts = 0;
+  #widenings = 0;
+  #widenedM = 0;
 
   constructor(world: World, question: Question) {
     this.#world = world;
@@ -110,9 +120,28 @@ class Search {
     this.#baseCount = Math.min(MAX_COUNT, question.limit + question.exclude.size + COUNT_MARGIN);
   }
 
-  /** Everything within is to be known: out to the k-th driver found so far, or all that the caller asked for. */
-  reachM(): number {
+  /** Everything within is to be known in the end: the k-th driver found, or all that the caller asked for. */
+  finalReachM(): number {
     return this.#candidates[this.#question.limit - 1]?.distanceM ?? this.#question.radiusM;
+  }
+
+  /** Everything within is to be known after the next round. */
+  nextReachM(): number {
+    const { limit, radiusM } = this.#question;
+    const found = this.#candidates.length;
+    if (found >= limit) return this.finalReachM();
+    this.#widenings++;
+    if (this.#widenings >= WIDENINGS) return radiusM;
+    const wanted = (limit * WIDENING_ROOM) / Math.max(1, found);
+    if (this.#widenings === 1) {
+      // As many drivers as wanted, at the density of those in the first partition.
+      const evenlyM = Math.sqrt((areaM2(this.#question, this.#candidates) * wanted) / Math.PI);
+      this.#widenedM = Math.max(LEAST_WIDENING_M, evenlyM);
+    } else {
+      const { min, max } = WIDENING_GROWTH;
+      this.#widenedM *= Math.max(min, Math.min(max, Math.sqrt(wanted)));
+    }
+    return Math.min(radiusM, this.#widenedM);
   }
 
   isOpen(partition: number, reachM: number): boolean {
@@ -127,7 +156,7 @@ class Search {
 
   found(): Found {
     const { lat, lon, limit } = this.#question;
-    const reachM = this.reachM();
+    const reachM = this.finalReachM();
     const missing: MissingPartition[] = [];
     for (const partition of this.#world.map.cover(lat, lon, reachM)) {
       const known = this.#known.get(partition);
@@ -152,7 +181,7 @@ class Search {
     this.#known.set(partition, known);
     // A circle mostly outside of the partition, or a rare service, would say too little.
     if (typeof answer === 'string' || answer.truncated || partition !== this.home || services !== 0) return;
-    this.#world.density.learn(partition, status, answer.hits.length, known.upToM);
+    this.#world.density.learn(partition, status, answer.hits.length, this.#furthestM(answer));
   }
 
   /** A circle through the k-th driver is small already; one that the caller chose may hold a whole city. */
@@ -166,8 +195,7 @@ class Search {
     const full = hits.length >= count;
     let upToM = reachM;
     if (full || truncated) {
-      const furthestM = hits.reduce((furthest, hit) => Math.max(furthest, this.#distanceM(hit)), 0);
-      upToM = Math.min(reachM, furthestM - REDIS_SLACK_M);
+      upToM = Math.min(reachM, this.#furthestM(answer) - REDIS_SLACK_M);
     }
     const exhausted = truncated || count >= MAX_COUNT;
     const reason = health === 'ok' ? null : health;
@@ -195,12 +223,30 @@ class Search {
     this.#candidates = candidates.sort(nearestFirst);
   }
 
+  #furthestM({ hits }: NearAnswer): number {
+    return hits.reduce((furthest, hit) => Math.max(furthest, this.#distanceM(hit)), 0);
+  }
+
   #distanceM(position: LivePosition): number {
     return distanceM(this.#question.lat, this.#question.lon, fromE7(position.latE7), fromE7(position.lonE7));
   }
 }
 
-export function nearestFirst(a: Hit, b: Hit): number {
+/** Of the box around them, roughly: good enough to guess with. */
+function areaM2({ lat, lon }: Question, hits: readonly Hit[]): number {
+  const metres = { west: 0, east: 0, south: 0, north: 0 };
+  for (const { position, distanceM: m } of hits) {
+    const bearing = (bearingDeg(lat, lon, fromE7(position.latE7), fromE7(position.lonE7)) * Math.PI) / 180;
+    const [eastM, northM] = [m * Math.sin(bearing), m * Math.cos(bearing)];
+    metres.west = Math.min(metres.west, eastM);
+    metres.east = Math.max(metres.east, eastM);
+    metres.south = Math.min(metres.south, northM);
+    metres.north = Math.max(metres.north, northM);
+  }
+  return (metres.east - metres.west) * (metres.north - metres.south);
+}
+
+function nearestFirst(a: Hit, b: Hit): number {
   return a.distanceM - b.distanceM || (a.position.driverId < b.position.driverId ? -1 : 1);
 }
 

@@ -5,6 +5,7 @@ import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Asking } from './asking.js';
 import type { Density } from './density.js';
+import type { Lanes } from './lanes.js';
 import { type MissingPartition, type MissingRange, missingRanges } from './missing.js';
 import type { QueryMetrics } from './query-metrics.js';
 
@@ -15,6 +16,7 @@ export const GEOJSON_TYPE = 'application/geo+json';
 export interface Ground {
   store: LiveStore;
   density: Density;
+  lanes: Lanes;
   metrics: QueryMetrics;
   freshnessMs: number;
 }

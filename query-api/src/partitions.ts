@@ -47,7 +47,7 @@ export function lookAtPartitions(ground: Ground, asking: Asking): Promise<Partit
 
 async function lookAt({ store }: Ground, partition: number, asking: Asking): Promise<PartitionBody> {
   const { map } = store;
-  const status = await asking.ask(() => store.status(partition));
+  const status = await asking.ask(store.nodeOf(partition), () => store.status(partition));
   const place = {
     partition,
     ...map.range(partition),

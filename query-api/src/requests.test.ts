@@ -5,7 +5,14 @@ import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { evenPartitionMap } from '@whereabouts/infra/partition-map';
 import { MAX_BODY_BYTES } from './api.js';
-import { type Reply, type Running, startRunning, tokenOf, whenComplete } from './fixtures/running-service.js';
+import {
+  eventually,
+  type Reply,
+  type Running,
+  startRunning,
+  tokenOf,
+  whenComplete,
+} from './fixtures/running-service.js';
 
 let running: Running;
 
@@ -271,5 +278,7 @@ test('requests: a caller who leaves in the middle harms nobody', async () => {
     }),
   );
   assert.equal((await running.ask(`${NEARBY}?${AT}`)).status, 200);
-  assert.match(await running.metrics.registry.metrics(), /questions_in_flight 0\n/);
+  await eventually(async () =>
+    assert.match(await running.metrics.registry.metrics(), /questions_in_flight 0\n/),
+  );
 });

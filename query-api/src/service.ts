@@ -10,6 +10,7 @@ import { Api } from './api.js';
 import { Asking } from './asking.js';
 import { Density } from './density.js';
 import { driverOperation, driversOperation } from './drivers.js';
+import { Lanes } from './lanes.js';
 import { liveOperation } from './live.js';
 import { nearbyBatchOperation, nearbyOperation } from './nearby.js';
 import { openApiDocument } from './openapi.js';
@@ -45,13 +46,15 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   const page = readPage();
   const store = await LiveStore.connect({ redis, map, log, readOnly: true });
   const queryMetrics = createQueryMetrics(metrics);
-  const ground: Ground = { store, density: new Density(map.partitions), metrics: queryMetrics, freshnessMs };
+  const density = new Density(map.partitions);
+  const lanes = new Lanes();
+  const ground: Ground = { store, density, lanes, metrics: queryMetrics, freshnessMs };
   const operations = operationsOf(ground);
   const document = openApiDocument(operations, API_VERSION);
   const limits = { requestDeadlineMs, maxQuestionsInFlight };
   let server: Server;
   try {
-    const api = new Api({ operations, document, page, verify, metrics: queryMetrics, log, ...limits });
+    const api = new Api({ operations, document, page, verify, metrics: queryMetrics, lanes, log, ...limits });
     server = await listen(api, { host, port });
   } catch (error) {
     store.close();
@@ -86,7 +89,7 @@ export function operationsOf(ground: Ground): Operation[] {
 
 /** One dark region leaves it ready; another map, or no master at all, does not. */
 async function readinessOf(ground: Ground): Promise<ReadinessReport> {
-  const asking = new Asking(READINESS_LOOK_MS);
+  const asking = new Asking(ground.lanes, READINESS_LOOK_MS);
   let partitions: Awaited<ReturnType<typeof lookAtPartitions>>;
   try {
     partitions = await lookAtPartitions(ground, asking);
