@@ -25,13 +25,19 @@ async function example(options: StackOptions) {
 }
 
 /** Shows the live line until the stop. */
-async function watch(stack: Stack, narrator: Narrator, stopped: Promise<void>): Promise<void> {
+async function watch(
+  running: RunningStack,
+  stack: Stack,
+  narrator: Narrator,
+  stopped: Promise<void>,
+): Promise<void> {
   const watching = new StatusWatch({ ingest: stack.ingest.ops, flusher: stack.flusher.ops });
   let over = false;
   void stopped.then(() => {
     over = true;
   });
   while (!over) {
+    running.refresh();
     const figures = await watching.look();
     if (figures && !over) narrator.status(statusText(figures), figures);
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
@@ -52,7 +58,7 @@ async function runUntilStopped(
   } else if (!running.stopping) {
     narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');
   }
-  await watch(stack, narrator, stopped);
+  await watch(running, stack, narrator, stopped);
 }
 
 /** What a person can understand without a stack. */

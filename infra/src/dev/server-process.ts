@@ -119,6 +119,21 @@ export function commandLine(pid: number): string | null {
   }
 }
 
+/** The processes that this one started and that still run. */
+export function childPids(pid: number): number[] {
+  try {
+    if (process.platform === 'linux') {
+      const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+      return text.split(' ').map(Number).filter(isAlive);
+    }
+    const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
+    const pairs = rows.map((row) => row.trim().split(/\s+/).map(Number));
+    return pairs.filter(([, parent]) => parent === pid).map(([child]) => child as number);
+  } catch {
+    return [];
+  }
+}
+
 /** Polls until `probe` gives something other than undefined; the last error becomes the cause of the deadline's. */
 export async function waitFor<T>(
   what: string,

@@ -9,6 +9,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
 import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
+import { childPids } from '@whereabouts/infra/dev/server-process';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
 import { loadFunctions, startCache } from './cache.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
@@ -50,6 +51,7 @@ export class RunningStack {
   readonly #undo = new UndoList();
   readonly #children = new Map<string, Supervisor>();
   #stack: Stack | undefined;
+  #publishedPids = '';
   #stopping = false;
   #releasePorts = () => {};
 
@@ -215,7 +217,6 @@ export class RunningStack {
       logsDir: this.#logsDir,
       own: this.#own,
       say: (text, event, details) => this.#narrator.say(text, event, details),
-      changed: () => this.#publish({}),
     });
     this.#children.set(spec.name, child);
     const undo = async () => {
@@ -226,15 +227,28 @@ export class RunningStack {
     return child;
   }
 
-  /** Writes stack.json with the pids of now. */
+  /** Writes stack.json anew where a process has another pid than before. */
+  refresh(): void {
+    if (this.#stack !== undefined && JSON.stringify(this.#pids()) !== this.#publishedPids) this.#publish({});
+  }
+
+  #pids(): { ingest: number[]; query: number; flusher: number } {
+    const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
+    // With INGEST_PROCESSES the children serve the drivers, and the parent only watches over them.
+    const serving = childPids(pid('ingest'));
+    const ingest = serving.length > 0 ? serving : [pid('ingest')];
+    return { ingest, query: pid('query-api'), flusher: pid('flusher') };
+  }
+
   #publish(change: Partial<Stack>): void {
     if (this.#stack === undefined || this.#stopping) return;
-    const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
+    const pids = this.#pids();
     Object.assign(this.#stack, change);
-    this.#stack.ingest.pids = [pid('ingest')];
-    this.#stack.query.pid = pid('query-api');
-    this.#stack.flusher.pid = pid('flusher');
+    this.#stack.ingest.pids = pids.ingest;
+    this.#stack.query.pid = pids.query;
+    this.#stack.flusher.pid = pids.flusher;
     writeStack(this.#stack, this.#home);
+    this.#publishedPids = JSON.stringify(pids);
   }
 
   async #forget(): Promise<void> {

@@ -27,7 +27,6 @@ function supervise(source: string, more: Partial<ChildSpec> = {}): Supervisor {
     logsDir: dir,
     own: new OwnProcesses(dir),
     say: (text: string) => void said.push(text),
-    changed: () => {},
   };
   return new Supervisor(spec, hooks);
 }

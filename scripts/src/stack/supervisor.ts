@@ -23,8 +23,6 @@ export interface SupervisorHooks {
   logsDir: string;
   own: OwnProcesses;
   say(text: string, event: string, details: object): void;
-  /** It has another pid now. */
-  changed(): void;
 }
 
 const FIRST_PAUSE_MS = 500;
@@ -47,7 +45,6 @@ export class Supervisor {
   #stopping = false;
   #settled = false;
   #lastEnd = '';
-  #messages: ((message: unknown) => void)[] = [];
 
   constructor(spec: ChildSpec, hooks: SupervisorHooks) {
     this.spec = spec;
@@ -69,10 +66,6 @@ export class Supervisor {
     this.#settled = true;
   }
 
-  onMessage(listener: (message: unknown) => void): void {
-    this.#messages.push(listener);
-  }
-
   up(): void {
     const { script, args = [], env } = this.spec;
     // A log begins anew with each `npm start`, and goes on over restarts of the child.
@@ -91,9 +84,6 @@ export class Supervisor {
     if (pid !== undefined) {
       this.#hooks.own.add({ pid, marker: script, name: this.spec.name, signal: 'SIGTERM' });
     }
-    child.on('message', (message) => {
-      for (const listener of this.#messages) listener(message);
-    });
     this.#exited = new Promise((resolve) => {
       child.once('error', (error) => {
         this.#ended(pid, `could not be started: ${error.message}`, null);
@@ -150,9 +140,6 @@ export class Supervisor {
     if (performance.now() - this.#upSince > STEADY_MS) this.#failures = 0;
     const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures++, MAX_PAUSE_MS);
     this.#hooks.say(`${name} ${how}; starting it again in ${pauseMs / 1000} s`, 'restarting', { name, how });
-    this.#timer = setTimeout(() => {
-      this.up();
-      this.#hooks.changed();
-    }, pauseMs);
+    this.#timer = setTimeout(() => this.up(), pauseMs);
   }
 }
