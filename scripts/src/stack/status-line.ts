@@ -29,27 +29,14 @@ interface Look {
   flusher: Sample[];
 }
 
-const difference = (after: number | undefined, before: number | undefined): number | null =>
-  after === undefined || before === undefined ? null : after - before;
+/** What a counter has grown by; a service that was restarted counts from 0 again. */
+function growth(before: readonly Sample[], after: readonly Sample[], name: string): number | null {
+  const [from, to] = [total(before, name), total(after, name)];
+  if (from === undefined || to === undefined) return null;
+  return to >= from ? to - from : to;
+}
 
 const orNull = (value: number | undefined): number | null => value ?? null;
-
-function figuresBetween(first: Look, before: Look, after: Look): StatusFigures {
-  const accepted = difference(total(after.ingest, METRIC.accepted), total(before.ingest, METRIC.accepted));
-  const seconds = (after.atMs - before.atMs) / 1000;
-  const p99 = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
-  const rows = difference(total(after.flusher, METRIC.rows), total(first.flusher, METRIC.rows));
-  const flushed = difference(total(after.flusher, METRIC.flushed), total(first.flusher, METRIC.flushed));
-  return {
-    // A service that was restarted counts from 0 again.
-    positions_per_s: accepted === null || accepted < 0 ? null : accepted / seconds,
-    ack_p99_ms: p99 === undefined ? null : p99 * 1000,
-    unflushed_s: orNull(largest(after.flusher, METRIC.unflushed)),
-    drivers_connected: orNull(total(after.ingest, METRIC.connections)),
-    rows_written: rows,
-    writes_saved: rows === null || !flushed ? null : Math.max(0, 1 - rows / flushed),
-  };
-}
 
 const shown = (value: number | null, digits = 0, unit = ''): string =>
   value === null
@@ -72,8 +59,10 @@ const WINDOW = 5;
 
 export class StatusWatch {
   readonly #ops: { ingest: string; flusher: string };
-  #first: Look | undefined;
   #looks: Look[] = [];
+  /** Since we began to look. */
+  #rows = 0;
+  #flushed = 0;
 
   constructor(ops: { ingest: string; flusher: string }) {
     this.#ops = ops;
@@ -83,11 +72,26 @@ export class StatusWatch {
   async look(): Promise<StatusFigures | null> {
     const [ingest, flusher] = await Promise.all([scrape(this.#ops.ingest), scrape(this.#ops.flusher)]);
     const look = { atMs: performance.now(), ingest, flusher };
-    const before = this.#looks[0];
+    const last = this.#looks.at(-1);
+    const oldest = this.#looks[0];
     this.#looks.push(look);
     if (this.#looks.length > WINDOW) this.#looks.shift();
-    // The first look that saw both services is where the totals begin.
-    if (this.#first === undefined && ingest.length > 0 && flusher.length > 0) this.#first = look;
-    return before && this.#first ? figuresBetween(this.#first, before, look) : null;
+    if (last === undefined || oldest === undefined) return null;
+    this.#rows += growth(last.flusher, flusher, METRIC.rows) ?? 0;
+    this.#flushed += growth(last.flusher, flusher, METRIC.flushed) ?? 0;
+    return this.#figures(oldest, look);
+  }
+
+  #figures(before: Look, after: Look): StatusFigures {
+    const accepted = growth(before.ingest, after.ingest, METRIC.accepted);
+    const p99S = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
+    return {
+      positions_per_s: accepted === null ? null : accepted / ((after.atMs - before.atMs) / 1000),
+      ack_p99_ms: p99S === undefined ? null : p99S * 1000,
+      unflushed_s: orNull(largest(after.flusher, METRIC.unflushed)),
+      drivers_connected: orNull(total(after.ingest, METRIC.connections)),
+      rows_written: this.#rows,
+      writes_saved: this.#flushed === 0 ? null : Math.max(0, 1 - this.#rows / this.#flushed),
+    };
   }
 }
