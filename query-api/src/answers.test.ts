@@ -4,7 +4,13 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
-import { type Running, reported, startRunning, whenComplete } from './fixtures/running-service.js';
+import {
+  eventually,
+  type Running,
+  reported,
+  startRunning,
+  whenComplete,
+} from './fixtures/running-service.js';
 
 const NEARBY = '/v1/drivers/nearby';
 const BATCH = '/v1/drivers/nearby:batch';

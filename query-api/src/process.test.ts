@@ -81,7 +81,7 @@ test('process: ready, then drained by SIGTERM with what is under way answered', 
 
   // A request whose body is still on its way when the signal comes.
   const body = JSON.stringify({ points: [{ lat: 1, lon: 1 }] });
-  const head = `POST /v1/drivers/nearby:batch HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${running.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const head = `POST /v1/drivers/nearby:batch HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${running.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`;
   let answer = '';
   const socket = connect(port, '127.0.0.1');
   socket.on('data', (data) => {
@@ -89,11 +89,13 @@ test('process: ready, then drained by SIGTERM with what is under way answered', 
   });
   socket.on('error', () => {});
   const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
-  await new Promise<void>((resolve) => socket.write(head + body.slice(0, 5), () => resolve()));
+  socket.write(head);
+  await eventually(async () => assert.match(answer, /100 Continue/));
+  answer = '';
   started.child.kill('SIGTERM');
   await eventually(async () => assert.match(started.output(), /"msg":"draining"/));
   await assert.rejects(fetch(`http://127.0.0.1:${port}/`));
-  socket.write(body.slice(5));
+  socket.write(body);
   await closed;
   assert.match(answer, /^HTTP\/1.1 (200|503) /);
   assert.match(answer, /connection: close/i);
