@@ -17,6 +17,7 @@ afterEach(async () => {
   drivers = [];
   under.recorder.answer = accept;
   await until('all sessions are gone', () => under.sessions.size === 0);
+  under.pass(11_000); // and nobody is absent any more
 });
 
 function newId(): string {

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { SettingsError } from '@whereabouts/infra/service/settings';
-import { readSettings } from './settings.js';
+import { SettingsError, SettingsReader } from '@whereabouts/infra/service/settings';
+import { readIngestSettings } from './settings.js';
 
 let dir: string;
 let good: NodeJS.ProcessEnv;
@@ -19,7 +19,7 @@ after(() => rmSync(dir, { recursive: true }));
 
 function problemsOf(env: NodeJS.ProcessEnv): readonly string[] {
   try {
-    readSettings({ ...good, ...env });
+    readIngestSettings(new SettingsReader({ ...good, ...env }));
   } catch (error) {
     assert.ok(error instanceof SettingsError);
     return error.problems;
@@ -28,7 +28,7 @@ function problemsOf(env: NodeJS.ProcessEnv): readonly string[] {
 }
 
 test('the defaults', () => {
-  const s = readSettings(good);
+  const s = readIngestSettings(new SettingsReader(good));
   assert.equal(s.port, 8080);
   assert.equal(s.opsPort, 9080);
   assert.equal(s.tokens.audience, 'whereabouts-ingest');

@@ -4,7 +4,7 @@ import {
   partitionMapSettings,
   type RedisSettings,
   redisSettings,
-  SettingsReader,
+  type SettingsReader,
   type ShellSettings,
   shellSettings,
   tokenSettings,
@@ -33,8 +33,7 @@ export interface IngestSettings extends ShellSettings {
 // A client that reports once and then catches up for a second does not overstep.
 const BURST_S = 2;
 
-export function readSettings(env: NodeJS.ProcessEnv): Readonly<IngestSettings> {
-  const reader = new SettingsReader(env);
+export function readIngestSettings(reader: SettingsReader): Readonly<IngestSettings> {
   const shell = shellSettings(reader, { port: 8080, opsPort: 9080 });
   const maxReportsPerS = reader.integer('MAX_REPORTS_PER_S', {
     default: 5,

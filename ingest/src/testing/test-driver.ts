@@ -98,12 +98,14 @@ export class TestDriver {
     assert.equal(this.closeCode, code, this.closeReason);
   }
 
-  /** What was sent before this has been answered when it resolves. */
+  /** What was sent before this has been answered when it resolves, or the connection has been closed. */
   async settled(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.ws.once('pong', () => resolve());
-      this.ws.ping();
+    let isBack = false;
+    this.ws.once('pong', () => {
+      isBack = true;
     });
+    this.ws.ping();
+    await until('the pong has come back', () => isBack || this.closeCode !== null);
   }
 }
 

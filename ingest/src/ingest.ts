@@ -1,0 +1,156 @@
+// One process of ingest: settings -> map -> live store -> recorder -> sessions -> gateway, and back at its end.
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CLOSE_CODES } from '@whereabouts/client/protocol';
+import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { createLogger, type Logger } from '@whereabouts/infra/service/log';
+import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics';
+import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
+import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
+import { LOCATION_SCOPE } from './admission.js';
+import { Edge } from './edge.js';
+import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
+import { Gateway } from './gateway.js';
+import { LoopLag } from './loop-lag.js';
+import { Recorder } from './recorder.js';
+import { Sessions } from './sessions.js';
+import type { IngestSettings } from './settings.js';
+import { answerPrimary } from './siblings.js';
+
+const LOOK_EVERY_MS = 1000;
+// Of the drain's deadline: closing everyone, and time for them to answer, so that no close frame is lost.
+const CLOSING_SPREAD_MS = 1000;
+const LINGER_MS = 200;
+
+interface Running {
+  store: LiveStore;
+  recorder: Recorder;
+  edge: Edge;
+  sessions: Sessions;
+  gateway: Gateway;
+  stopLooking(): void;
+}
+
+export async function runIngest(settings: IngestSettings, role: { isSibling: boolean }): Promise<void> {
+  const log = createLogger('ingest', settings.logLevel);
+  const metrics = createMetrics('ingest', { commit: settings.buildCommit });
+  let running: Running | null = null;
+  const readiness = () => readinessOf(running);
+  if (role.isSibling) answerPrimary({ registry: metrics.registry, readiness });
+  await runService({
+    name: 'ingest',
+    log,
+    opsHost: settings.opsHost,
+    opsPort: role.isSibling ? null : settings.opsPort,
+    registry: metrics.registry,
+    drainDeadlineMs: settings.drainDeadlineMs,
+    readiness,
+    async start() {
+      running = await startIngest(settings, log, metrics, role.isSibling);
+    },
+    async drain() {
+      if (running !== null) await drain(running, settings.drainDeadlineMs);
+    },
+  });
+}
+
+async function startIngest(
+  settings: IngestSettings,
+  log: Logger,
+  metrics: Metrics,
+  sharesPort: boolean,
+): Promise<Running> {
+  const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
+  const verify = await createTokenVerifier(settings.tokens);
+  const store = await LiveStore.connect({
+    redis: settings.redis,
+    map,
+    log,
+    freshnessMs: settings.freshnessMs,
+  });
+  const recorder = new Recorder({ store, settings, log, metrics });
+  const counters = new EdgeCounters();
+  const edge = new Edge({
+    settings,
+    recorder,
+    counters,
+    clock: {
+      storeNowMs: () => store.nowMs(),
+      monotonicMs: () => performance.now(),
+      wallMs: () => Date.now(),
+    },
+    verify: (token) => verify(token, LOCATION_SCOPE),
+  });
+  const sessions = new Sessions(edge);
+  registerEdgeMetrics(metrics, counters, {
+    connections: () => sessions.size,
+    absentDrivers: () => sessions.absentDrivers,
+    reportIntervalMs: () => edge.reportIntervalMs,
+  });
+  const { host, port } = settings;
+  const unready = () => whyUnready(store, recorder);
+  const gateway = await Gateway.listen({ edge, sessions, host, port, sharesPort, unready });
+  recorder.start();
+  log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
+  return { store, recorder, edge, sessions, gateway, stopLooking: lookRegularly(sessions) };
+}
+
+function lookRegularly(sessions: Sessions): () => void {
+  const lag = new LoopLag();
+  const timer = setInterval(() => sessions.look(lag.takeMs()), LOOK_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    lag.stop();
+  };
+}
+
+/** Written first, then closed: who is told to go has been told what became of their reports. */
+async function drain(running: Running, deadlineMs: number): Promise<void> {
+  const { store, recorder, edge, sessions, gateway } = running;
+  edge.draining = true;
+  gateway.stopListening();
+  await recorder.drain(Math.max(0, deadlineMs - CLOSING_SPREAD_MS - 2 * LINGER_MS));
+  await sessions.closeAll(CLOSE_CODES.restarting, 'this server is stopping', CLOSING_SPREAD_MS);
+  await sleep(LINGER_MS);
+  running.stopLooking();
+  gateway.close();
+  store.close();
+}
+
+function whyUnready(store: LiveStore, recorder: Recorder): string | null {
+  if (recorder.mapMismatch) return 'the live store is written under another partition map';
+  if (store.mastersReachable() === 0) return 'no Redis master can be reached';
+  return null;
+}
+
+/** A dark region leaves the service ready: the other drivers are served. */
+function readinessOf(running: Running | null): ReadinessReport {
+  if (running === null) return { ready: false, checks: [] };
+  const { store, recorder, edge, sessions } = running;
+  const reason = whyUnready(store, recorder);
+  const dark = recorder.darkPartitions().length;
+  const { maxConnections, reportIntervalMs } = edge.settings;
+  return {
+    ready: reason === null && !edge.draining,
+    checks: [
+      { name: 'live store', ok: reason === null, detail: reason ?? `${store.mastersReachable()} masters` },
+      { name: 'regions', ok: dark === 0, detail: `${dark} of ${store.map.partitions} partitions are dark` },
+      {
+        name: 'connections',
+        ok: sessions.size < maxConnections,
+        detail: `${sessions.size} of ${maxConnections}`,
+      },
+      {
+        name: 'pace',
+        ok: edge.reportIntervalMs === reportIntervalMs,
+        detail: `drivers report every ${edge.reportIntervalMs} ms`,
+      },
+      {
+        name: 'pending',
+        ok: true,
+        detail: `${recorder.pendingReports()} reports wait, ${Math.round(recorder.lossWindowMs())} ms unflushed`,
+      },
+    ],
+  };
+}

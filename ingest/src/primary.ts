@@ -1,0 +1,152 @@
+// The parent of several ingest processes on one port. It serves no driver: it starts them, starts those again that
+// die, drains them together, and answers for all of them on one ops listener.
+import { type ChildProcess, fork } from 'node:child_process';
+import { createLogger, type Logger } from '@whereabouts/infra/service/log';
+import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
+import { AggregatorRegistry } from 'prom-client';
+import { findExclusivePort } from './gateway.js';
+import type { IngestSettings } from './settings.js';
+import { type CountedMetrics, type Question, type Reply, siblingEnv } from './siblings.js';
+
+const ANSWER_DEADLINE_MS = 700;
+const METRICS_DEADLINE_MS = 5000;
+const MIN_RESTART_MS = 100;
+const MAX_RESTART_MS = 5000;
+/** Who lived for that long starts again without a wait. */
+const SETTLED_MS = 10_000;
+// Each child keeps the drain's deadline by itself; the parent waits a little longer, to tell what became of them.
+const DRAIN_MARGIN_MS = 1000;
+
+export async function runPrimary(settings: IngestSettings): Promise<void> {
+  const log = createLogger('ingest', settings.logLevel);
+  const siblings = new Siblings(settings.processes, log);
+  await runService({
+    name: 'ingest',
+    log,
+    opsHost: settings.opsHost,
+    opsPort: settings.opsPort,
+    registry: siblings,
+    drainDeadlineMs: settings.drainDeadlineMs + DRAIN_MARGIN_MS,
+    readiness: () => siblings.readiness(),
+    async start() {
+      const port = await findExclusivePort(settings.host, settings.port);
+      siblings.start(port);
+      log.info({ host: settings.host, port, pids: siblings.pids() }, 'listening with several processes');
+    },
+    drain: () => siblings.drain(),
+  });
+}
+
+interface Place {
+  child: ChildProcess | null;
+  restartMs: number;
+}
+
+export class Siblings {
+  readonly #log: Logger;
+  readonly #places: Place[];
+  readonly #asked = new Map<number, (reply: Reply | null) => void>();
+  #port = 0;
+  #lastQuestion = 0;
+  #draining = false;
+
+  constructor(count: number, log: Logger) {
+    this.#log = log;
+    this.#places = Array.from({ length: count }, () => ({ child: null, restartMs: MIN_RESTART_MS }));
+  }
+
+  start(port: number): void {
+    this.#port = port;
+    for (const place of this.#places) this.#fill(place);
+  }
+
+  pids(): number[] {
+    return this.#places.flatMap(({ child }) => child?.pid ?? []);
+  }
+
+  async readiness(): Promise<ReadinessReport> {
+    const replies = await this.#askAll('readiness', ANSWER_DEADLINE_MS);
+    const checks = replies.flatMap((reply, i) => {
+      const name = `process ${i + 1}`;
+      if (!reply?.readiness) return [{ name, ok: false, detail: 'does not answer' }];
+      const { ready, checks } = reply.readiness;
+      const pid = this.#places[i]?.child?.pid;
+      const own = { name, ok: ready, detail: `pid ${pid}, ${ready ? 'ready' : 'not ready'}` };
+      return [own, ...checks.map((check) => ({ ...check, name: `${name}: ${check.name}` }))];
+    });
+    return { ready: replies.every((reply) => reply?.readiness?.ready === true), checks };
+  }
+
+  async metrics(): Promise<string> {
+    const replies = await this.#askAll('metrics', METRICS_DEADLINE_MS);
+    const counted = replies.flatMap((reply) => (reply?.metrics ? [reply.metrics] : []));
+    return aggregate(counted).metrics();
+  }
+
+  /** Each drains by itself when its parent lets go of it. Rejects where one did not get through. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    const codes = await Promise.all(
+      this.#places.map(
+        ({ child }) =>
+          new Promise<number | null>((resolve) => {
+            if (child === null || child.exitCode !== null) return resolve(0);
+            child.once('exit', (code) => resolve(code));
+            if (child.connected) child.disconnect();
+          }),
+      ),
+    );
+    const failed = codes.filter((code) => code !== 0).length;
+    if (failed > 0) throw new Error(`${failed} of ${codes.length} processes did not drain`);
+  }
+
+  #fill(place: Place): void {
+    if (this.#draining) return;
+    const startedAt = performance.now();
+    const child = fork(process.argv[1] as string, [], { env: siblingEnv(this.#port) });
+    place.child = child;
+    child.on('message', (reply: Reply) => this.#take(reply.id, reply));
+    child.on('error', (error) => this.#log.error({ err: error }, 'an ingest process cannot be reached'));
+    child.once('exit', (code, signal) => {
+      place.child = null;
+      if (this.#draining) return;
+      const isSettled = performance.now() - startedAt >= SETTLED_MS;
+      const waitMs = isSettled ? MIN_RESTART_MS : place.restartMs;
+      place.restartMs = isSettled ? MIN_RESTART_MS : Math.min(place.restartMs * 2, MAX_RESTART_MS);
+      this.#log.error(
+        { pid: child.pid, code, signal, wait_ms: waitMs },
+        'an ingest process ended: starting another',
+      );
+      setTimeout(() => this.#fill(place), waitMs * (0.5 + Math.random()));
+    });
+  }
+
+  #askAll(ask: Question['ask'], deadlineMs: number): Promise<(Reply | null)[]> {
+    return Promise.all(this.#places.map(({ child }) => this.#ask(child, ask, deadlineMs)));
+  }
+
+  #ask(child: ChildProcess | null, ask: Question['ask'], deadlineMs: number): Promise<Reply | null> {
+    if (!child?.connected) return Promise.resolve(null);
+    const id = ++this.#lastQuestion;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#take(id, null), deadlineMs);
+      this.#asked.set(id, (reply) => {
+        clearTimeout(timer);
+        resolve(reply);
+      });
+      child.send({ id, ask } satisfies Question, (error) => {
+        if (error) this.#take(id, null);
+      });
+    });
+  }
+
+  #take(id: number, reply: Reply | null): void {
+    this.#asked.get(id)?.(reply);
+    this.#asked.delete(id);
+  }
+}
+
+function aggregate(counted: CountedMetrics[]) {
+  // The types ask for one process's metrics, the function for those of all.
+  return AggregatorRegistry.aggregate(counted as unknown as CountedMetrics[number][]);
+}

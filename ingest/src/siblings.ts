@@ -1,0 +1,46 @@
+// What the processes behind one port tell their primary: whether they are ready, and what they have counted.
+//
+// Plain child processes: with SO_REUSEPORT the kernel shares the connections out, so nothing of node:cluster is
+// needed, and its workers exit at once when their primary has gone, without draining.
+import type { ReadinessReport } from '@whereabouts/infra/service/shell';
+import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
+
+/** Set for the children alone. */
+const SIBLING_ENV = 'WHEREABOUTS_INGEST_SIBLING';
+
+export type CountedMetrics = MetricObjectWithValues<MetricValue<string>>[];
+
+export interface Question {
+  id: number;
+  ask: 'readiness' | 'metrics';
+}
+
+export interface Reply {
+  id: number;
+  readiness?: ReadinessReport;
+  metrics?: CountedMetrics;
+}
+
+export interface SiblingSources {
+  registry: Registry;
+  readiness(): ReadinessReport;
+}
+
+export function isSibling(): boolean {
+  return process.env[SIBLING_ENV] !== undefined && process.send !== undefined;
+}
+
+export function siblingEnv(port: number): NodeJS.ProcessEnv {
+  return { ...process.env, PORT: String(port), [SIBLING_ENV]: '1' };
+}
+
+export function answerPrimary({ registry, readiness }: SiblingSources): void {
+  process.on('message', async ({ id, ask }: Question) => {
+    const reply: Reply =
+      ask === 'readiness'
+        ? { id, readiness: readiness() }
+        : { id, metrics: await registry.getMetricsAsJSON() };
+    // The primary may have gone meanwhile, which ends this process by itself.
+    if (process.connected) process.send?.(reply, undefined, undefined, () => {});
+  });
+}
