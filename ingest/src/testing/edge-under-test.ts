@@ -9,7 +9,7 @@ import { Gateway } from '../gateway.js';
 import type { Origin, ReportSink } from '../origin.js';
 import { Sessions } from '../sessions.js';
 
-const TOKENS = {
+export const TOKENS = {
   secret: 'only-for-tests-only-for-tests-only',
   issuer: 'whereabouts',
   audience: 'whereabouts-ingest',

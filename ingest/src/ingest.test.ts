@@ -1,0 +1,178 @@
+// The whole of ingest before a real cluster: what drivers send is in the live store when it is acknowledged.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { tokenFor, until } from './testing/edge-under-test.js';
+import { type Ground, IngestProcess, startGround } from './testing/ingest-process.js';
+import { refusedUpgrade, TestDriver } from './testing/test-driver.js';
+
+let ground: Ground;
+let running: IngestProcess[] = [];
+
+before(async () => {
+  ground = await startGround();
+});
+after(() => ground.stop());
+afterEach(() => {
+  for (const ingest of running) ingest.kill();
+  running = [];
+});
+
+async function start(settings: NodeJS.ProcessEnv = {}): Promise<IngestProcess> {
+  const ingest = await IngestProcess.start(ground, settings);
+  running.push(ingest);
+  return ingest;
+}
+
+async function stored(driverId: string, lat: number, lon: number) {
+  const { found } = await ground.store.get(ground.map.partitionOf(lat, lon), [driverId]);
+  return found[0] ?? null;
+}
+
+async function counter(ingest: IngestProcess, name: string): Promise<number> {
+  const text = await (await ingest.ops('/metrics')).text();
+  const line = text.split('\n').find((l) => l.startsWith(`whereabouts_ingest_${name} `));
+  return Number(line?.split(' ')[1] ?? Number.NaN);
+}
+
+for (const binary of [false, true]) {
+  test(`acknowledged means stored, also across borders, ${binary ? 'binary' : 'JSON'}`, async () => {
+    const ingest = await start();
+    const id = `roamer-${binary}`;
+    const driver = await TestDriver.connect(ingest.url, id, { binary });
+    const { session, server_time_ms } = await driver.next('hello');
+    const places = [
+      [52.5, 13.4],
+      [-33.9, 151.2],
+      [40.7, -74],
+      [0, 0],
+    ] as const;
+    for (const [i, [lat, lon]] of places.entries()) {
+      driver.report(i + 1, server_time_ms + i, { lat, lon, status: 'busy', services: 9 });
+      await until('it is acknowledged', () => driver.of('ack').at(-1)?.seq === i + 1);
+      const position = await stored(id, lat, lon);
+      assert.deepEqual(
+        [position?.session, position?.seq, position?.status, position?.services],
+        [session, i + 1, 'busy', 9],
+      );
+    }
+    driver.send({ type: 'bye' });
+    await driver.closedWith(1000);
+    assert.equal((await stored(id, 0, 0))?.status, 'offline');
+  });
+}
+
+test('a dropped driver is offline in the store after OFFLINE_AFTER_MS', async () => {
+  const ingest = await start({ OFFLINE_AFTER_MS: '500' });
+  const driver = await TestDriver.connect(ingest.url, 'dropped');
+  driver.report(1, (await driver.next('hello')).server_time_ms);
+  await driver.next('ack');
+  driver.ws.terminate();
+  const end = performance.now() + 8000;
+  while ((await stored('dropped', 52.5, 13.4))?.status !== 'offline') {
+    assert.ok(performance.now() < end, 'not offline in time');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+});
+
+test('two processes of their own: the newer connection wins at the next report of the older', async () => {
+  const [here, there] = [await start(), await start()];
+  const older = await TestDriver.connect(here.url, 'twice');
+  const first = (await older.next('hello')).server_time_ms;
+  older.report(1, first);
+  await older.next('ack');
+  const newer = await TestDriver.connect(there.url, 'twice');
+  newer.report(1, first + 1);
+  await newer.next('ack');
+  older.report(2, first + 2);
+  await older.closedWith(4409);
+});
+
+test('SIGTERM: what was sent is written and answered, all are told 1012, exit code 0', async () => {
+  const ingest = await start();
+  const drivers = await Promise.all(
+    Array.from({ length: 30 }, (_, i) =>
+      TestDriver.connect(ingest.url, `drained-${i}`, { query: '?ack=sparse' }),
+    ),
+  );
+  for (const driver of drivers) {
+    const { server_time_ms } = await driver.next('hello');
+    driver.report(1, server_time_ms);
+    await driver.next('ack');
+    driver.report(2, server_time_ms + 1, { status: 'busy' });
+  }
+  await Promise.all(drivers.map((driver) => driver.settled()));
+  ingest.child.kill('SIGTERM');
+  for (const driver of drivers) await driver.closedWith(1012);
+  assert.equal(await ingest.ends(), 0);
+  for (const [i, driver] of drivers.entries()) {
+    assert.equal(driver.of('ack').at(-1)?.seq, 2);
+    const position = await stored(`drained-${i}`, 52.5, 13.4);
+    assert.deepEqual([position?.seq, position?.status], [2, 'busy']);
+  }
+});
+
+test('several processes behind one port: one ops listener, the dead are replaced, all drain together', async () => {
+  const ingest = await start({ INGEST_PROCESSES: '2' });
+  const pids = await ingest.pids();
+  assert.equal(new Set(pids).size, 2);
+
+  const drivers = await Promise.all(
+    Array.from({ length: 24 }, (_, i) => TestDriver.connect(ingest.url, `shared-${i}`)),
+  );
+  for (const driver of drivers) driver.report(1, (await driver.next('hello')).server_time_ms);
+  for (const driver of drivers) await driver.next('ack');
+  assert.equal(await counter(ingest, 'connections'), 24);
+  assert.equal(await counter(ingest, 'upgrades_total'), 24);
+  assert.equal(await counter(ingest, 'ack_latency_seconds_count'), 24);
+  assert.match(await (await ingest.ops('/metrics')).text(), /ack_latency_seconds_bucket\{le="2.5"\} 24/);
+
+  process.kill(pids[0] as number, 'SIGKILL');
+  await until('its drivers are gone', () => drivers.some((driver) => driver.closeCode === 1006));
+  const end = performance.now() + 15_000;
+  for (;;) {
+    const now = (await ingest.readyz()) === 200 ? await ingest.pids() : [];
+    if (now.length === 2 && !now.includes(pids[0] as number)) break;
+    assert.ok(performance.now() < end, 'not replaced in time');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  ingest.child.kill('SIGTERM');
+  assert.equal(await ingest.ends(), 0);
+  for (const driver of drivers) assert.ok([1006, 1012].includes(driver.closeCode ?? 0));
+  for (const pid of await Promise.resolve(pids)) assert.throws(() => process.kill(pid, 0));
+});
+
+test('a second ingest on the same port does not start, alone or with siblings', async () => {
+  const first = await start({ INGEST_PROCESSES: '2' });
+  for (const INGEST_PROCESSES of ['1', '2']) {
+    const second = IngestProcess.onPort(ground, first.port, { INGEST_PROCESSES });
+    assert.equal(await second.ends(), 1);
+    assert.match(second.output, /give a free one/);
+  }
+});
+
+test('bad settings are told at once, with exit code 78', async () => {
+  const bad = IngestProcess.onPort(ground, 70_000, {
+    DURABILITY: 'eternal',
+    TICK_MIN_MS: '900',
+    REDIS_URL: '',
+  });
+  assert.equal(await bad.ends(), 78);
+  for (const name of ['PORT', 'DURABILITY', 'TICK_MIN_MS', 'REDIS_URL'])
+    assert.match(bad.output, new RegExp(name));
+});
+
+test('no Redis master: 503 for new drivers and for readiness, and back', async () => {
+  const ingest = await start();
+  for (const { port } of ground.cluster.nodes) ground.cluster.kill(port, 'SIGSTOP');
+  try {
+    await ingest.becomes(503);
+    const { status } = await refusedUpgrade(ingest.url, { token: await tokenFor('nobody') });
+    assert.equal(status, 503);
+  } finally {
+    for (const { port } of ground.cluster.nodes) ground.cluster.kill(port, 'SIGCONT');
+  }
+  await ingest.becomes(200);
+  const driver = await TestDriver.connect(ingest.url, 'patient');
+  driver.report(1, (await driver.next('hello')).server_time_ms);
+  await until('it is acknowledged', () => driver.of('ack').length === 1, 15_000);
+});
