@@ -150,6 +150,11 @@ for (const binary of [false, true]) {
       const nack = await driver.nack('region_unavailable', 1);
       assert.equal(nack.retryable, true);
       assert.equal(nack.retry_after_ms, 700);
+      // The recorder holds it: to record it again would be no news.
+      driver.report(1, now);
+      await until('it is nacked again', () => driver.of('nack').length === 2);
+      assert.equal(under.recorder.of(id).length, 1);
+      under.recorder.forget(id);
       under.recorder.answer = accept;
       driver.report(1, now);
       assert.equal((await driver.next('ack')).seq, 1);

@@ -99,10 +99,7 @@ export class Intake implements SentBefore {
         this.#passed(position);
         return true;
       case 'again':
-        if (this.#ledger.repeatIfAccepted(seq)) outlet.settleSoon();
-        // Else the recorder has it and will answer, or has refused it and gets it once more.
-        else return seq === this.#refusedSeq;
-        return false;
+        return this.#isWantedAgain(position, outlet);
       case 'stale':
         outlet.nack('stale', seq, `recorded ${this.newestTimeMs - recordedAtMs} ms before the newest report`);
         return false;
@@ -110,6 +107,20 @@ export class Intake implements SentBefore {
         outlet.badMessage(seq, `seq must grow: the last one was ${this.lastSeq}`);
         return false;
     }
+  }
+
+  /** The last report once more: accepted, under way, refused but held, or refused and to be tried again. */
+  #isWantedAgain(position: Position, outlet: IntakeOutlet): boolean {
+    const { seq, recordedAtMs, session } = position;
+    if (this.#ledger.repeatIfAccepted(seq)) {
+      outlet.settleSoon();
+      return false;
+    }
+    if (seq !== this.#refusedSeq) return false;
+    const last = this.#edge.recorder.lastKnown(outlet.driverId);
+    const isHeld = last?.seq === seq && last.recordedAtMs === recordedAtMs && last.session === session;
+    if (isHeld) outlet.nack('region_unavailable', seq, 'still held: it is written when its region is back');
+    return !isHeld;
   }
 
   #takeNewest(newest: Position, replaced: number[] | null, storeNowMs: number, outlet: IntakeOutlet): void {

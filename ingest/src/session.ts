@@ -1,8 +1,7 @@
 // One driver's connection: what it may send now, what it has been told, when it ends.
 //
-//   open ──bye──▶ leaving ──▶ closed         standing, as the store sees the session's number:
-//     └────────────────────────▲              fresh ──▶ renumbered ──▶ proven
-//                                               └────────────────────────▲
+//   open ──bye──▶ leaving ──▶ closed
+//     └────────────────────────▲
 //
 // It lives from the WebSocket's open to its close and never touches the socket outside of that. It has no
 // timers: `check` is called about once a second. Memory counts, as there is one for each driver.
@@ -26,6 +25,7 @@ import { Intake, type IntakeOutlet } from './intake.js';
 import { offlineRecord } from './offline-record.js';
 import type { Origin } from './origin.js';
 import { Outbox, type Socket } from './outbox.js';
+import { SessionNumber } from './session-number.js';
 
 export interface SessionStart {
   driverId: string;
@@ -36,19 +36,12 @@ export interface SessionStart {
 }
 
 type State = 'open' | 'leaving' | 'closed';
-type Standing = 'fresh' | 'renumbered' | 'proven';
 
-const STATE_MAY_FOLLOW: Record<State, readonly State[]> = {
+const MAY_FOLLOW: Record<State, readonly State[]> = {
   open: ['leaving', 'closed'],
   leaving: ['closed'],
   closed: [],
 };
-const STANDING_MAY_FOLLOW: Record<Standing, readonly Standing[]> = {
-  fresh: ['renumbered', 'proven'],
-  renumbered: ['proven'],
-  proven: [],
-};
-
 /** 100 positions with every field do not fit into MAX_MESSAGE_BYTES as JSON. */
 export const MAX_BATCH_BYTES = 24 * 1024;
 const SILENCE_LIMIT_MS = 30_000;
@@ -58,7 +51,7 @@ const RETRY_AFTER_MS = 1000;
 
 export class Session implements Origin, AckSource, IntakeOutlet {
   readonly driverId: string;
-  #number: number;
+  readonly #number: SessionNumber;
   readonly #edge: Edge;
   readonly #dialect: Dialect;
   readonly #outbox: Outbox;
@@ -66,9 +59,6 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   readonly #intake: Intake;
   readonly #conduct: Conduct;
   #state: State = 'open';
-  #standing: Standing = 'fresh';
-  /** The newest report, until the store has taken one of this session. */
-  #unproven: Position | null = null;
   #tokenExpiresAtMs: number;
   #isRenewing = false;
   #heardAtMs: number;
@@ -85,7 +75,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     const nowMs = edge.clock.monotonicMs();
     const { maxReportsPerS, maxReportsBurst } = edge.settings;
     this.driverId = start.driverId;
-    this.#number = start.number;
+    this.#number = new SessionNumber(start.number);
     this.#edge = edge;
     this.#dialect = start.dialect;
     this.#ledger = new AckLedger(start.sparseAcks);
@@ -99,7 +89,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   }
 
   get number(): number {
-    return this.#number;
+    return this.#number.value;
   }
 
   get lastSeq(): number {
@@ -199,9 +189,9 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       return;
     }
     const nowMs = this.#edge.clock.storeNowMs();
-    const record = offlineRecord(last, this.#number, this.#intake.lastSeq + 1, nowMs);
+    const record = offlineRecord(last, this.number, this.#intake.lastSeq + 1, nowMs);
     this.#farewellTimeMs = record.recordedAtMs;
-    if (this.#standing !== 'proven') this.#unproven = record;
+    this.#number.submitted(record);
     this.#edge.recorder.submit(record, this);
   }
 
@@ -227,7 +217,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   // ---- what the intake decides
 
   nack(code: NackCode, seq: number, detail: string): void {
-    this.#outbox.refuse(code, seq, detail, null);
+    this.#outbox.refuse(code, seq, detail, RETRYABLE[code] ? RETRY_AFTER_MS : null);
   }
 
   badMessage(seq: number | null, detail: string): void {
@@ -242,7 +232,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     this.#submittedAtMs = this.#heardAtMs;
     if (this.#waitingSinceMs === 0) this.#waitingSinceMs = this.#heardAtMs;
     this.#edge.counters.reports++;
-    if (this.#standing !== 'proven' && !position.checkpoint) this.#unproven = position;
+    this.#number.submitted(position);
     this.#edge.recorder.submit(position, this);
   }
 
@@ -256,7 +246,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
 
   accepted(position: Position, durability: Durability): void {
     if (this.#state === 'closed') return;
-    if (this.#standing !== 'proven') this.#prove();
+    this.#number.prove();
     const degraded = durability === 'cache' && this.#edge.settings.durability === 'replicated';
     if (this.#isFarewell(position)) {
       this.#farewellTimeMs = 0;
@@ -282,30 +272,16 @@ export class Session implements Origin, AckSource, IntakeOutlet {
 
   superseded(position: Position, storedSession: number): void {
     if (this.#state === 'closed') return;
-    if (storedSession > this.#number) {
-      if (this.#standing !== 'fresh') {
-        this.close(CLOSE_CODES.superseded, 'a newer connection of this driver');
-        return;
-      }
-      this.#stand('renumbered');
-      this.#number = storedSession + 1;
-      this.#edge.counters.renumbered++;
-    }
-    if (position.session < this.#number) this.#submitAgain(position);
-  }
-
-  /** It was under way when the session took its number, and perhaps not alone. */
-  #submitAgain(position: Position): void {
-    if (position.checkpoint) {
-      this.#edge.recorder.submit({ ...position, session: this.#number }, this);
+    const verdict = this.#number.outrank(storedSession);
+    if (verdict === 'superseded') {
+      this.close(CLOSE_CODES.superseded, 'a newer connection of this driver');
       return;
     }
-    if (position.seq <= this.#ledger.acceptedSeq) return;
-    // The newest goes, in place of all: under the new number an older one would win against it.
-    const newest = this.#unproven ?? position;
-    if (newest.session === this.#number) return;
-    this.#unproven = { ...newest, session: this.#number };
-    this.#edge.recorder.submit(this.#unproven, this);
+    if (verdict === 'renumbered') this.#edge.counters.renumbered++;
+    // What a later one has settled meanwhile need not go again.
+    if (!position.checkpoint && position.seq <= this.#ledger.acceptedSeq) return;
+    const again = this.#number.again(position);
+    if (again !== null) this.#edge.recorder.submit(again, this);
   }
 
   persisted(position: Position): void {
@@ -355,11 +331,6 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     this.#outbox.closed();
   }
 
-  #prove(): void {
-    this.#stand('proven');
-    this.#unproven = null;
-  }
-
   #isFarewell(position: Position): boolean {
     return this.#farewellTimeMs !== 0 && position.recordedAtMs === this.#farewellTimeMs;
   }
@@ -371,17 +342,10 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   }
 
   #moveTo(next: State): void {
-    if (!STATE_MAY_FOLLOW[this.#state].includes(next)) {
+    if (!MAY_FOLLOW[this.#state].includes(next)) {
       throw new Error(`a session that is ${this.#state} cannot become ${next}`);
     }
     this.#state = next;
-  }
-
-  #stand(next: Standing): void {
-    if (!STANDING_MAY_FOLLOW[this.#standing].includes(next)) {
-      throw new Error(`a session that is ${this.#standing} cannot become ${next}`);
-    }
-    this.#standing = next;
   }
 }
 

@@ -54,6 +54,11 @@ export class ToldRecorder implements ReportSink {
     return this.#newest.get(driverId) ?? null;
   }
 
+  /** As after a refusal that is not held. */
+  forget(driverId: string): void {
+    this.#newest.delete(driverId);
+  }
+
   waitingCheckpoints(): number {
     return this.waiting;
   }
