@@ -44,6 +44,7 @@ export async function prepareDatabase(
     // Before Postgres 15 everyone may create tables in public.
     await admin.query('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
     await admin.query(`GRANT USAGE, CREATE ON SCHEMA public TO ${MIGRATOR}`);
+    await admin.query(`GRANT USAGE ON SCHEMA public TO ${FLUSHER}`);
   });
   return made;
 }

@@ -51,5 +51,6 @@ await launch('rewind', async () => {
     const what = result.status === 'fulfilled' ? 'rewound' : `not rewound: ${result.reason}`;
     process.stdout.write(`partition ${wanted[i]} ${what}\n`);
   }
-  if (results.some(({ status }) => status === 'rejected')) process.exitCode = 1;
+  // A look at the cluster may still be under way, and nobody waits for it.
+  process.exit(results.some(({ status }) => status === 'rejected') ? 1 : 0);
 });

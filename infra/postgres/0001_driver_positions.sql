@@ -111,7 +111,6 @@ COMMENT ON COLUMN driver_positions_as_of.map_as_of IS
 DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'whereabouts_flusher') THEN
-    GRANT USAGE ON SCHEMA public TO whereabouts_flusher;
     -- SELECT: what an upsert compares. DELETE: the retention.
     GRANT SELECT, INSERT, UPDATE, DELETE ON driver_positions TO whereabouts_flusher;
     GRANT SELECT, INSERT, DELETE ON checkpoints TO whereabouts_flusher;
