@@ -37,7 +37,7 @@ export interface Refusal {
 const NO_HEADERS = [] as const;
 const RETRY_AFTER_S = '2';
 
-export function badRequest(detail: string): Refusal {
+function badRequest(detail: string): Refusal {
   return { status: 400, title: 'Bad Request', reason: 'bad_request', detail, headers: NO_HEADERS };
 }
 

@@ -3,8 +3,7 @@ import { CLOSE_CODES, NACK_CODES } from '@whereabouts/client/protocol';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import type { Registry } from 'prom-client';
 
-export const MESSAGE_KINDS = ['position', 'positions', 'bye', 'token', 'ping', 'pong', 'unreadable'] as const;
-export type MessageKind = (typeof MESSAGE_KINDS)[number];
+const MESSAGE_KINDS = ['position', 'positions', 'bye', 'token', 'ping', 'pong', 'unreadable'] as const;
 
 type Counts<K extends string> = Record<K, number>;
 
@@ -15,7 +14,7 @@ function zeros<K extends string>(keys: readonly K[]): Counts<K> {
 const ACK_LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5] as const;
 
 /** A histogram whose observation is a few comparisons; prom-client's own hashes labels each time. */
-export class LatencyBuckets {
+class LatencyBuckets {
   readonly #counts = new Float64Array(ACK_LATENCY_BOUNDS_S.length + 1);
   #sumMs = 0;
 

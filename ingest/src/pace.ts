@@ -21,7 +21,7 @@ export interface Pace {
 
 export const EVEN_PACE: Pace = Object.freeze({ factor: 1, streak: 0 });
 
-export const MAX_PACE_FACTOR = 8;
+const MAX_PACE_FACTOR = 8;
 const LATE_LOOKS = 2;
 const CALM_LOOKS = 10;
 // Acknowledgements are due within a tick of 100 ms: twice that late is felt, a quarter is not.

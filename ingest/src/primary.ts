@@ -42,7 +42,7 @@ interface Place {
   restartMs: number;
 }
 
-export class Siblings {
+class Siblings {
   readonly #log: Logger;
   readonly #places: Place[];
   readonly #asked = new Map<number, (reply: Reply | null) => void>();

@@ -15,7 +15,7 @@ export const TOKENS = {
   audience: 'whereabouts-ingest',
 };
 
-export const SETTINGS: EdgeSettings = {
+const SETTINGS: EdgeSettings = {
   durability: 'cache',
   freshnessMs: 10_000,
   maxConnections: 1000,
@@ -30,7 +30,7 @@ export type Answer = (position: Position, origin: Origin | null) => void;
 export const accept: Answer = (position, origin) => origin?.accepted(position, 'cache');
 export const holdBack: Answer = () => {};
 
-export class ToldRecorder implements ReportSink {
+class ToldRecorder implements ReportSink {
   readonly submitted: Position[] = [];
   readonly origins: (Origin | null)[] = [];
   readonly #newest = new Map<string, Position>();
