@@ -1,0 +1,187 @@
+// Drivers who cross borders as often as they report, in front of two ingest processes, while somebody looks without
+// a pause: nobody who reports is ever missing or there twice, and nobody goes back in time.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '../fleet/random.js';
+import { parseMetrics, total } from '../stack/scrape.js';
+import { untilArchived } from '../testing/archive-rows.js';
+import { type Answer, Dispatcher, type Question } from '../testing/dispatcher.js';
+import { FleetSockets } from '../testing/fleet-sockets.js';
+import { acrossBorders, around, mapOf, type Place } from '../testing/places.js';
+import { StackUnderTest } from '../testing/stack-under-test.js';
+
+const SEED = 811;
+const DRIVERS = 60;
+const REPORT_EVERY_MS = 200;
+/** For so long, and on a busy machine until somebody has looked often enough. */
+const CROSSING_MS = 15_000;
+const AT_MOST_MS = 90_000;
+const ENOUGH_ANSWERS = 200;
+const LOOKERS = 3;
+const FRESHNESS_MS = 10_000;
+const WARSAW = { lat: 52.23, lon: 21.01 };
+const EVERYBODY: Partial<Question> = { ...WARSAW, radius_m: 50_000, limit: 100 };
+
+let stack: StackUnderTest;
+let fleet: FleetSockets;
+let dispatcher: Dispatcher;
+const random = seededRandom(SEED);
+const tours = new Map<string, Place[]>();
+
+before(async () => {
+  const map = mapOf([WARSAW], 0.2, random);
+  stack = await StackUnderTest.start(map, {
+    INGEST_PROCESSES: '2',
+    FLUSH_INTERVAL_MS: '1000',
+    // They send five a second; what a busy machine holds up arrives at once.
+    MAX_REPORTS_PER_S: '50',
+  });
+  fleet = new FleetSockets(stack.now);
+  dispatcher = await Dispatcher.of(stack.now);
+  for (let i = 0; i < DRIVERS; i++) {
+    const home = around(WARSAW, 0.15, random);
+    tours.set(`crosser-${i}`, acrossBorders(map, home, 2 + (i % 3), random));
+  }
+  await fleet.connect(tours.keys());
+});
+after(async () => {
+  await fleet?.close();
+  await stack?.stop();
+});
+
+/** Each driver reports at its own moment, until the end of the test's crossing. */
+class Crossing {
+  crossings = 0;
+  readonly #timers: NodeJS.Timeout[] = [];
+
+  start(): void {
+    for (const [driverId, tour] of tours) {
+      const report = this.#reporter(driverId, tour);
+      const begin = () => {
+        report();
+        this.#timers.push(setInterval(report, REPORT_EVERY_MS));
+      };
+      this.#timers.push(setTimeout(begin, random.between(0, REPORT_EVERY_MS)));
+    }
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #reporter(driverId: string, tour: readonly Place[]): () => void {
+    let at = 0;
+    let lastMs = 0;
+    return () => {
+      lastMs = Math.max(Date.now(), lastMs + 1);
+      fleet.driver(driverId).send({ recorded_at_ms: lastMs, ...(tour[at++ % tour.length] as Place) });
+      this.crossings++;
+    };
+  }
+}
+
+/** What was acknowledged before the question was asked is the least that its answer may tell. */
+function acknowledgedNow(): Map<string, number> {
+  return new Map([...fleet.truth.newest.values()].map((known) => [known.driverId, known.recordedAtMs]));
+}
+
+function assertEverybodyOnce(answer: Answer, before: ReadonlyMap<string, number>): void {
+  const ids = answer.drivers.map(({ driver_id }) => driver_id);
+  const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
+  assert.deepEqual(twice, [], 'twice in an answer');
+  const missing = [...before.keys()].filter((id) => !ids.includes(id));
+  assert.deepEqual(missing, [], 'missing in a complete answer');
+  for (const { driver_id, recorded_at } of answer.drivers) {
+    const behindMs = (before.get(driver_id) ?? 0) - Date.parse(recorded_at);
+    assert.ok(behindMs <= 0, `${driver_id} is told ${behindMs} ms older than what was acknowledged before`);
+  }
+}
+
+async function assertThere(driverId: string): Promise<void> {
+  const acknowledgedMs = fleet.truth.newest.get(driverId)?.recordedAtMs ?? 0;
+  const { status, body } = await dispatcher.byId(driverId);
+  assert.equal(status, 200, `${driverId}: ${JSON.stringify(body)}`);
+  assert.ok(Date.parse(body.recorded_at) >= acknowledgedMs, `${driverId} by id is back in time`);
+}
+
+test(`at no moment is anybody missing, twice or back in time (seed ${SEED})`, async () => {
+  const crossing = new Crossing();
+  crossing.start();
+  await waitFor('everybody has reported', 10_000, () => fleet.truth.newest.size === DRIVERS || undefined);
+  const counts = { complete: 0, incomplete: 0, byId: 0 };
+  const since = performance.now();
+  const elapsedMs = () => performance.now() - since;
+  const isEnough = () => counts.complete >= ENOUGH_ANSWERS && counts.byId >= ENOUGH_ANSWERS / 2;
+  const goesOn = () => elapsedMs() < (isEnough() ? CROSSING_MS : AT_MOST_MS);
+  const look = async () => {
+    while (goesOn()) {
+      const before = acknowledgedNow();
+      const answer = await dispatcher.nearby(EVERYBODY);
+      if (answer.complete) assertEverybodyOnce(answer, before);
+      counts[answer.complete ? 'complete' : 'incomplete']++;
+    }
+  };
+  const lookFor = async () => {
+    while (goesOn()) {
+      await assertThere(`crosser-${Math.floor(random.between(0, DRIVERS))}`);
+      counts.byId++;
+    }
+  };
+  try {
+    await Promise.all([...Array.from({ length: LOOKERS }, look), lookFor()]);
+  } finally {
+    crossing.stop();
+  }
+  console.log(`${crossing.crossings} crossings in ${Math.round(elapsedMs())} ms,`, counts);
+  assert.ok(isEnough(), 'somebody did look');
+  assert.ok(crossing.crossings >= 0.5 * DRIVERS * (elapsedMs() / REPORT_EVERY_MS), 'they did report');
+  assert.ok(counts.incomplete <= counts.complete / 4, 'answers are complete while nothing is broken');
+});
+
+test('afterwards each is where its last acknowledged report says, in Postgres too', async () => {
+  await fleet.untilSettled();
+  assert.deepEqual(fleet.refusals(), {});
+  for (const known of fleet.truth.newest.values()) {
+    const { body } = await dispatcher.byId(known.driverId);
+    assert.deepEqual(
+      [body.lat, body.lon, Date.parse(body.recorded_at)],
+      [known.lat, known.lon, known.recordedAtMs],
+    );
+  }
+  await untilArchived(stack.now.postgres.url, fleet.truth, stack.map, 10_000);
+});
+
+test('both ingest processes had their drivers, and /metrics counts them together', async () => {
+  const { ops } = stack.now.ingest;
+  const ready = await (await fetch(`${ops}/readyz?verbose`)).text();
+  const connections = [...ready.matchAll(/"name":"process \d: connections","ok":true,"detail":"(\d+) of/g)];
+  const counts = connections.map(([, count]) => Number(count));
+  console.log('connections of each process:', counts);
+  assert.equal(counts.length, 2);
+  assert.ok(
+    counts.every((count) => count > 0),
+    'one of them has no driver',
+  );
+  const samples = parseMetrics(await (await fetch(`${ops}/metrics`)).text());
+  assert.equal(total(samples, 'whereabouts_ingest_connections'), DRIVERS);
+  const acknowledged = total(samples, 'whereabouts_ingest_reports_total') ?? 0;
+  assert.ok(
+    acknowledged >= fleet.truth.acknowledgements,
+    `${acknowledged} of ${fleet.truth.acknowledgements}`,
+  );
+});
+
+test('who stops reporting leaves the answers at the freshness limit, and is found by id all the same', async () => {
+  await waitFor('nobody is fresh', 30_000, async () => {
+    const { drivers } = await dispatcher.nearby(EVERYBODY);
+    for (const { age_ms } of drivers) assert.ok(age_ms <= FRESHNESS_MS, `${age_ms} ms old`);
+    return drivers.length === 0 || undefined;
+  });
+  for (const { recordedAtMs } of fleet.truth.newest.values()) {
+    assert.ok(Date.now() - recordedAtMs >= FRESHNESS_MS, 'gone before its time');
+  }
+  const { status, body } = await dispatcher.byId('crosser-0');
+  assert.equal(status, 200);
+  assert.ok(body.age_ms >= FRESHNESS_MS);
+});

@@ -1,0 +1,193 @@
+// Checkpoints, from a driver's `checkpoint: true` to a row that is there when `persisted` comes: once and for all,
+// however often it is sent, whoever dies in between.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '../fleet/random.js';
+import { adminUrl, lockTable } from '../testing/archive-control.js';
+import { EXACT_TIME, exactTime, sql } from '../testing/archive-rows.js';
+import { Dispatcher } from '../testing/dispatcher.js';
+import type { DriverSocket, Unnumbered } from '../testing/driver-socket.js';
+import { FleetSockets } from '../testing/fleet-sockets.js';
+import { around, mapOf } from '../testing/places.js';
+import { StackUnderTest } from '../testing/stack-under-test.js';
+
+const SEED = 42;
+const HOUR_MS = 3_600_000;
+const DEADLINE_MS = 30_000;
+const MAX_WAITING = 10;
+const PORTO = { lat: 41.15, lon: -8.61 };
+const COLUMNS = `driver_id, session, seq, checkpoint_id, services, ${EXACT_TIME}, lat, lon, heading_deg, speed_mps, accuracy_m, status`;
+
+let stack: StackUnderTest;
+let fleet: FleetSockets;
+let dispatcher: Dispatcher;
+const random = seededRandom(SEED);
+
+before(async () => {
+  // Checkpoints are written at once; positions would not be before a minute is over.
+  stack = await StackUnderTest.start(mapOf([PORTO], 0.2, random), {
+    FLUSH_INTERVAL_MS: '60000',
+    LOSS_BUDGET_MS: '600000',
+  });
+  fleet = new FleetSockets(stack.now);
+  dispatcher = await Dispatcher.of(stack.now);
+});
+after(async () => {
+  await fleet?.close();
+  await stack?.stop();
+});
+
+function tripEnd(checkpointId: string | null, more: Partial<Unnumbered> = {}): Unnumbered {
+  return {
+    recorded_at_ms: Date.now(),
+    ...around(PORTO, 0.1, random),
+    checkpoint: true,
+    ...(checkpointId !== null && { checkpoint_id: checkpointId }),
+    ...more,
+  };
+}
+
+const rowsOf = (driverId: string) =>
+  sql(stack.now.postgres.url, `SELECT ${COLUMNS} FROM checkpoints WHERE driver_id = $1 ORDER BY seq`, [
+    driverId,
+  ]);
+
+function persisted(driver: DriverSocket, seq: number): Promise<true> {
+  return waitFor(`checkpoint ${seq} of ${driver.driverId} is persisted`, DEADLINE_MS, () => {
+    const nack = driver.nackOf(seq);
+    assert.equal(nack, undefined, JSON.stringify(nack));
+    return driver.persisted.includes(seq) || undefined;
+  });
+}
+
+test('its row is there, whole, when `persisted` comes', async () => {
+  const driver = await fleet.connectOne('porto-1');
+  const sent = tripEnd('trip-1', {
+    heading_deg: 271.5,
+    speed_mps: 8.3,
+    accuracy_m: 4.5,
+    status: 'busy',
+    services: 5,
+    lat: 41.15790041,
+  });
+  const rows = new Promise((resolve) => {
+    driver.onPersisted = () => resolve(rowsOf('porto-1'));
+  });
+  const seq = driver.send(sent);
+  const [row] = (await rows) as object[];
+  assert.deepEqual(row, {
+    driver_id: 'porto-1',
+    session: String(driver.hello.session),
+    seq: String(seq),
+    checkpoint_id: 'trip-1',
+    services: 5,
+    recorded_at: exactTime(sent.recorded_at_ms),
+    lat: 41.1579004,
+    lon: Math.round(sent.lon * 1e7) / 1e7,
+    heading_deg: 271.5,
+    speed_mps: 8.3,
+    accuracy_m: 4.5,
+    status: 'busy',
+  });
+  assert.ok(driver.ackedSeq >= seq, 'acknowledged before it was persisted');
+});
+
+test('sent again over a reconnect, and once more: one row, and `persisted` each time', async () => {
+  const first = await fleet.connectOne('porto-2');
+  const sent = tripEnd('trip-2');
+  first.send(sent);
+  await first.drop();
+  for (let i = 0; i < 2; i++) {
+    const again = await fleet.connectOne('porto-2');
+    await persisted(again, again.send(sent));
+    assert.equal((await rowsOf('porto-2')).length, 1);
+    await again.drop();
+  }
+  const last = await fleet.connectOne('porto-2');
+  await persisted(last, last.send(tripEnd('trip-3')));
+  await persisted(last, last.send(tripEnd(null)));
+  assert.deepEqual(
+    (await rowsOf('porto-2')).map((row) => row.checkpoint_id).sort(),
+    ['trip-2', 'trip-3', null].sort(),
+  );
+});
+
+test('one of an hour ago is kept, and leaves the driver where it is; one of two days ago is too old', async () => {
+  const driver = await fleet.connectOne('porto-3');
+  const here = { recorded_at_ms: Date.now(), lat: 41.2, lon: -8.5 };
+  driver.send(here);
+  await fleet.untilSettled();
+  await persisted(driver, driver.send(tripEnd('tunnel', { recorded_at_ms: Date.now() - HOUR_MS })));
+  const { body } = await dispatcher.byId('porto-3');
+  assert.deepEqual([body.lat, body.lon, Date.parse(body.recorded_at)], [41.2, -8.5, here.recorded_at_ms]);
+  const nearby = await dispatcher.nearby({ lat: 41.2, lon: -8.5, radius_m: 10, limit: 100 });
+  assert.deepEqual(
+    nearby.drivers.map(({ driver_id }) => driver_id),
+    ['porto-3'],
+  );
+  const old = driver.send(tripEnd('long-ago', { recorded_at_ms: Date.now() - 48 * HOUR_MS }));
+  await fleet.untilSettled();
+  assert.equal(driver.nackOf(old)?.code, 'too_old');
+  assert.equal((await rowsOf('porto-3')).length, 1);
+});
+
+test('ten may wait, the eleventh is too many, also over a reconnect; all ten arrive in the end', async () => {
+  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  let driver = await fleet.connectOne('porto-4');
+  const trips: Unnumbered[] = [];
+  for (let i = 0; i < MAX_WAITING; i++) {
+    trips.push(tripEnd(`held-${i}`));
+    driver.send(trips[i] as Unnumbered);
+    await fleet.untilSettled();
+  }
+  assert.deepEqual(driver.nacks, []);
+  const eleventh = driver.send(tripEnd('held-10'));
+  await fleet.untilSettled();
+  assert.deepEqual(
+    [driver.nackOf(eleventh)?.code, driver.nackOf(eleventh)?.retryable],
+    ['too_many_checkpoints', false],
+  );
+  assert.deepEqual(driver.persisted, []);
+  await driver.drop();
+  driver = await fleet.connectOne('porto-4');
+  const stillMany = driver.send(tripEnd('held-11'));
+  await fleet.untilSettled();
+  assert.equal(driver.nackOf(stillMany)?.code, 'too_many_checkpoints');
+  await release();
+  await waitFor(
+    'the ten stand in Postgres',
+    DEADLINE_MS,
+    async () => (await rowsOf('porto-4')).length === MAX_WAITING || undefined,
+  );
+  await persisted(driver, driver.send(tripEnd('held-12')));
+  const ids = (await rowsOf('porto-4')).map((row) => row.checkpoint_id).sort();
+  assert.deepEqual(ids, [...trips.map((trip) => trip.checkpoint_id), 'held-12'].sort());
+});
+
+test('the flusher is killed again and again: each checkpoint becomes one row, each is confirmed', async () => {
+  const drivers = Array.from({ length: 30 }, (_, i) => `killed-${i}`);
+  await fleet.connect(drivers);
+  const sent: [DriverSocket, number][] = [];
+  for (let round = 0; round < 6; round++) {
+    for (const driverId of drivers) {
+      const driver = fleet.driver(driverId);
+      sent.push([driver, driver.send(tripEnd(`${driverId}-${round}`))]);
+    }
+    if (round % 2 === 0) {
+      const { pid } = stack.now.flusher;
+      process.kill(pid, 'SIGKILL');
+      await waitFor(
+        'the flusher is started again',
+        DEADLINE_MS,
+        () => stack.now.flusher.pid !== pid || undefined,
+      );
+    }
+    for (const [driver, seq] of sent.splice(0)) await persisted(driver, seq);
+  }
+  const rows = await sql<{ count: string }>(
+    stack.now.postgres.url,
+    `SELECT count(*), count(DISTINCT checkpoint_id) AS ids FROM checkpoints WHERE driver_id LIKE 'killed-%'`,
+  );
+  assert.deepEqual(rows, [{ count: '180', ids: '180' }]);
+});

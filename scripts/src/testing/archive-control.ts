@@ -1,0 +1,78 @@
+// Postgres of a running stack in the hands of a test: taken over from `npm start`, which leaves a stopped one alone.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type PostgresServer, startPostgres } from '@whereabouts/infra/dev/postgres-server';
+import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { Client } from 'pg';
+import type { StackUnderTest } from './stack-under-test.js';
+
+/** An address of the database for a role that may do everything. */
+export function adminUrl(stack: StackUnderTest): string {
+  const dir = join(stack.home, 'postgres');
+  const moved = join(dir, 'moved-to');
+  const place = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : dir;
+  const url = new URL(stack.now.postgres.url);
+  url.username = 'whereabouts_admin';
+  url.password = readFileSync(join(place, 'password'), 'utf8').trim();
+  return url.href;
+}
+
+/** Nobody writes to that table until the lock is let go. */
+export async function lockTable(url: string, table: string): Promise<() => Promise<void>> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  await client.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
+  return () => client.end();
+}
+
+export class ArchiveControl {
+  #server: PostgresServer;
+  readonly #copy: string;
+
+  private constructor(server: PostgresServer, copy: string) {
+    this.#server = server;
+    this.#copy = copy;
+  }
+
+  /** Stops the stack's Postgres and starts another on its data and port. */
+  static async takeOver(stack: StackUnderTest): Promise<ArchiveControl> {
+    const { pid, url } = stack.now.postgres;
+    if (pid === null) throw new Error('the stack has no Postgres of its own');
+    process.kill(pid, 'SIGINT');
+    await waitFor('Postgres has stopped', 30_000, () => !isAlive(pid) || undefined);
+    const server = await startPostgres({
+      dir: join(stack.home, 'postgres'),
+      port: Number(new URL(url).port),
+    });
+    return new ArchiveControl(server, join(server.dataDir, 'older-copy'));
+  }
+
+  stop(): Promise<void> {
+    return this.#server.stop();
+  }
+
+  start(): Promise<void> {
+    return this.#server.restart();
+  }
+
+  /** Of the stopped server. */
+  keepCopy(): void {
+    copy(this.#data, this.#copy);
+  }
+
+  /** As after a restore from a backup. */
+  putBackCopy(): void {
+    rmSync(this.#data, { recursive: true });
+    copy(this.#copy, this.#data);
+  }
+
+  get #data(): string {
+    return join(this.#server.dataDir, 'data');
+  }
+}
+
+/** With its owner: Postgres may run as another user than we do. */
+function copy(from: string, to: string): void {
+  execFileSync('cp', ['-a', from, to]);
+}

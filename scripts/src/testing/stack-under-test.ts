@@ -1,0 +1,84 @@
+// The stack of `npm start` for the end-to-end tests: in a folder of its own, without simulated drivers, with the
+// test's partition map and settings. It is a process of its own and gets what a person's would get.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { removePostgresData } from '@whereabouts/infra/dev/postgres-server';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { formatPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
+import { root } from '../home.js';
+import { findStack, type Stack } from '../stack-file.js';
+
+const START = join(root, 'scripts', 'dist', 'start.js');
+const START_DEADLINE_MS = 120_000;
+const STOP_DEADLINE_MS = 90_000;
+
+interface Line {
+  event: string;
+  text?: string;
+}
+
+export class StackUnderTest {
+  readonly map: PartitionMap;
+  readonly home: string;
+  readonly #dir: string;
+  readonly #lines: Line[] = [];
+  readonly #child: ChildProcess;
+
+  private constructor(map: PartitionMap, env: Record<string, string>) {
+    this.map = map;
+    this.#dir = mkdtempSync(join(tmpdir(), 'whereabouts-e2e-'));
+    this.home = join(this.#dir, 'home');
+    const mapFile = join(this.#dir, 'map.json');
+    writeFileSync(mapFile, formatPartitionMap(map));
+    this.#child = spawn(process.execPath, [START, '--json', '--drivers', '0', '--map', mapFile], {
+      cwd: root,
+      env: { ...process.env, ...env, WHEREABOUTS_HOME: this.home },
+      // When this test dies the channel closes, and the stack stops by itself.
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    });
+    if (this.#child.stdout) {
+      const lines = createInterface(this.#child.stdout);
+      lines.on('line', (line) => this.#lines.push(JSON.parse(line) as Line));
+    }
+  }
+
+  /** Resolves when every partition answers. */
+  static async start(map: PartitionMap, env: Record<string, string> = {}): Promise<StackUnderTest> {
+    const stack = new StackUnderTest(map, env);
+    try {
+      await waitFor('the stack is ready', START_DEADLINE_MS, () => {
+        if (stack.#child.exitCode !== null) return true;
+        return stack.#lines.some(({ event }) => event === 'ready') || undefined;
+      });
+      if (stack.#child.exitCode !== null) throw new Error('the stack ended at its start');
+      return stack;
+    } catch (cause) {
+      const said = stack.#lines.map(({ event, text }) => `${event}: ${text}`).join('\n');
+      await stack.stop().catch(() => {});
+      throw new Error(`the stack did not start:\n${said}`, { cause });
+    }
+  }
+
+  /** Where everything is now, with the pids of now. */
+  get now(): Stack {
+    const stack = findStack(this.home);
+    if (stack === null) throw new Error('the stack does not run');
+    return stack;
+  }
+
+  /** `beforeRemoval`: for whoever still works on its data. */
+  async stop(beforeRemoval: () => Promise<void> = async () => {}): Promise<void> {
+    if (this.#child.exitCode === null) this.#child.kill('SIGTERM');
+    await waitFor('the stack has stopped', STOP_DEADLINE_MS, () =>
+      this.#child.exitCode !== null || this.#child.signalCode !== null ? true : undefined,
+    );
+    await beforeRemoval();
+    await removePostgresData(join(this.home, 'postgres'));
+    rmSync(this.#dir, { recursive: true, force: true });
+    const failures = this.#lines.filter(({ event }) => event === 'stop_failed' || event === 'restarting');
+    for (const { text } of failures) console.log(`the stack said: ${text}`);
+  }
+}
