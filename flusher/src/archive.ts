@@ -13,7 +13,7 @@ import { archiveError, isOfPostgres } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
 
-/** 115,000 rows/s; smaller ones cost more for each row, larger ones hold their locks longer. */
+/** Fewer cost more for each row; more hold their locks longer. */
 export const MAX_BATCH_ROWS = 5_000;
 // One for the passes, one for checkpoints, one for the retention and the probe.
 const CONNECTIONS = 3;

@@ -4,7 +4,7 @@
 -- Up Migration
 
 -- Each driver is updated every few seconds for ever. Half-empty pages and no index on a changing column keep
--- those updates on their page (HOT): 183 bytes of WAL a row, against 300 at fillfactor 90.
+-- those updates on their page (HOT, 0.99 of them): about 200 bytes of WAL a row, against 300 at fillfactor 90.
 -- What seldom changes stands first: what an update leaves as it was at either end of a row is not logged.
 CREATE TABLE driver_positions (
   driver_id    text COLLATE "C" PRIMARY KEY,
