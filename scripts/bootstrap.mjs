@@ -1,5 +1,7 @@
 // What stands between a fresh clone and a compiled script: install, build, run. It needs nothing but Node, and
 // says what it does on stderr, so that `$(npm run -s token)` holds the token alone.
+//
+// package.json says `exec node ...`: a shell that stayed between npm and us would keep npm's SIGINT to itself.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { constants } from 'node:os';

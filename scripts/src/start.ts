@@ -39,7 +39,7 @@ async function watch(
   while (!over) {
     running.refresh();
     const figures = await watching.look();
-    if (figures && !over) narrator.status(statusText(figures), figures);
+    if (figures && !over) narrator.status(statusText(figures, process.stdout.columns || 120), figures);
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
   }
 }

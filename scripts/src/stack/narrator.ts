@@ -35,7 +35,7 @@ function forPeople(): Narrator {
       if (live) {
         clear();
         // A line that wraps could not be taken back.
-        process.stdout.write(style('dim', text.slice(0, (process.stdout.columns ?? 120) - 1)));
+        process.stdout.write(style('dim', text.slice(0, (process.stdout.columns || 120) - 1)));
         shown = true;
       } else if (now - lastAt >= QUIET_STATUS_MS) {
         process.stdout.write(`${text}\n`);

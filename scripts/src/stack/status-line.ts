@@ -43,15 +43,23 @@ const shown = (value: number | null, digits = 0, unit = ''): string =>
     ? '-'
     : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
 
-export function statusText(f: StatusFigures): string {
-  return [
+/** As long as there is room for; words go before figures do. */
+export function statusText(f: StatusFigures, columns: number): string {
+  const saved = shown(f.writes_saved === null ? null : f.writes_saved * 100, 0, ' %');
+  const figures = [
     `${shown(f.drivers_connected)} drivers`,
     `${shown(f.positions_per_s)} positions/s`,
-    `acknowledged p99 ${shown(f.ack_p99_ms, 0, ' ms')}`,
+    `p99 ${shown(f.ack_p99_ms, 0, ' ms')}`,
     `unflushed ${shown(f.unflushed_s, 1, ' s')}`,
-    `${shown(f.rows_written)} rows written`,
-    `${shown(f.writes_saved === null ? null : f.writes_saved * 100, 0, ' %')} of writes saved`,
-  ].join('  ');
+    `${shown(f.rows_written)} rows`,
+    `${saved} saved`,
+  ];
+  const full = figures
+    .join('   ')
+    .replace('p99', 'acknowledged p99')
+    .replace('rows', 'rows written')
+    .replace(' saved', ' of writes saved');
+  return full.length < columns ? full : figures.join('  ');
 }
 
 /** Rates over the last few looks: one second alone is rough. */
