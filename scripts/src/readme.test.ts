@@ -1,0 +1,130 @@
+// The pages at the root are promises to people who do not read the code: settings with their defaults, files, commands.
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { type SettingDescription, SettingsReader } from '@whereabouts/infra/service/settings-reader';
+import { root } from './home.js';
+
+const PAGES = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'PROTOCOL.md'];
+const SERVICES = ['ingest', 'flusher', 'query-api'];
+
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+interface Row {
+  readBy: string;
+  default: string;
+}
+
+/** `| \`NAME\`, \`NAME_FILE\` | read by | default | meaning |` */
+function settingsTable(): Map<string, Row> {
+  const rows = new Map<string, Row>();
+  for (const line of read('README.md').split('\n')) {
+    const [, names = '', readBy = '', fallback = '', meaning = ''] = line
+      .split('|')
+      .map((cell) => cell.trim());
+    if (!/^`[A-Z_]+`/.test(names) || meaning === '') continue;
+    for (const [, name] of names.matchAll(/`([A-Z_]+)`/g)) {
+      assert.ok(!rows.has(name as string), `${name} has two rows`);
+      rows.set(name as string, { readBy, default: fallback });
+    }
+  }
+  return rows;
+}
+
+/** What a service reads, in its own words. Loaded by path, since no package may import a service. */
+async function settingsOf(service: string): Promise<SettingDescription[]> {
+  const module = await import(pathToFileURL(join(root, service, 'dist', 'settings.js')).href);
+  const readers = Object.entries(module).filter(([name]) => /^read\w*Settings$/.test(name));
+  assert.equal(readers.length, 1, `${service}/src/settings.ts exports one function that reads its settings`);
+  const readSettings = readers[0]?.[1] as (from: unknown) => unknown;
+  const { finish } = SettingsReader.prototype;
+  let described: SettingDescription[] = [];
+  SettingsReader.prototype.finish = function (this: SettingsReader, settings) {
+    described = this.described();
+    return settings;
+  };
+  try {
+    // An empty reader is as good as an empty environment, where that is what it takes.
+    readSettings(new SettingsReader({}));
+  } finally {
+    SettingsReader.prototype.finish = finish;
+  }
+  return described;
+}
+
+function expectedRow(read: ReadonlyMap<string, SettingDescription>): Row {
+  const all = [...read];
+  const readBy = all.length === SERVICES.length ? 'all' : all.map(([service]) => service).join(', ');
+  const shown = ({ required, default: fallback }: SettingDescription) =>
+    required ? 'required' : fallback === null ? '' : `\`${fallback}\``;
+  const different = new Set(all.map(([, setting]) => shown(setting)));
+  if (different.size === 1) return { readBy, default: [...different][0] as string };
+  return { readBy, default: all.map(([service, setting]) => `${shown(setting)} ${service}`).join(', ') };
+}
+
+/** Names that others than the services read: migrations, `npm start`, tests. */
+function namesReadElsewhere(): Set<string> {
+  const names = new Set<string>();
+  const look = (path: string, pattern: RegExp) => {
+    for (const [, name] of read(path).matchAll(pattern)) names.add(name as string);
+  };
+  look('flusher/src/migrate.ts', /(?:secret|passwordOf)\((?:reader, )?'([A-Z_]+)'/g);
+  for (const name of [...names]) names.add(`${name}_FILE`);
+  for (const dir of ['scripts/src', 'infra/src/dev']) {
+    for (const file of readdirSync(join(root, dir), { recursive: true, encoding: 'utf8' })) {
+      if (file.endsWith('.ts') && !file.endsWith('.test.ts')) {
+        look(join(dir, file), /process\.env\.([A-Z_]+)/g);
+      }
+    }
+  }
+  for (const ofEveryProgram of ['PATH', 'NO_COLOR', 'INIT_CWD']) names.delete(ofEveryProgram);
+  return names;
+}
+
+test('the table of settings has every setting of every service, with its default', async () => {
+  const readBy = new Map<string, Map<string, SettingDescription>>();
+  for (const service of SERVICES) {
+    for (const setting of await settingsOf(service)) {
+      const readers = readBy.get(setting.name) ?? new Map<string, SettingDescription>();
+      readBy.set(setting.name, readers.set(service, setting));
+    }
+  }
+  assert.ok(readBy.size > 30, 'the services were read');
+  const rows = settingsTable();
+  for (const [name, readers] of readBy) {
+    assert.deepEqual(rows.get(name), expectedRow(readers), `the row of ${name}`);
+  }
+  const elsewhere = namesReadElsewhere();
+  assert.deepEqual(
+    [...elsewhere].filter((name) => !rows.has(name)),
+    [],
+    'read outside of the services, without a row',
+  );
+  const known = (name: string) => readBy.has(name) || elsewhere.has(name);
+  assert.deepEqual(
+    [...rows.keys()].filter((name) => !known(name)),
+    [],
+    'rows that nobody reads',
+  );
+});
+
+test('every file and every npm script that the pages name is there', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  for (const page of PAGES) {
+    const text = read(page);
+    for (const [, path] of text.matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)) {
+      assert.ok(existsSync(join(root, path as string)), `${page} links to ${path}`);
+    }
+    for (const [, path] of text.matchAll(/`([\w-]+\/[\w./-]+\.(?:ts|js|mjs|lua|sql|json))`/g)) {
+      assert.ok(
+        existsSync(join(root, path as string)) || /\/dist\//.test(path as string),
+        `${page} names ${path}`,
+      );
+    }
+    for (const [, script] of text.matchAll(/npm run (?:-s )?([a-z]+)/g)) {
+      assert.ok(script !== undefined && script in scripts, `${page} says npm run ${script}`);
+    }
+  }
+});
