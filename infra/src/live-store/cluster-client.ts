@@ -12,7 +12,7 @@
 import type { Logger } from 'pino';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, NodeConnection, RedirectError, type Reply } from './node-connection.js';
-import { StoreError } from './store-error.js';
+import { StoreError, type StoreErrorCode } from './store-error.js';
 import { parseClusterNodes, SlotOwners } from './topology.js';
 
 export interface ClusterOptions {
@@ -41,6 +41,8 @@ const LONG_UNSETTLED_POLL_MS = 250;
 const LONG_UNSETTLED_AFTER_MS = 10_000;
 /** A node that no view has listed for so long is dropped. */
 const UNLISTED_DROP_MS = 60_000;
+/** A full node must be reached to get well, and one of another map to say so. */
+const ANSWERED: readonly StoreErrorCode[] = ['overloaded', 'map_mismatch'];
 /** Errors that say that the node may not or cannot write now. */
 const DEMOTED = /^(READONLY|CLUSTERDOWN|LOADING|MASTERDOWN)/;
 
@@ -182,6 +184,13 @@ export class ClusterClient {
     this.#timer = setTimeout(() => this.#round(), pollMs);
   }
 
+  #proved(node: Node, slots: readonly number[]): void {
+    if (this.#closed) return;
+    node.proven = true;
+    this.#options.log.info({ node: node.connection.address, partitions: slots.length }, 'redis node is back');
+    this.#options.onReachable?.(slots);
+  }
+
   #keepNodes(nowMs: number): void {
     for (const [address, node] of this.#nodes) {
       if (nowMs - node.listedAtMs < UNLISTED_DROP_MS || this.#owners.slotsOf(address).length > 0) continue;
@@ -198,6 +207,7 @@ export class ClusterClient {
     try {
       const { address } = node.connection;
       const claims = parseClusterNodes(String(await node.connection.control('CLUSTER', 'NODES')), address);
+      if (this.#closed) return;
       const nowMs = Date.now();
       for (const claim of claims) this.#node(claim.address).listedAtMs = nowMs;
       const changed = this.#owners.believe(claims, nowMs);
@@ -227,14 +237,15 @@ export class ClusterClient {
     node.probing = true;
     try {
       await node.connection.call(this.#options.probeOf(slot));
-      if (this.#closed) return;
-      node.proven = true;
-      this.#options.log.info({ node: address, partitions: slots.length }, 'redis node is back');
-      this.#options.onReachable?.(slots);
+      this.#proved(node, slots);
     } catch (error) {
+      if (this.#closed) return;
       if (error instanceof RedirectError && error.kind === 'moved') {
         if (this.#owners.moved(slot, error.address, Date.now())) this.#node(error.address);
-      } else if (error instanceof StoreError) this.#options.onProbeRefused?.(node.connection, error);
+      } else if (error instanceof StoreError) {
+        if (ANSWERED.includes(error.code)) this.#proved(node, slots);
+        else this.#options.onProbeRefused?.(node.connection, error);
+      }
     } finally {
       node.probing = false;
     }

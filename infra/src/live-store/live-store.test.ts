@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { PartitionMap } from '../partition-map.js';
 import type { Position } from '../position.js';
 import type { NearQuery } from './live-store.js';
 import { position, rejects, type StoreFixture, startStore } from './testing/store-fixture.js';
@@ -27,6 +28,8 @@ const WARSAW: NearQuery = {
   status: 'available',
   services: 0,
 };
+/** The same map but for its first border. */
+const moved = (boundaries: readonly string[]) => ['000001', ...boundaries.slice(1)];
 async function nearIds(partition: number, query: Partial<NearQuery> = {}): Promise<string[]> {
   const { hits } = await fixture.store.near(partition, { ...WARSAW, ...query });
   return hits.map((hit) => hit.driverId);
@@ -556,4 +559,19 @@ test('with memory full: nothing new is taken, and what makes the node well still
     await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '0');
   }
   assert.deepEqual((await record(p, position('d'))).outcomes, ['accepted']);
+});
+
+test('a store that connects finds a full node, and one of another map, and is told so call by call', async () => {
+  const p = fresh();
+  await record(p, position('a'));
+  const other = await fixture.connect(new PartitionMap(moved(fixture.map.boundaries)), false);
+  assert.equal(await rejects(other.touch(p)), 'map_mismatch');
+  await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '1');
+  try {
+    const late = await fixture.connect();
+    assert.equal(await rejects(late.record(p, [position('b')])), 'overloaded');
+    await late.touch(p);
+  } finally {
+    await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '0');
+  }
 });
