@@ -77,6 +77,8 @@ export class Gateway {
   #admitting = 0;
   /** The WebSocket that the upgrade under way has become. */
   #opened: WebSocket<Seat> | null = null;
+  /** Any open one. */
+  #anchor: WebSocket<Seat> | null = null;
 
   static async listen(parts: GatewayParts): Promise<Gateway> {
     const gateway = new Gateway(parts);
@@ -164,19 +166,27 @@ export class Gateway {
       return;
     }
     this.#opened = null;
-    res.cork(() => res.upgrade<Seat>({ session: null }, key, admission.subprotocol, '', context));
+    this.#uncorked(res, () => res.upgrade<Seat>({ session: null }, key, admission.subprotocol, '', context));
     this.#seat(admission, answer);
   }
 
   /**
-   * Not in the open handler, though that is where the socket appears: when it ends, `cork` looks once more at the
-   * state of the response, which the upgrade has given back to the heap. What was allocated in between may lie
-   * there by then and read as "to be closed" (seen with one connection of 600). So nothing is allocated inside.
+   * When it ends, `cork` looks once more at the state of the response, which an upgrade has given back to the heap:
+   * what lies there by then may read as "to be closed", and a new WebSocket is gone (one of 600 to 2,000 on a busy
+   * machine). It does not look where another socket is corked already. So one is, for the moment; the price is that
+   * the dozen lines of the upgrade's answer leave one by one. Where there is no other, the odds are taken, and as
+   * little as can be is allocated before `cork` ends: the session comes after it, not in the open handler.
    */
+  #uncorked(res: HttpResponse, upgrade: () => void): void {
+    if (this.#anchor === null) res.cork(upgrade);
+    else this.#anchor.cork(() => res.cork(upgrade));
+  }
+
   #seat({ ackMode, binary }: Admission, { subject, expiresAtMs }: VerifiedToken): void {
     const ws = this.#opened;
     this.#opened = null;
     if (ws === null) return;
+    this.#anchor ??= ws;
     ws.getUserData().session = this.#parts.sessions.open(
       {
         driverId: subject,
@@ -224,6 +234,7 @@ export class Gateway {
 
   #close(ws: WebSocket<Seat>, code: number): void {
     if (this.#opened === ws) this.#opened = null;
+    if (this.#anchor === ws) this.#anchor = null;
     const seat = ws.getUserData();
     if (seat.session !== null) this.#parts.sessions.closed(seat.session, code);
     seat.session = null;
