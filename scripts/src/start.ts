@@ -11,7 +11,7 @@ import { createNarrator, type Narrator } from './stack/narrator.js';
 import { START, type StackOptions, stackOptions } from './stack/options.js';
 import { traceExample } from './stack/partition-map-source.js';
 import { takePidLock } from './stack/pid-lock.js';
-import { StartError } from './stack/readiness.js';
+import { StartError, waitForDriver } from './stack/readiness.js';
 import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
 import type { Stack } from './stack-file.js';
@@ -54,7 +54,12 @@ async function runUntilStopped(
   if (stack === null) return;
   running.startFleet();
   if (await running.waitUntilComplete()) {
-    narrator.say(`\n${whatToTry(stack, await example(options))}\n`, 'ready', { stack });
+    const tried = await example(options);
+    // The commands that are printed shall find somebody at once.
+    if (options.drivers > 0 || options.replayFile !== null) {
+      await waitForDriver(stack, tried.driverId, () => running.stopping);
+    }
+    narrator.say(`\n${whatToTry(stack, tried)}\n`, 'ready', { stack });
   } else if (!running.stopping) {
     narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');
   }

@@ -5,6 +5,7 @@ import type { Supervisor } from './supervisor.js';
 
 const READY_DEADLINE_MS = 60_000;
 const LOOK_MS = 100;
+const FIRST_DRIVER_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 
 export class StartError extends Error {
@@ -59,6 +60,17 @@ export async function waitUntilComplete(stack: Stack, stopped: () => boolean): P
     await pause();
   }
   return false;
+}
+
+/** Until this driver can be asked for; without a fleet nobody comes, so it gives up soon. */
+export async function waitForDriver(stack: Stack, id: string, stopped: () => boolean): Promise<void> {
+  const until = performance.now() + FIRST_DRIVER_MS;
+  while (!stopped() && performance.now() < until) {
+    const authorization = `Bearer ${await readerToken(stack)}`;
+    const response = await request(`${stack.query.url}/v1/drivers/${id}`, { authorization });
+    if (response?.status === 200) return;
+    await pause();
+  }
 }
 
 function readerToken(stack: Stack): Promise<string> {

@@ -124,7 +124,7 @@ export class RunningStack {
     const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
     const { ports, replaced, release } = await chooseStackPorts(redisNodes, START_SCRIPT);
     this.#releasePorts = release;
-    for (const text of replaced) this.#say(text, 'port');
+    if (replaced.length > 0) this.#say(`Taken ports are replaced: ${replaced.join(', ')}`, 'ports');
     this.#check();
     const servers = await this.#startServers(chosen, secrets, ports);
     const addresses: StackAddresses = {

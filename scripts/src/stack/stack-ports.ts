@@ -20,7 +20,7 @@ export interface StackPorts {
 
 export interface ChosenPorts {
   ports: StackPorts;
-  /** A line for each port that had to move. */
+  /** A word for each port that had to move: `ingest 8082 (8080)`. */
   replaced: string[];
   release(): void;
 }
@@ -83,7 +83,7 @@ export async function chooseStackPorts(redisNodes: number, marker: string): Prom
       return promises.take(port) && (!isRedis || promises.take(port + REDIS_BUS_OFFSET));
     };
     const port = await nextFreePort(least, reserved, isOurs);
-    if (port !== usual) replaced.push(`Port ${usual} (${name}) is taken: ${port} instead`);
+    if (port !== usual) replaced.push(`${name} ${port} (${usual})`);
     return port;
   };
   const redis: number[] = [];
