@@ -33,7 +33,7 @@ export interface Loss {
 const KEEP_MS = 60_000;
 
 /** The revision above which all is lost when `seen` is followed by `state`; null: nothing is. */
-export function lostAbove(seen: PartitionState, state: PartitionState, revisionNow: number): number | null {
+function lostAbove(seen: PartitionState, state: PartitionState, revisionNow: number): number | null {
   if (state.epoch !== seen.epoch) return -1;
   if (state.reign === seen.reign) return revisionNow < seen.revision ? revisionNow : null;
   return state.previous === seen.reign ? state.base : -1;

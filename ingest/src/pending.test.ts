@@ -64,6 +64,7 @@ test('checkpoints go first and are never replaced', () => {
   pending.put(report('a', 1));
   pending.put(report('a', 2, { checkpoint: true }));
   pending.put(report('a', 3, { checkpoint: true }));
+  assert.equal(pending.put(report('a', 3, { checkpoint: true })), false);
   pending.put(report('a', 4));
   assert.equal(pending.size, 3);
   assert.deepEqual(seqs(pending.take(0, 2)), [2, 3]);

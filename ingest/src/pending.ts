@@ -48,13 +48,14 @@ export class Pending {
     ];
   }
 
-  /** Returns false where a newer one of the driver waits already. */
+  /** Returns false where a newer one of the driver, or this very checkpoint, waits already. */
   put(report: Report): boolean {
     const { position, partition } = report;
     if (position.checkpoint) {
-      const waiting = this.#checkpoints.get(partition);
-      if (waiting) waiting.push(report);
-      else this.#checkpoints.set(partition, [report]);
+      const waiting = this.#checkpoints.get(partition) ?? [];
+      if (waiting.some((one) => isSame(one.position, position))) return false;
+      waiting.push(report);
+      this.#checkpoints.set(partition, waiting);
       this.#waitingCheckpoints++;
       return true;
     }
@@ -102,6 +103,10 @@ export class Pending {
     reports?.delete(driverId);
     if (reports?.size === 0) this.#partitions.delete(report.partition);
   }
+}
+
+function isSame(a: Position, b: Position): boolean {
+  return a.driverId === b.driverId && a.session === b.session && a.seq === b.seq;
 }
 
 function replace(newer: Report, older: Report): void {

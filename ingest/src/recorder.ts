@@ -90,8 +90,10 @@ export class Recorder implements ReportSink {
     this.#ticker.counted();
     const partition = this.#store.map.partitionOf(position.latE7 / 1e7, position.lonE7 / 1e7);
     const report = { position, origin, partition, sinceMs: performance.now(), nacked: false, replaced: [] };
-    if (position.checkpoint) this.#countCheckpoint(position.driverId, 1);
-    if (!this.#pending.put(report)) this.#refuse(report, 'stale');
+    const isTaken = this.#pending.put(report);
+    if (isTaken && position.checkpoint) this.#countCheckpoint(position.driverId, 1);
+    // A checkpoint that waits already is acknowledged when it is written.
+    if (!isTaken && !position.checkpoint) this.#refuse(report, 'stale');
   }
 
   lastKnown(driverId: string): Position | null {
@@ -371,6 +373,7 @@ export class Recorder implements ReportSink {
     this.#store
       .touch(partition)
       .then((state) => {
+        this.mapMismatch = false;
         this.#lanes.succeeded(partition, performance.now());
         this.#healer.observe(state, asked, false);
       })
