@@ -57,10 +57,11 @@ class Replay {
 
   async run(rows: PositionCsv, clock: TraceClock, limit: number): Promise<void> {
     for await (const { vehicleId, unixMs, lat, lon } of rows) {
-      if (this.#stopped || rows.rows > limit) return;
+      if (this.#stopped) return;
       const waitMs = clock.dueAtMs(unixMs) - performance.now();
       if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
       this.#client(vehicleId).report({ lat, lon });
+      if (rows.rows >= limit) return;
     }
   }
 

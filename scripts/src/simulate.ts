@@ -23,6 +23,7 @@ const COMMAND = {
     'interval-ms': { value: 'MS', about: 'how often each reports (2000)' },
     'duration-s': { value: 'S', about: 'end after so long; else at Ctrl-C' },
   },
+  notes: ['Acknowledgements are asked for sparsely: what is shown as acknowledged is up to 10 s behind.'],
 };
 
 function chosenCities(list: string | undefined): readonly City[] {
