@@ -6,6 +6,7 @@ import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { seededRandom } from '../fleet/random.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { untilArchived } from '../testing/archive-rows.js';
+import { assertSame } from '../testing/brute-force.js';
 import { type Answer, Dispatcher, type Question } from '../testing/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { acrossBorders, around, mapOf, type Place } from '../testing/places.js';
@@ -144,10 +145,7 @@ test('afterwards each is where its last acknowledged report says, in Postgres to
   assert.deepEqual(fleet.refusals(), {});
   for (const known of fleet.truth.newest.values()) {
     const { body } = await dispatcher.byId(known.driverId);
-    assert.deepEqual(
-      [body.lat, body.lon, Date.parse(body.recorded_at)],
-      [known.lat, known.lon, known.recordedAtMs],
-    );
+    assertSame(body, known);
   }
   await untilArchived(stack.now.postgres.url, fleet.truth, stack.map, 10_000);
 });

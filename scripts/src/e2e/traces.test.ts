@@ -2,21 +2,19 @@
 // everybody, and Postgres ends up with the same.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { PositionReport } from '@whereabouts/client/protocol';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '../fleet/random.js';
 import { archiveDifferences, untilArchived } from '../testing/archive-rows.js';
 import { assertNearest } from '../testing/brute-force.js';
+import { BusReplay, driverFields, TraceTime } from '../testing/bus-replay.js';
 import { Dispatcher, type Question } from '../testing/dispatcher.js';
-import type { DriverSocket, Unnumbered } from '../testing/driver-socket.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { StackUnderTest } from '../testing/stack-under-test.js';
 import {
   type Anomaly,
   anomalies,
   arrivals,
-  type Delivery,
   stops,
   tracesAreThere,
   unixMsOf,
@@ -59,82 +57,14 @@ after(async () => {
   await stack?.stop();
 });
 
-/** What a feed of buses does not say, a driver does. */
-function driverFields(): Pick<
-  Unnumbered,
-  'heading_deg' | 'speed_mps' | 'accuracy_m' | 'status' | 'services'
-> {
-  const knowsMore = random.chance(0.8);
-  return {
-    ...(knowsMore && { heading_deg: Math.floor(random.between(0, 36_000)) / 100 }),
-    ...(knowsMore && { speed_mps: Math.floor(random.between(0, 3_000)) / 100 }),
-    ...(knowsMore && { accuracy_m: Math.floor(random.between(0, 500)) / 10 }),
-    status: random.chance(0.25) ? 'busy' : random.chance(0.03) ? 'offline' : 'available',
-    services: Math.floor(random.between(0, 16)),
-  };
-}
-
-/** The trace's times as of now, so many times faster. */
-class TraceTime {
-  readonly #startedAt = Date.now();
-  readonly #traceStart: number;
-
-  constructor(traceStart: number) {
-    this.#traceStart = traceStart;
-  }
-
-  now(unixMs: number): number {
-    return this.#startedAt + Math.round((unixMs - this.#traceStart) / SPEED);
-  }
-
-  async until(unixMs: number): Promise<void> {
-    const waitMs = this.now(unixMs) - Date.now();
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
-  }
-}
-
-/** Sends one, and writes down which answer is due: a nack only for what is not newer than the bus's last. */
-class Replay {
-  readonly staleSeqs = new Map<DriverSocket, number[]>();
-  repeats = 0;
-  sent = 0;
-  readonly #time: TraceTime;
-  readonly #last = new Map<string, PositionReport>();
-
-  constructor(time: TraceTime) {
-    this.#time = time;
-  }
-
-  deliver({ vehicleId, unixMs, lat, lon }: Delivery): void {
-    const driver = fleet.driver(vehicleId);
-    const timeMs = this.#time.now(unixMs);
-    const last = this.#last.get(vehicleId);
-    this.sent++;
-    if (last === undefined || timeMs > last.recorded_at_ms) {
-      const report = { recorded_at_ms: timeMs, lat, lon, ...driverFields() };
-      this.#last.set(vehicleId, { seq: driver.send(report), ...report });
-      return;
-    }
-    this.repeats++;
-    const isSame = last.recorded_at_ms === timeMs && last.lat === lat && last.lon === lon;
-    // Delivered twice on its way; or read twice, and reported anew.
-    if (isSame && last.seq === driver.lastSeq && random.chance(0.5)) driver.sendAgain(last);
-    else this.#expectStale(driver, driver.send({ recorded_at_ms: timeMs, lat, lon }));
-  }
-
-  #expectStale(driver: DriverSocket, seq: number): void {
-    this.staleSeqs.set(driver, [...(this.staleSeqs.get(driver) ?? []), seq]);
-  }
-}
-
 test(
   'every delivery of the morning is acknowledged, or refused as the repeat that it is',
   options,
   async () => {
     const snapshots = arrivals();
     const first = Math.min(...[...snapshots.values()].flat().map(({ unixMs }) => unixMs));
-    const time = new TraceTime(first);
-    const replay = new Replay(time);
+    const time = new TraceTime(first, SPEED);
+    const replay = new BusReplay(time, fleet, random);
     for (const deliveries of snapshots.values()) {
       await time.until(Math.max(...deliveries.map(({ unixMs }) => unixMs)));
       for (const delivery of deliveries) replay.deliver(delivery);
@@ -231,7 +161,7 @@ async function askOneByOne(questions: readonly Question[]): Promise<void> {
   const left = [...questions];
   const work = async () => {
     for (let question = left.pop(); question; question = left.pop()) {
-      assertNearest(await dispatcher.nearby(question), fleet.truth.newest, question);
+      assertNearest(await dispatcher.wholeAnswer(question), fleet.truth.newest, question);
     }
   };
   await Promise.all(Array.from({ length: 8 }, work));
@@ -244,14 +174,13 @@ test(`2,200 random questions are answered as by looking at every bus (seed ${SEE
     const questions = Array.from({ length: POINTS }, () => randomQuestion(places));
     const answers = await dispatcher.batch(questions);
     for (const [i, question] of questions.entries()) {
-      const answer = answers[i];
-      assert.ok(answer);
+      const answer = await dispatcher.wholeAnswer(question, answers[i]);
       assertNearest(answer, fleet.truth.newest, question);
       told += answer.drivers.length;
     }
   }
   await askOneByOne(Array.from({ length: SINGLE_QUESTIONS }, () => randomQuestion(places)));
-  console.log(`${told} buses told in ${BATCHES * POINTS} answers of batches`);
+  console.log(`${told} buses told in ${BATCHES * POINTS} answers; ${dispatcher.askedAgain} asked again`);
   assert.ok(told > 10_000, 'the questions find somebody');
 });
 
@@ -259,7 +188,7 @@ test(`2,200 random questions are answered as by looking at every bus (seed ${SEE
 async function moveAll(): Promise<void> {
   for (const driverId of fleet.truth.newest.keys()) {
     const place = { lat: random.between(52.1, 52.3), lon: random.between(20.9, 21.1) };
-    fleet.driver(driverId).send({ recorded_at_ms: Date.now(), ...place, ...driverFields() });
+    fleet.driver(driverId).send({ recorded_at_ms: Date.now(), ...place, ...driverFields(random) });
   }
   await fleet.untilSettled();
 }

@@ -6,7 +6,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { HelloMessage, NackMessage, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { WebSocket } from 'ws';
+
+const HELLO_DEADLINE_MS = 20_000;
 
 export type Unnumbered = Omit<PositionReport, 'seq'>;
 
@@ -46,6 +49,8 @@ export class DriverSocket {
       perMessageDeflate: false,
     });
     this.#ws.on('message', (data) => this.#take(JSON.parse(data.toString()) as ServerMessage));
+    // What is wrong shows in the close that follows.
+    this.#ws.on('error', (error) => console.log(`${driverId}: ${error.message}`));
     this.#ws.on('close', (code) => {
       this.closeCode = code;
       if (!this.#closing) console.log(`${driverId}: closed with ${code}`);
@@ -54,11 +59,12 @@ export class DriverSocket {
 
   static async connect(options: DriverSocketOptions): Promise<DriverSocket> {
     const driver = new DriverSocket(options);
-    await once(driver.#ws, 'open');
-    while (driver.#hello === null) {
-      assert.equal(driver.closeCode, null, `${options.driverId}: closed before its hello`);
-      await once(driver.#ws, 'message');
-    }
+    await waitFor(`${options.driverId} hears hello`, HELLO_DEADLINE_MS, () => {
+      // Nothing to wait for: the deadline would only hide the reason.
+      if (driver.closeCode !== null) return true;
+      return driver.#hello !== null || undefined;
+    });
+    assert.equal(driver.closeCode, null, `${options.driverId}: closed before its hello`);
     return driver;
   }
 
