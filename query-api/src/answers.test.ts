@@ -268,17 +268,12 @@ test('answers: live gives those on duty within the box, also across the antimeri
 });
 
 test('answers: more questions at once than the limit are refused as overloaded', async () => {
-  const points = Array.from({ length: 100 }, () => ({
-    ...scattered('warsaw', 0.1),
-    radius_m: 50_000,
-    limit: 100,
-  }));
+  const points = Array.from({ length: 100 }, () => scattered('warsaw', 0.1));
   const replies = await Promise.all(Array.from({ length: 12 }, () => running.post(BATCH, { points })));
-  const statuses = replies.map(({ status }) => status);
-  assert.ok(statuses.includes(200) && statuses.includes(503), statuses.join());
-  for (const { status, headers, body } of replies) {
-    if (status === 200) continue;
-    assert.deepEqual([body.code, headers.get('retry-after')], ['overloaded', '1']);
+  const overloaded = replies.filter(({ body }) => body.code === 'overloaded');
+  assert.ok(overloaded.length > 0 && overloaded.length < replies.length);
+  for (const { status, headers } of overloaded) {
+    assert.deepEqual([status, headers.get('retry-after')], [503, '1']);
   }
   assert.equal((await running.ask(`${NEARBY}?lat=0&lon=0`)).status, 200);
 });
