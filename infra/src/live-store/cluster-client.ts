@@ -140,6 +140,7 @@ export class ClusterClient {
   #node(address: string): Node {
     const known = this.#nodes.get(address);
     if (known) return known;
+    if (this.#closed) throw new StoreError('region_unavailable', 'the store is closed');
     const connection = new NodeConnection(address, this.#options.redis);
     const node: Node = { connection, proven: false, probing: false, asking: false, listedAtMs: Date.now() };
     connection.on('closed', () => this.#suspect(node, 'connection closed'));
