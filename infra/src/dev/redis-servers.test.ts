@@ -26,9 +26,8 @@ after(async () => {
 });
 
 /** The port of the master that owns this slot. */
-async function ownerOf(slot: number): Promise<number> {
-  const [first] = cluster.nodes;
-  return withAdmin(first?.port ?? 0, cluster.password, async (connection) => {
+async function ownerOf(slot: number, asked = cluster.nodes[0]?.port): Promise<number> {
+  return withAdmin(asked ?? 0, cluster.password, async (connection) => {
     const stretches = await connection.cluster('SLOTS');
     const stretch = stretches.find(([from, to]) => from <= slot && slot <= to);
     return Number(stretch?.[2]?.[1]);
@@ -43,7 +42,7 @@ async function value(): Promise<string | null> {
 test('three masters own contiguous thirds in the order of the ports, each with one replica', async () => {
   const roles = cluster.nodes.map((node) => node.role);
   assert.deepEqual(roles, ['master', 'master', 'master', 'replica', 'replica', 'replica']);
-  const owners = await Promise.all([0, 5461, 10922].map(ownerOf));
+  const owners = await Promise.all([0, 5461, 10922].map((slot) => ownerOf(slot)));
   assert.deepEqual(
     owners,
     cluster.nodes.slice(0, 3).map((node) => node.port),
@@ -108,6 +107,25 @@ test('data survive a restart, also on other ports, and nothing is left behind', 
 
   cluster = await startRedisCluster({ ...options, ports: await freeRedisPorts(6) });
   assert.equal(await value(), 'kept');
+});
+
+test('a cluster that has failed over comes back whole, with the roles that it has now', async () => {
+  const [first] = cluster.nodes;
+  assert.ok(first);
+  await withAdmin(await ownerOf(3300), cluster.password, (connection) =>
+    connection.set('{b}', 'failed over'),
+  );
+  cluster.kill(first.port, 'SIGKILL');
+  const others = cluster.nodes.filter(({ port }) => port !== first.port);
+  await waitFor('a replica is promoted', 20_000, async () => {
+    const owner = await ownerOf(3300, others[0]?.port);
+    return owner !== first.port ? owner : undefined;
+  });
+  await cluster.stop();
+  cluster = await startRedisCluster({ ...options, ports: cluster.nodes.map((node) => node.port) });
+  assert.equal(await value(), 'failed over');
+  assert.equal(cluster.nodes[0]?.role, 'replica');
+  assert.equal(cluster.nodes.filter(({ role }) => role === 'master').length, 3);
 });
 
 test('a folder with a cluster of another shape is refused', async () => {

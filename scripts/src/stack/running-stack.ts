@@ -176,7 +176,7 @@ export class RunningStack {
 
     const given = process.env.DATABASE_URL;
     if (given) {
-      say('Migrating the database of DATABASE_URL ...');
+      say(`Migrating the database of DATABASE_URL ...${fresh ? ' (--fresh leaves its rows alone)' : ''}`);
       await migrateGiven(given);
       return { cluster, postgres: null, databaseUrl: given };
     }
