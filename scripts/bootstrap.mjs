@@ -21,8 +21,9 @@ function fail(what, output) {
 
 function requireNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  if (major > 20 || (major === 20 && minor >= 19)) return;
-  fail('The start', `Node 20.19 or newer is needed; this is ${process.version}.`);
+  // uWebSockets.js has no binary for newer ones.
+  if ((major === 20 && minor >= 19) || major === 21 || major === 22) return;
+  fail('The start', `Node 20 (20.19 or newer) or 22 is needed; this is ${process.version}.`);
 }
 
 /** npm writes node_modules/.package-lock.json at the end of every install. */

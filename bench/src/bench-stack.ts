@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { buildPartitionMap, formatPartitionMap } from '@whereabouts/infra/partition-map';
 
 const START = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
+const RUN = fileURLToPath(new URL('../../scripts/run.mjs', import.meta.url));
 const READY_DEADLINE_MS = 120_000;
 const POLL_MS = 200;
 
@@ -63,6 +64,8 @@ export class BenchStack {
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
     await once(this.#child, 'exit');
+    const env = { ...process.env, WHEREABOUTS_HOME: join(this.#dir, 'home') };
+    await once(spawn(process.execPath, [RUN, 'clean'], { env, stdio: 'ignore' }), 'exit');
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }

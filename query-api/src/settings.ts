@@ -39,7 +39,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
     requestDeadlineMs: reader.integer('REQUEST_DEADLINE_MS', {
       default: 500,
       min: 50,
-      max: 30_000,
+      // A ghost behind a border is forgotten after 1 s: a question that took longer could miss the driver.
+      max: 900,
       about: 'a question is answered with what is known by then',
     }),
     maxQuestionsInFlight: reader.integer('MAX_QUESTIONS_IN_FLIGHT', {
