@@ -40,6 +40,7 @@ class Replay {
   readonly #clients = new Map<string, DriverClient>();
   readonly #url: string;
   readonly #tokenFor: (id: string) => Promise<string>;
+  #reported = 0;
   #stopped = false;
 
   constructor(url: string, tokenFor: (id: string) => Promise<string>) {
@@ -61,17 +62,18 @@ class Replay {
       const waitMs = clock.dueAtMs(unixMs) - performance.now();
       if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
       this.#client(vehicleId).report({ lat, lon });
+      this.#reported++;
       if (rows.rows >= limit) return;
     }
   }
 
-  /** Until everything that was sent is answered, or nothing more comes. */
+  /** Until everything has gone out, or was replaced by what did, and is answered; or nothing more comes. */
   async settle(): Promise<void> {
     const until = performance.now() + SETTLE_MS;
     while (performance.now() < until) {
-      const { sent, acknowledged, refused } = this.totals.now();
+      const { sent, resent, thinned, acknowledged, refused } = this.totals.now();
       const answered = acknowledged + Object.values(refused).reduce((sum, count) => sum + count, 0);
-      if (sent > 0 && answered >= sent) return;
+      if (sent - resent + thinned >= this.#reported && answered >= sent) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

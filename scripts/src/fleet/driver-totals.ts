@@ -4,6 +4,8 @@ import type { DriverClient } from '@whereabouts/client/driver-client';
 export interface DriverTotals {
   connected: number;
   sent: number;
+  /** Of those, sent again. */
+  resent: number;
   acknowledged: number;
   /** Replaced by a newer report before they could go out. */
   thinned: number;
@@ -16,6 +18,7 @@ export class TotalsOfClients {
   readonly #closed: DriverTotals = {
     connected: 0,
     sent: 0,
+    resent: 0,
     acknowledged: 0,
     thinned: 0,
     checkpoints: 0,
@@ -47,6 +50,7 @@ export class TotalsOfClients {
 
 function addTo(sum: DriverTotals, { stats }: DriverClient): void {
   sum.sent += stats.sent;
+  sum.resent += stats.resent;
   sum.acknowledged += stats.acked;
   sum.thinned += stats.dropped;
   sum.checkpoints += stats.persisted;
