@@ -4,7 +4,7 @@
 // the writes behind them past their time-out, and the node would be taken for a dead one.
 
 /** 16 of the dearest questions (some 1 ms each) hold up a write for less than one tick of ingest. */
-export const LANE_WIDTH = 16;
+const LANE_WIDTH = 16;
 
 interface Lane {
   inside: number;

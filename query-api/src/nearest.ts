@@ -56,9 +56,9 @@ export interface Found {
 
 const WIDENINGS = 3;
 const COUNTINGS = 3;
-export const MAX_ROUNDS = 1 + WIDENINGS + COUNTINGS;
+const MAX_ROUNDS = 1 + WIDENINGS + COUNTINGS;
 /** A partition's own limit for the candidates of one search. */
-export const MAX_COUNT = 2_000;
+const MAX_COUNT = 2_000;
 // Four times, and not twice: so the countings reach 60 times the first count, and a queue of several
 // hundred cars on one spot is still sorted out.
 const COUNT_GROWTH = 4;

@@ -76,7 +76,7 @@ export class Problem extends Error {
   }
 }
 
-export const RETRY_AFTER_S = 1;
+const RETRY_AFTER_S = 1;
 
 /** Try again soon: nothing is wrong with the request. */
 export function unavailable(

@@ -4,11 +4,11 @@ import { DRIVER_ID, MAX_LATITUDE, STATUSES } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
 import { MISSING_REASONS } from './missing.js';
 
-export const MAX_RADIUS_M = 50_000;
-export const MAX_LIMIT = 100;
+const MAX_RADIUS_M = 50_000;
+const MAX_LIMIT = 100;
 export const MAX_IDS = 100;
 export const MAX_POINTS = 100;
-export const MAX_LIVE_LIMIT = 5_000;
+const MAX_LIVE_LIMIT = 5_000;
 
 const closed = { additionalProperties: false } as const;
 const nullable = { description: 'null where the driver did not say' };

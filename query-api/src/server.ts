@@ -23,7 +23,7 @@ export interface Server {
   close(): void;
 }
 
-export class ListenError extends Error {
+class ListenError extends Error {
   readonly code = 'cannot_listen';
 }
 

@@ -21,7 +21,7 @@ import { createQueryMetrics } from './query-metrics.js';
 import { listen, type Server } from './server.js';
 import type { QuerySettings } from './settings.js';
 
-export const API_VERSION = '1.0.0';
+const API_VERSION = '1.0.0';
 // Within what the ops listener waits for.
 const READINESS_LOOK_MS = 600;
 

@@ -5,7 +5,7 @@ import { SettingsError } from './settings-reader.js';
 import { EXIT_FAILED } from './shell.js';
 
 /** EX_CONFIG of sysexits.h: starting again cannot help. */
-export const EXIT_BAD_SETTINGS = 78;
+const EXIT_BAD_SETTINGS = 78;
 
 export async function launch(service: string, main: () => Promise<unknown>): Promise<void> {
   try {

@@ -23,7 +23,7 @@ export interface OpsSources {
   readiness(): ReadinessReport | Promise<ReadinessReport>;
 }
 
-export class OpsListenerError extends Error {
+class OpsListenerError extends Error {
   constructor(
     readonly code: 'port_taken' | 'cannot_listen',
     message: string,
