@@ -155,6 +155,40 @@ test('afterwards each is where its last acknowledged report says, in Postgres to
   await untilArchived(stack.now.postgres.url, fleet.truth, stack.map, 10_000);
 });
 
+test('both ingest processes had their drivers, and /metrics counts them together', async () => {
+  const { ops } = stack.now.ingest;
+  const ready = await (await fetch(`${ops}/readyz?verbose`)).text();
+  const connections = [...ready.matchAll(/"name":"process \d: connections","ok":true,"detail":"(\d+) of/g)];
+  const counts = connections.map(([, count]) => Number(count));
+  console.log('connections of each process:', counts);
+  assert.equal(counts.length, 2);
+  assert.ok(
+    counts.every((count) => count > 0),
+    'one of them has no driver',
+  );
+  const samples = parseMetrics(await (await fetch(`${ops}/metrics`)).text());
+  assert.equal(total(samples, 'whereabouts_ingest_connections'), DRIVERS);
+  const acknowledged = total(samples, 'whereabouts_ingest_reports_total') ?? 0;
+  assert.ok(
+    acknowledged >= fleet.truth.acknowledgements,
+    `${acknowledged} of ${fleet.truth.acknowledgements}`,
+  );
+});
+
+test('who stops reporting leaves the answers at the freshness limit, and is found by id all the same', async () => {
+  await waitFor('nobody is fresh', 30_000, async () => {
+    const { drivers } = await dispatcher.nearby(EVERYBODY);
+    for (const { age_ms } of drivers) assert.ok(age_ms <= FRESHNESS_MS, `${age_ms} ms old`);
+    return drivers.length === 0 || undefined;
+  });
+  for (const { recordedAtMs } of fleet.truth.newest.values()) {
+    assert.ok(Date.now() - recordedAtMs >= FRESHNESS_MS, 'gone before its time');
+  }
+  const { status, body } = await dispatcher.byId('crosser-0');
+  assert.equal(status, 200);
+  assert.ok(body.age_ms >= FRESHNESS_MS);
+});
+
 /** Who is told as free there. */
 async function freeAt(place: Place): Promise<string[]> {
   const { drivers } = await dispatcher.wholeAnswer({ ...place, radius_m: 100, limit: 100 });
@@ -186,38 +220,4 @@ test('nor a moment later, where another ingest process saw the crossing', GHOSTS
   for (const id of ids) await crossBusy(id, tour, true);
   await new Promise((resolve) => setTimeout(resolve, FORGOTTEN_AFTER_MS));
   assert.deepEqual(await freeAt(tour[0] as Place), []);
-});
-
-test('both ingest processes had their drivers, and /metrics counts them together', async () => {
-  const { ops } = stack.now.ingest;
-  const ready = await (await fetch(`${ops}/readyz?verbose`)).text();
-  const connections = [...ready.matchAll(/"name":"process \d: connections","ok":true,"detail":"(\d+) of/g)];
-  const counts = connections.map(([, count]) => Number(count));
-  console.log('connections of each process:', counts);
-  assert.equal(counts.length, 2);
-  assert.ok(
-    counts.every((count) => count > 0),
-    'one of them has no driver',
-  );
-  const samples = parseMetrics(await (await fetch(`${ops}/metrics`)).text());
-  assert.equal(total(samples, 'whereabouts_ingest_connections'), fleet.byId.size);
-  const acknowledged = total(samples, 'whereabouts_ingest_reports_total') ?? 0;
-  assert.ok(
-    acknowledged >= fleet.truth.acknowledgements,
-    `${acknowledged} of ${fleet.truth.acknowledgements}`,
-  );
-});
-
-test('who stops reporting leaves the answers at the freshness limit, and is found by id all the same', async () => {
-  await waitFor('nobody is fresh', 30_000, async () => {
-    const { drivers } = await dispatcher.nearby(EVERYBODY);
-    for (const { age_ms } of drivers) assert.ok(age_ms <= FRESHNESS_MS, `${age_ms} ms old`);
-    return drivers.length === 0 || undefined;
-  });
-  for (const { recordedAtMs } of fleet.truth.newest.values()) {
-    assert.ok(Date.now() - recordedAtMs >= FRESHNESS_MS, 'gone before its time');
-  }
-  const { status, body } = await dispatcher.byId('crosser-0');
-  assert.equal(status, 200);
-  assert.ok(body.age_ms >= FRESHNESS_MS);
 });
