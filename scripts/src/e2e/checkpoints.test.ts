@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { Client } from 'pg';
 import { seededRandom } from '../fleet/random.js';
 import { adminUrl, lockTable } from '../testing/archive-control.js';
 import { EXACT_TIME, exactTime, sql } from '../testing/archive-rows.js';
@@ -53,12 +54,11 @@ const rowsOf = (driverId: string) =>
     driverId,
   ]);
 
-function persisted(driver: DriverSocket, seq: number): Promise<true> {
-  return waitFor(`checkpoint ${seq} of ${driver.driverId} is persisted`, DEADLINE_MS, () => {
-    const nack = driver.nackOf(seq);
-    assert.equal(nack, undefined, JSON.stringify(nack));
-    return driver.persisted.includes(seq) || undefined;
+async function persisted(driver: DriverSocket, seq: number): Promise<void> {
+  await waitFor(`checkpoint ${seq} of ${driver.driverId} is persisted`, DEADLINE_MS, () => {
+    return driver.persisted.includes(seq) || driver.nackOf(seq) !== undefined || undefined;
   });
+  assert.equal(driver.nackOf(seq), undefined);
 }
 
 test('its row is there, whole, when `persisted` comes', async () => {
@@ -132,62 +132,76 @@ test('one of an hour ago is kept, and leaves the driver where it is; one of two 
   assert.equal((await rowsOf('porto-3')).length, 1);
 });
 
+async function end(driver: DriverSocket, checkpointId: string): Promise<string> {
+  const seq = driver.send(tripEnd(checkpointId));
+  await fleet.untilSettled();
+  return driver.nackOf(seq)?.code ?? 'acknowledged';
+}
+
 test('ten may wait, the eleventh is too many, also over a reconnect; all ten arrive in the end', async () => {
   const release = await lockTable(adminUrl(stack), 'checkpoints');
-  let driver = await fleet.connectOne('porto-4');
-  const trips: Unnumbered[] = [];
-  for (let i = 0; i < MAX_WAITING; i++) {
-    trips.push(tripEnd(`held-${i}`));
-    driver.send(trips[i] as Unnumbered);
-    await fleet.untilSettled();
+  const driver = await fleet.connectOne('porto-4');
+  const held = Array.from({ length: MAX_WAITING }, (_, i) => `held-${i}`);
+  try {
+    for (const id of held) assert.equal(await end(driver, id), 'acknowledged');
+    assert.equal(await end(driver, 'one-too-many'), 'too_many_checkpoints');
+    assert.equal(driver.nacks[0]?.retryable, false);
+    assert.deepEqual(driver.persisted, []);
+    await driver.drop();
+    assert.equal(await end(await fleet.connectOne('porto-4'), 'still-too-many'), 'too_many_checkpoints');
+  } finally {
+    await release();
   }
-  assert.deepEqual(driver.nacks, []);
-  const eleventh = driver.send(tripEnd('held-10'));
-  await fleet.untilSettled();
-  assert.deepEqual(
-    [driver.nackOf(eleventh)?.code, driver.nackOf(eleventh)?.retryable],
-    ['too_many_checkpoints', false],
-  );
-  assert.deepEqual(driver.persisted, []);
-  await driver.drop();
-  driver = await fleet.connectOne('porto-4');
-  const stillMany = driver.send(tripEnd('held-11'));
-  await fleet.untilSettled();
-  assert.equal(driver.nackOf(stillMany)?.code, 'too_many_checkpoints');
-  await release();
-  await waitFor(
-    'the ten stand in Postgres',
-    DEADLINE_MS,
-    async () => (await rowsOf('porto-4')).length === MAX_WAITING || undefined,
-  );
-  await persisted(driver, driver.send(tripEnd('held-12')));
+  await waitFor('the ten stand in Postgres', DEADLINE_MS, async () => {
+    return (await rowsOf('porto-4')).length === MAX_WAITING || undefined;
+  });
+  const again = fleet.driver('porto-4');
+  await waitFor('there is room again', DEADLINE_MS, async () => {
+    return (await end(again, 'afterwards')) === 'acknowledged' || undefined;
+  });
+  await persisted(again, again.lastSeq);
   const ids = (await rowsOf('porto-4')).map((row) => row.checkpoint_id).sort();
-  assert.deepEqual(ids, [...trips.map((trip) => trip.checkpoint_id), 'held-12'].sort());
+  assert.deepEqual(ids, [...held, 'afterwards'].sort());
 });
 
-test('the flusher is killed again and again: each checkpoint becomes one row, each is confirmed', async () => {
-  const drivers = Array.from({ length: 30 }, (_, i) => `killed-${i}`);
-  await fleet.connect(drivers);
-  const sent: [DriverSocket, number][] = [];
-  for (let round = 0; round < 6; round++) {
-    for (const driverId of drivers) {
-      const driver = fleet.driver(driverId);
-      sent.push([driver, driver.send(tripEnd(`${driverId}-${round}`))]);
-    }
-    if (round % 2 === 0) {
-      const { pid } = stack.now.flusher;
-      process.kill(pid, 'SIGKILL');
-      await waitFor(
-        'the flusher is started again',
-        DEADLINE_MS,
-        () => stack.now.flusher.pid !== pid || undefined,
-      );
-    }
-    for (const [driver, seq] of sent.splice(0)) await persisted(driver, seq);
+/** Its next pid; 0 stands there while it is down, and would be our own process group. */
+async function killFlusher(): Promise<void> {
+  const { pid } = stack.now.flusher;
+  assert.ok(pid > 0);
+  process.kill(pid, 'SIGKILL');
+  await waitFor('the flusher is started again', DEADLINE_MS, () => {
+    const next = stack.now.flusher.pid;
+    return (next > 0 && next !== pid) || undefined;
+  });
+}
+
+test('the flusher is killed again and again: each checkpoint becomes one row, and `persisted` never lies', async () => {
+  const ids = Array.from({ length: 30 }, (_, i) => `killed-${i}`);
+  await fleet.connect(ids);
+  const drivers = ids.map((id) => fleet.driver(id));
+  const archive = new Client({ connectionString: stack.now.postgres.url });
+  await archive.connect();
+  const looks: Promise<unknown>[] = [];
+  for (const driver of drivers) {
+    driver.onPersisted = (seq) => {
+      const query = 'SELECT seq::integer FROM checkpoints WHERE driver_id = $1 AND session = $2 AND seq = $3';
+      const values = [driver.driverId, driver.hello.session, seq];
+      looks.push(archive.query(query, values).then(({ rows }) => assert.deepEqual(rows, [{ seq }])));
+    };
   }
-  const rows = await sql<{ count: string }>(
+  for (let round = 0; round < 6; round++) {
+    const sent = drivers.map(
+      (driver) => [driver, driver.send(tripEnd(`${driver.driverId}-${round}`))] as const,
+    );
+    if (round % 2 === 0) await killFlusher();
+    for (const [driver, seq] of sent) await persisted(driver, seq);
+  }
+  await Promise.all(looks);
+  await archive.end();
+  assert.equal(looks.length, 180);
+  const counted = await sql(
     stack.now.postgres.url,
     `SELECT count(*), count(DISTINCT checkpoint_id) AS ids FROM checkpoints WHERE driver_id LIKE 'killed-%'`,
   );
-  assert.deepEqual(rows, [{ count: '180', ids: '180' }]);
+  assert.deepEqual(counted, [{ count: '180', ids: '180' }]);
 });

@@ -5,7 +5,6 @@ import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '../fleet/random.js';
-import { parseMetrics, total } from '../stack/scrape.js';
 import { archiveDifferences, untilArchived } from '../testing/archive-rows.js';
 import { assertNearest } from '../testing/brute-force.js';
 import { BusReplay, driverFields, TraceTime } from '../testing/bus-replay.js';
@@ -168,17 +167,7 @@ async function askOneByOne(questions: readonly Question[]): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, work));
 }
 
-/** What a bus left behind a border may be told until then, where its newest record does not fit the question. */
-async function untilGhostsAreForgotten(): Promise<void> {
-  const { ops } = stack.now.ingest;
-  await waitFor('no ghost is left', 10_000, async () => {
-    const samples = parseMetrics(await (await fetch(`${ops}/metrics`)).text());
-    return total(samples, 'whereabouts_ingest_ghosts') === 0 || undefined;
-  });
-}
-
 test(`2,200 random questions are answered as by looking at every bus (seed ${SEED})`, options, async () => {
-  await untilGhostsAreForgotten();
   const places = stops();
   let told = 0;
   for (let batch = 0; batch < BATCHES; batch++) {

@@ -21,6 +21,7 @@ export function adminUrl(stack: StackUnderTest): string {
 /** Nobody writes to that table until the lock is let go. */
 export async function lockTable(url: string, table: string): Promise<() => Promise<void>> {
   const client = new Client({ connectionString: url });
+  client.on('error', () => {});
   await client.connect();
   await client.query(`BEGIN; LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
   return () => client.end();
