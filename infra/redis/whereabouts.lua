@@ -29,12 +29,13 @@ local RENEW_MS = 3600 * 1000
 local SILENT_MS = 5000
 local WARMING_MS = 2000
 local BODY_BYTES = 35
+local RECORD_BYTES = 43
 -- Of a body: format, session, recorded_at, lat, lon, status, flags, seq.
 local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
 -- Of a record: the same, and the revision.
 local RECORD = BODY .. 'I8'
 local FLAGS_AT = 29
-local QUARANTINED, UNLISTED, CHECKPOINT = 1, 2, 8
+local QUARANTINED, UNLISTED, CHECKPOINT, MOVED = 1, 2, 8, 16
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
@@ -424,7 +425,7 @@ local function live(keys, args)
     local rows = page[2]
     for i = 1, #rows, 2 do
       local r = decode(rows[i + 1])
-      if r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED) == 0 and r.lat >= south
+      if r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED + MOVED) == 0 and r.lat >= south
         and r.lat <= north and r.lon >= west and r.lon <= east then
         if found == count then
           answer[more_at] = 1
@@ -537,26 +538,49 @@ local function unlist(keys, id, record, r, remove)
   end
 end
 
+-- Calls `use` with id, record and its decoded form for each driver whose record here is not newer than the one given.
+-- ARGV from `first` on: id, session, recorded_at of each.   Returns how many
+local function each_not_newer(keys, args, first, use)
+  local count = 0
+  for i = first, #args, 3 do
+    local found = redis.call('HGET', keys[1], args[i])
+    local r = found and decode(found)
+    if r and not is_newer(r, { session = tonumber(args[i + 1]), recorded_at = tonumber(args[i + 2]) }) then
+      use(args[i], found, r)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Marks drivers that were recorded in another partition since: still in the answers, for those that asked the other
+-- partition before the driver came, but told apart, so that nobody is taken for where they were.
+-- KEYS positions, available, busy, meta
+-- ARGV map hash, the partition where they are now, then for each: id, session, recorded_at of the record there
+-- The record gets a tail, u16 partition, which its driver's next record here drops.
+-- Returns how many were marked   Errors MAPMISMATCH
+local function moved(keys, args)
+  local meta, fields = open_for_write(keys[4], args[1])
+  if not meta then return fields end
+  local tail = pack('<I2', tonumber(args[2]))
+  local count = each_not_newer(keys, args, 3, function(id, found, r)
+    redis.call('HSET', keys[1], id, sub(with_flags(found, bor(r.flags, MOVED)), 1, RECORD_BYTES) .. tail)
+  end)
+  write_meta(keys[4], fields)
+  return count
+end
+
 -- Forgets drivers that were recorded in another partition since.
 -- KEYS positions, available, busy, meta   ARGV map hash, then for each: id, session, recorded_at
 -- A record newer than that stays.   Returns how many were forgotten   Errors MAPMISMATCH
 local function forget(keys, args)
   local meta, fields = open_for_write(keys[4], args[1])
   if not meta then return fields end
-  local forgotten = 0
-  for i = 2, #args, 3 do
-    local id = args[i]
-    local found = redis.call('HGET', keys[1], id)
-    if found then
-      local r = decode(found)
-      if not is_newer(r, { session = tonumber(args[i + 1]), recorded_at = tonumber(args[i + 2]) }) then
-        unlist(keys, id, found, r, r.rev <= meta.flushed)
-        forgotten = forgotten + 1
-      end
-    end
-  end
+  local count = each_not_newer(keys, args, 2, function(id, found, r)
+    unlist(keys, id, found, r, r.rev <= meta.flushed)
+  end)
   write_meta(keys[4], fields)
-  return forgotten
+  return count
 end
 
 -- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them or refused them.
@@ -686,6 +710,7 @@ register('begin', begin, { 'allow-oom' })
 register('unflushed', unflushed, { 'no-writes' })
 register('flushed', flushed, { 'allow-oom' })
 register('release', release, { 'allow-oom' })
+register('moved', moved, { 'allow-oom' })
 register('forget', forget, { 'allow-oom' })
 register('sweep', sweep, { 'allow-oom' })
 register('quarantine', quarantine, { 'allow-oom' })

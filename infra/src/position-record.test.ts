@@ -80,7 +80,14 @@ test('what is encoded is decoded, with the largest revision too', () => {
   fc.assert(
     fc.property(position, fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }), (p, revision) => {
       const stored = decodeRecord(p.driverId, store(pack(p), revision));
-      assert.deepEqual(stored, { ...p, revision, quarantined: false, unlisted: false, archived: false });
+      assert.deepEqual(stored, {
+        ...p,
+        revision,
+        quarantined: false,
+        unlisted: false,
+        moved: false,
+        archived: false,
+      });
     }),
   );
 });

@@ -4,6 +4,7 @@
 //    0 u8  format      13 i32 lat e7      23 u16 speed cm/s     28 u8  flags       35 u64 revision (< 2^53)
 //    1 u48 session     17 i32 lon e7      25 u16 accuracy dm    29 u16 services
 //    7 u48 recorded at 21 u16 heading c°  27 u8  status         31 u32 seq
+// and, where its driver has been recorded in another partition since, 43 u16 that partition.
 // Batch (Arena): for each record  u8 id length | id | u8 checkpoint id length, 0 for none | checkpoint id | body
 
 import { NONE_U16, type Position, PositionError, STATUSES, type StoredPosition } from './position.js';
@@ -16,6 +17,7 @@ const FLAG_QUARANTINED = 1;
 const FLAG_UNLISTED = 2;
 const FLAG_ARCHIVED = 4;
 const FLAG_CHECKPOINT = 8;
+const FLAG_MOVED = 16;
 const MAX_ID_LENGTH = 64;
 
 export function encodeBody(p: Position, into: Buffer, at: number): void {
@@ -36,7 +38,12 @@ export function encodeBody(p: Position, into: Buffer, at: number): void {
 /** The checkpoint's id is not in the record: it stands beside it where it waits. */
 export function decodeRecord(driverId: string, record: Buffer): StoredPosition {
   const status = STATUSES[record[27] ?? NONE_U16];
-  if (record.length !== RECORD_BYTES || record[0] !== RECORD_FORMAT || status === undefined) {
+  const isMoved = ((record[28] ?? 0) & FLAG_MOVED) !== 0;
+  if (
+    record.length !== RECORD_BYTES + (isMoved ? 2 : 0) ||
+    record[0] !== RECORD_FORMAT ||
+    status === undefined
+  ) {
     const what = `${record.length} bytes, format ${record[0]}, status ${record[27]}`;
     throw new PositionError('bad_record', `record of ${driverId} cannot be read: ${what}`);
   }
@@ -58,6 +65,7 @@ export function decodeRecord(driverId: string, record: Buffer): StoredPosition {
     revision: record.readUInt32LE(35) + record.readUInt32LE(39) * 2 ** 32,
     quarantined: (flags & FLAG_QUARANTINED) !== 0,
     unlisted: (flags & FLAG_UNLISTED) !== 0,
+    movedTo: isMoved ? record.readUInt16LE(RECORD_BYTES) : null,
     archived: (flags & FLAG_ARCHIVED) !== 0,
   };
 }

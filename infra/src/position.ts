@@ -28,6 +28,8 @@ export interface StoredPosition extends Position {
   quarantined: boolean;
   /** In no geo set. */
   unlisted: boolean;
+  /** Recorded in that partition since, or null. */
+  movedTo: number | null;
   /** Loaded from Postgres. */
   archived: boolean;
 }

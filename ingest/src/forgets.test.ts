@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { validatePosition } from '@whereabouts/infra/position';
-import { Forgets } from './forgets.js';
+import { type Forget, Forgets } from './forgets.js';
 import { tickMs } from './ticker.js';
 
 const FRESHNESS_MS = 10_000;
@@ -9,8 +9,8 @@ const position = (seq: number) => validatePosition({ seq, recordedAtMs: 1000 + s
 
 test('a ghost is forgotten later than a query may take, latest only', () => {
   const forgets = new Forgets(FRESHNESS_MS);
-  forgets.add(3, position(1), 0);
-  forgets.add(3, position(5), 100);
+  forgets.add(3, position(1), 4, 0);
+  forgets.add(3, position(5), 4, 100);
   assert.deepEqual(forgets.due(3, 1000, 10), []);
   const due = forgets.due(3, 1100, 10);
   assert.deepEqual(
@@ -23,9 +23,21 @@ test('a ghost is forgotten later than a query may take, latest only', () => {
   assert.deepEqual(forgets.due(3, 1100, 10), []);
 });
 
+test('a ghost is marked at once, and again under a new reign', () => {
+  const forgets = new Forgets(FRESHNESS_MS);
+  forgets.add(3, position(1), 4, 0);
+  const [[to, unmarked]] = [...forgets.unmarked(3)] as [[number, Forget[]]];
+  assert.equal(to, 4);
+  assert.equal(unmarked.length, 1);
+  forgets.marked(unmarked);
+  assert.equal(forgets.unmarked(3).size, 0);
+  forgets.redo(3);
+  assert.equal(forgets.unmarked(3).size, 1);
+});
+
 test('done ones are done again under a new reign, and dropped when the ghost is stale by itself', () => {
   const forgets = new Forgets(FRESHNESS_MS);
-  forgets.add(3, position(1), 0);
+  forgets.add(3, position(1), 4, 0);
   forgets.done(forgets.due(3, 2000, 10));
   forgets.redo(3);
   assert.equal(forgets.due(3, 2000, 10).length, 1);

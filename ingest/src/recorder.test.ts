@@ -117,8 +117,17 @@ test('a driver who crosses a border is in both partitions for a moment, then in 
   recorder.submit(there, told);
   await until('there', () => told.lines.length === 2);
   assert.equal((await stored(here))?.unlisted, false, 'a query under way must still find the driver here');
+  await until('told apart', async () => (await stored(here))?.movedTo === partitionOf(there));
   await until('forgotten here', async () => (await stored(here))?.unlisted === true);
   assert.equal((await stored(there))?.unlisted, false);
+});
+
+test('a driver who crossed a border on the way from another process is no ghost there for long', async () => {
+  const driver = newDriver();
+  const here = report(driver, 1);
+  await fixture.store.record(partitionOf(here), [here]); // by another process
+  recorder.submit(report(driver, 2, { lat: 40.7, lon: -74 }), new Told());
+  await until('forgotten here', async () => (await stored(here))?.unlisted === true);
 });
 
 test('a checkpoint is told as persisted when it no longer waits, not before', async () => {

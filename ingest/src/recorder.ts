@@ -10,12 +10,12 @@
 import type { Outcome, PartitionState } from '@whereabouts/infra/live-store/answers';
 import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import { isNewer, MAX_BATCH_RECORDS, type Position } from '@whereabouts/infra/position';
+import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { CheckpointWatch } from './checkpoint-watch.js';
 import { Forgets } from './forgets.js';
-import { Healer, type Loss } from './healer.js';
+import { Healer, type Known, type Loss } from './healer.js';
 import { Lanes } from './lanes.js';
 import type { Origin, ReportSink } from './origin.js';
 import { Pending, type Report } from './pending.js';
@@ -60,6 +60,9 @@ export class Recorder implements ReportSink {
   readonly #metrics: RecorderMetrics;
   readonly #ticker: Ticker;
   readonly #perDriverPending = new Map<string, number>();
+  readonly #ghostsToMark = new Set<number>();
+  /** Drivers whom this process has recorded for the first time. */
+  #strangers: string[] = [];
   #lookedAtMs = 0;
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
@@ -141,6 +144,8 @@ export class Recorder implements ReportSink {
       for (const partition of this.#checkpoints.partitions()) this.#lookAtCheckpoints(partition);
       for (const partition of this.#healer.partitionsWithLost()) this.#heal(partition, nowMs);
       for (const partition of this.#forgets.partitions()) this.#forget(partition, nowMs);
+      this.#seekGhosts();
+      this.#markGhosts();
       for (const partition of this.#lanes.quiet(nowMs - TOUCH_EVERY_MS)) this.#touch(partition, nowMs);
     }
     if (nowMs - this.#choresAtMs >= CHORES_EVERY_MS) {
@@ -207,6 +212,7 @@ export class Recorder implements ReportSink {
         reports.map((report) => report.position),
       );
       for (const [index, report] of reports.entries()) this.#settle(report, answer, index);
+      this.#markGhosts();
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       this.#unwritten(partition, reports, error);
@@ -256,12 +262,19 @@ export class Recorder implements ReportSink {
     }
     if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
       const known = this.#healer.known(position.driverId);
-      if (known && known.partition !== state.partition && isNewer(position, known.position)) {
-        this.#forgets.add(known.partition, position, nowMs);
-      }
+      if (!known) this.#strangers.push(position.driverId);
+      else if (known.partition !== state.partition) this.#crossed(known, position, state.partition, nowMs);
       this.#healer.remember(position, state, nowMs);
     }
     origin?.accepted(position, 'cache');
+  }
+
+  /** Answers of two partitions come in any order: the older record is the ghost, whichever was told first. */
+  #crossed(known: Known, position: Position, partition: number, nowMs: number): void {
+    const isForward = isNewer(position, known.position);
+    const [from, to] = isForward ? [known.partition, partition] : [partition, known.partition];
+    this.#forgets.add(from, isForward ? position : known.position, to, nowMs);
+    this.#ghostsToMark.add(from);
   }
 
   #refuse(report: Report, outcome: keyof typeof REFUSALS): void {
@@ -353,8 +366,47 @@ export class Recorder implements ReportSink {
       .catch((error) => this.#tryAgain(error));
   }
 
+  /** In the turn in which the crossing is acknowledged. Nothing of the old partition has to settle for a mark. */
+  #markGhosts(): void {
+    for (const partition of this.#ghostsToMark) {
+      this.#ghostsToMark.delete(partition);
+      if (!this.#store.reachable(partition)) continue;
+      for (const [to, unmarked] of this.#forgets.unmarked(partition)) {
+        this.#store
+          .moved(partition, to, unmarked)
+          .then(() => this.#forgets.marked(unmarked))
+          .catch((error) => this.#tryAgain(error));
+      }
+    }
+  }
+
+  /** A driver may have crossed a border on the way from another process to this one: who is new here may be a ghost. */
+  #seekGhosts(): void {
+    const ids = this.#strangers.splice(0, MAX_BATCH_RECORDS);
+    if (ids.length === 0) return;
+    for (const partition of this.#lanes.all()) {
+      if (!this.#store.reachable(partition)) continue;
+      this.#store
+        .get(partition, ids)
+        .then(({ found }) => {
+          for (const position of found) if (position) this.#isGhost(partition, position);
+          this.#markGhosts();
+        })
+        .catch((error) => this.#tryAgain(error));
+    }
+  }
+
+  #isGhost(partition: number, position: StoredPosition): void {
+    const known = this.#healer.known(position.driverId);
+    if (!known || known.partition === partition || position.unlisted || !isNewer(known.position, position))
+      return;
+    this.#forgets.add(partition, known.position, known.partition, performance.now());
+    this.#ghostsToMark.add(partition);
+  }
+
   #forget(partition: number, nowMs: number): void {
     if (!this.#canWrite(partition, nowMs)) return;
+    if (this.#forgets.unmarked(partition).size > 0) this.#ghostsToMark.add(partition);
     const due = this.#forgets.due(partition, nowMs, MAX_FORGETS);
     if (due.length === 0) return;
     this.#store

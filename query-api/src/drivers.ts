@@ -1,12 +1,9 @@
 // GET /v1/drivers/{id} and GET /v1/drivers?ids=: where are these drivers?
-//
-// A driver's record may stand in any partition, and an older one in another. So all are asked, and the newest wins.
 
-import type { LivePosition } from '@whereabouts/infra/live-store/answers';
-import { isNewer } from '@whereabouts/infra/position';
 import type { Asking } from './asking.js';
 import { driverBody, driverCollection, driverFeature } from './driver-body.js';
 import { type MissingPartition, missingRanges } from './missing.js';
+import { newestOf } from './newest.js';
 import { coverageOf, GEOJSON_TYPE, type Ground, JSON_TYPE, type Operation, operation } from './operation.js';
 import { Problem, unavailable } from './problem.js';
 import {
@@ -81,27 +78,9 @@ export function driversOperation(ground: Ground): Operation {
 }
 
 async function locate({ store }: Ground, ids: readonly string[], asking: Asking): Promise<Located> {
-  const newest = new Map<string, { position: LivePosition; nowMs: number }>();
-  const missing: MissingPartition[] = [];
-  let answered = 0;
-  const askOne = async (partition: number) => {
-    const answer = await asking.ask(store.nodeOf(partition), () => store.get(partition, ids));
-    if (typeof answer === 'string') {
-      missing.push({ partition, reason: answer });
-      return;
-    }
-    answered++;
-    const { found, nowMs, health } = answer;
-    if (health !== 'ok') missing.push({ partition, reason: health });
-    for (const position of found) {
-      if (!position) continue;
-      const other = newest.get(position.driverId);
-      if (!other || isNewer(position, other.position)) newest.set(position.driverId, { position, nowMs });
-    }
-  };
-  await Promise.all(Array.from({ length: store.map.partitions }, (_, partition) => askOne(partition)));
+  const { seen, missing, answered } = await newestOf(store, ids, asking);
   const drivers = new Map<string, DriverBody>();
-  for (const [id, { position, nowMs }] of newest) {
+  for (const [id, { position, nowMs }] of seen) {
     drivers.set(id, driverBody(position, Math.max(0, nowMs - position.recordedAtMs), null));
   }
   return { drivers, missing, answered };

@@ -81,6 +81,7 @@ async function find(ground: Ground, parameters: QuestionParameters, asking: Aski
       map: store.map,
       density,
       ask: (partition, query) => asking.ask(store.nodeOf(partition), () => store.near(partition, query)),
+      get: (partition, ids) => asking.ask(store.nodeOf(partition), () => store.get(partition, ids)),
     },
     questionOf(parameters),
   );

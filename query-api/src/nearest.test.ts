@@ -205,6 +205,7 @@ test('nearest: a partition that fails when it is asked again keeps what it said,
   const failing = {
     map: world.map,
     density: world.density,
+    get: world.get,
     ask: async (partition: number, query: NearQuery) =>
       asks++ === 0 ? world.ask(partition, query) : ('timeout' as const),
   };
@@ -227,4 +228,25 @@ test('nearest: in the middle of a dense partition one ask is enough', async () =
   }
   asks.sort((a, b) => a - b);
   assert.equal(asks[250], 1);
+});
+
+test('nearest: of whom only the ghost is seen, the newest record is looked up', async () => {
+  const drivers = Array.from({ length: 400 }, (_, i) =>
+    driver(52.2 + (i % 20) * 0.004, 21 + Math.floor(i / 20) * 0.004),
+  );
+  const world = cityOf(drivers, 8);
+  const here = { lat: 52.2385, lon: 21.0385 };
+  const home = world.map.partitionOf(here.lat, here.lon);
+  const far = [...Array(8).keys()].find((partition) => partition !== home) as number;
+  const ghost = (id: string) =>
+    driver(here.lat, here.lon, { driverId: id, movedTo: far, recordedAtMs: NOW_MS - 2_000 });
+  // One is busy now, one is out of reach, of the third nothing newer can be found.
+  for (const id of ['busy', 'gone', 'lost']) world.add(ghost(id), home);
+  world.add(driver(here.lat, here.lon, { driverId: 'busy', status: 'busy' }), far);
+  world.add(driver(here.lat + 30, here.lon, { driverId: 'gone' }), far);
+  const found = await findNearest(world, question(here.lat, here.lon, { limit: 5 }));
+  const ids = found.hits.map(({ position }) => position.driverId);
+  assert.equal(ids[0], 'lost');
+  assert.ok(!ids.includes('busy') && !ids.includes('gone'));
+  assert.equal(ids.length, 5);
 });

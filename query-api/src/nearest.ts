@@ -8,13 +8,15 @@
 // What makes an answer exact: each partition is *known* up to some distance from the point. One that gave fewer
 // than it was asked for is known up to the radius of the question; one that gave as many only up to its furthest
 // hit. When every partition that touches the circle through the k-th driver is known that far, no nearer driver
-// can turn up. A driver that just crossed a border stands in two partitions: the older record is a ghost.
+// can turn up. A driver that just crossed a border stands in two partitions: the older record is a ghost. Where only
+// the ghost is seen (it is marked as moved), the newest record is looked up where the driver is now.
 
 import type { LivePosition } from '@whereabouts/infra/live-store/answers';
-import type { NearAnswer, NearQuery } from '@whereabouts/infra/live-store/live-store';
-import { bearingDeg, distanceM, fromE7, isNewer } from '@whereabouts/infra/position';
+import type { GetAnswer, NearAnswer, NearQuery } from '@whereabouts/infra/live-store/live-store';
+import { bearingDeg, distanceM, fromE7 } from '@whereabouts/infra/position';
 import type { Density } from './density.js';
 import type { MissingPartition, MissingReason } from './missing.js';
+import { keepNewest, type Seen } from './newest.js';
 
 export interface Question {
   lat: number;
@@ -36,6 +38,8 @@ export interface World {
     cover(lat: number, lon: number, radiusM: number): number[];
   };
   ask: AskPartition;
+  /** The same, of what a partition knows of these drivers. */
+  get(partition: number, ids: readonly string[]): Promise<GetAnswer | MissingReason>;
   density: Density;
 }
 
@@ -56,6 +60,8 @@ export interface Found {
 
 const WIDENINGS = 3;
 const COUNTINGS = 3;
+/** How many borders a driver may have crossed within a second and still be found. */
+const MAX_HOPS = 3;
 const MAX_ROUNDS = 1 + WIDENINGS + COUNTINGS;
 /** A partition's own limit for the candidates of one search. */
 const MAX_COUNT = 2_000;
@@ -108,6 +114,11 @@ class Search {
   readonly home: number;
   readonly #baseCount: number;
   readonly #known = new Map<number, Knowledge>();
+  /** Where drivers are now of whom a partition knew only that they had moved. */
+  readonly #located = new Map<string, Seen>();
+  readonly #followed = new Set<string>();
+  /** Partitions that should have told. */
+  readonly #lostTrack = new Map<number, MissingReason>();
   #candidates: Hit[] = [];
   #ghosts = 0;
   #widenings = 0;
@@ -151,18 +162,26 @@ class Search {
 
   async ask(partitions: readonly number[], reachM: number): Promise<void> {
     await Promise.all(partitions.map((partition) => this.#askOne(partition, reachM)));
-    this.#gather();
+    for (let hop = 0; hop < MAX_HOPS; hop++) {
+      const moved = this.#moved();
+      if (moved.size === 0) break;
+      await Promise.all([...moved].map(([partition, ids]) => this.#follow(partition, ids)));
+    }
+    this.#gather(this.#newest());
   }
 
   found(): Found {
     const { lat, lon, limit } = this.#question;
     const reachM = this.finalReachM();
-    const missing: MissingPartition[] = [];
+    const missing: MissingPartition[] = [...this.#lostTrack].map(([partition, reason]) => ({
+      partition,
+      reason,
+    }));
     for (const partition of this.#world.map.cover(lat, lon, reachM)) {
       const known = this.#known.get(partition);
       // Never asked, or not far enough: the rounds ran out.
       const reason = known?.reason ?? (known && known.upToM >= reachM ? null : 'crowded');
-      if (reason) missing.push({ partition, reason });
+      if (reason && !this.#lostTrack.has(partition)) missing.push({ partition, reason });
     }
     const answered = [...this.#known.values()].filter((known) => known.answered).length;
     return { hits: this.#candidates.slice(0, limit), missing, ghosts: this.#ghosts, answered };
@@ -202,25 +221,59 @@ class Search {
     return { hits, nowMs, reason, answered: true, upToM, count, full, exhausted };
   }
 
-  /** The newest record of each driver, in the caller's terms. */
-  #gather(): void {
-    const newest = new Map<string, { position: LivePosition; nowMs: number }>();
-    this.#ghosts = 0;
-    for (const { hits, nowMs } of this.#known.values()) {
-      for (const position of hits) {
-        const other = newest.get(position.driverId);
-        if (other) this.#ghosts++;
-        if (!other || isNewer(position, other.position)) newest.set(position.driverId, { position, nowMs });
-      }
+  /** Drivers of whom only a ghost is seen, by the partition they moved to, but those looked up there already. */
+  #moved(): Map<number, string[]> {
+    const moved = new Map<number, string[]>();
+    for (const { position } of this.#newest().values()) {
+      const { driverId, movedTo } = position;
+      if (movedTo === null || this.#followed.has(`${movedTo} ${driverId}`)) continue;
+      this.#followed.add(`${movedTo} ${driverId}`);
+      const ids = moved.get(movedTo);
+      if (ids) ids.push(driverId);
+      else moved.set(movedTo, [driverId]);
     }
+    return moved;
+  }
+
+  async #follow(partition: number, ids: readonly string[]): Promise<void> {
+    const answer = await this.#world.get(partition, ids);
+    if (typeof answer === 'string') {
+      this.#lostTrack.set(partition, answer);
+      return;
+    }
+    for (const position of answer.found) if (position) keepNewest(this.#located, position, answer.nowMs);
+  }
+
+  /** The newest record seen of each driver. */
+  #newest(): Map<string, Seen> {
+    const newest = new Map(this.#located);
+    let hits = 0;
+    for (const known of this.#known.values()) {
+      hits += known.hits.length;
+      for (const position of known.hits) keepNewest(newest, position, known.nowMs);
+    }
+    this.#ghosts = hits + this.#located.size - newest.size;
+    return newest;
+  }
+
+  /** In the caller's terms. */
+  #gather(newest: ReadonlyMap<string, Seen>): void {
     const { exclude, radiusM } = this.#question;
     const candidates: Hit[] = [];
     for (const { position, nowMs } of newest.values()) {
       const distanceM = this.#distanceM(position);
-      if (distanceM > radiusM || exclude.has(position.driverId)) continue;
-      candidates.push({ position, distanceM, ageMs: Math.max(0, nowMs - position.recordedAtMs) });
+      const ageMs = Math.max(0, nowMs - position.recordedAtMs);
+      if (distanceM > radiusM || exclude.has(position.driverId) || !this.#fits(position, ageMs)) continue;
+      candidates.push({ position, distanceM, ageMs });
     }
     this.#candidates = candidates.sort(nearestFirst);
+  }
+
+  /** Partitions give only what fits; what was looked up may not. */
+  #fits(position: LivePosition, ageMs: number): boolean {
+    const { status, services, maxAgeMs } = this.#question;
+    if (!this.#located.has(position.driverId)) return true;
+    return position.status === status && (position.services & services) === services && ageMs <= maxAgeMs;
   }
 
   #furthestM({ hits }: NearAnswer): number {

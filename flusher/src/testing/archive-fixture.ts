@@ -82,6 +82,7 @@ export function stored(driverId: string, fields: Partial<StoredPosition> = {}): 
     revision: 1,
     quarantined: false,
     unlisted: false,
+    movedTo: null,
     archived: false,
     ...fields,
   };

@@ -103,6 +103,7 @@ describe('record', () => {
       persisted: false,
       quarantined: false,
       unlisted: false,
+      movedTo: null,
       archived: false,
     });
   });
@@ -461,6 +462,27 @@ describe('forget and sweep', () => {
     // It comes back by reporting again.
     await record(p, position('a', { recordedAtMs: a.recordedAtMs + 5, seq: 2 }));
     assert.deepEqual((await nearIds(p)).sort(), ['a', 'b']);
+  });
+
+  test('moved: told apart, still in the answers, until it is forgotten or reports here again', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const a = position('a');
+    const newer = position('b', { recordedAtMs: a.recordedAtMs + 1 });
+    await record(p, a, newer);
+    const older = { driverId: 'b', session: 1, recordedAtMs: a.recordedAtMs };
+    assert.equal(await store.moved(p, 513, [a, older, { ...a, driverId: 'nobody' }]), 1);
+    const { hits } = await store.near(p, WARSAW);
+    const marks = hits.map((hit) => `${hit.driverId} ${hit.movedTo}`);
+    assert.deepEqual(marks.sort(), ['a 513', 'b null']);
+    const box = { minLat: 52, minLon: 21, maxLat: 53, maxLon: 22 };
+    const { hits: onMap } = await store.live(p, box, 10, 10_000);
+    assert.deepEqual(
+      onMap.map((hit) => hit.driverId),
+      ['b'],
+    );
+    await record(p, position('a', { recordedAtMs: a.recordedAtMs + 5, seq: 2 }));
+    assert.equal((await got(p, 'a'))?.movedTo, null);
   });
 
   test('sweep: the stale leave the geo sets, the old and flushed the hash', async () => {

@@ -64,6 +64,11 @@ export interface NearAnswer extends Reading {
   listed: number;
 }
 
+export interface GetAnswer extends Reading {
+  /** In the order of the ids. */
+  found: (LivePosition | null)[];
+}
+
 export interface Box {
   minLat: number;
   minLon: number;
@@ -215,10 +220,7 @@ export class LiveStore {
   }
 
   /** In this one partition; who asks for a driver asks all and takes the newest. */
-  async get(
-    partition: number,
-    ids: readonly string[],
-  ): Promise<Reading & { found: (LivePosition | null)[] }> {
+  async get(partition: number, ids: readonly string[]): Promise<GetAnswer> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'get', [k.positions, k.meta], ...ids);
     const { flushed, nowMs } = this.#state(partition, reply);
@@ -316,6 +318,16 @@ export class LiveStore {
   ): Promise<number> {
     const args = entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
     return (await this.#write(partition, 'forget', args)) as number;
+  }
+
+  /** Tells apart, in the answers, who was recorded in the partition `to` since. Returns how many. */
+  async moved(
+    partition: number,
+    to: number,
+    entries: readonly Pick<Position, 'driverId' | 'session' | 'recordedAtMs'>[],
+  ): Promise<number> {
+    const args = entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
+    return (await this.#write(partition, 'moved', [to, ...args])) as number;
   }
 
   async sweep(

@@ -102,8 +102,14 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
       const [command, ...args] = call.args;
       pipeline.callBuffer(command as string, ...(args as [Argument, ...Argument[]]));
     }
-    const timer = setTimeout(() => this.#giveUp(calls), this.#settings.commandTimeoutMs);
+    let isAnswered = false;
+    // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
+    const timer = setTimeout(
+      () => setImmediate(() => isAnswered || this.#giveUp(calls)),
+      this.#settings.commandTimeoutMs,
+    );
     pipeline.exec((error, results) => {
+      isAnswered = true;
       clearTimeout(timer);
       let at = 0;
       for (const call of calls) {
