@@ -85,7 +85,7 @@ test('what is encoded is decoded, with the largest revision too', () => {
         revision,
         quarantined: false,
         unlisted: false,
-        moved: false,
+        movedTo: null,
         archived: false,
       });
     }),
@@ -159,4 +159,10 @@ test('an id that the length byte cannot hold is a broken invariant, and leaves t
   assert.throws(() => arena.add({ ...sample, checkpointId: 'x'.repeat(65) }), RangeError);
   assert.equal(arena.count, 1);
   assert.equal(readArena(arena.bytes()).length, 1);
+});
+
+test('the partition that a driver moved to stands behind the record', () => {
+  const marked = Buffer.concat([store(pack(sample), 7, 16), Buffer.from([0x01, 0x02])]);
+  assert.equal(decodeRecord('d', marked).movedTo, 0x0201);
+  assert.throws(() => decodeRecord('d', store(pack(sample), 7, 16)), { code: 'bad_record' });
 });
