@@ -71,7 +71,7 @@ function flushSettings(reader: SettingsReader) {
     freshnessMs: reader.integer('FRESHNESS_MS', {
       default: 10_000,
       min: 1_000,
-      max: 600_000,
+      max: 3_600_000,
       about: 'drivers whose last report is older than this are in no answer',
     }),
     sweepAfterMs: reader.integer('SWEEP_AFTER_MS', {

@@ -36,6 +36,7 @@ export class Supervisor {
   readonly spec: ChildSpec;
   readonly logFile: string;
   readonly #hooks: SupervisorHooks;
+  #lastPid = 0;
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -52,8 +53,9 @@ export class Supervisor {
     this.logFile = join(hooks.logsDir, `${spec.name}.log`);
   }
 
+  /** Of a process that is down, the last: 0 would mean the reader's own process group to `kill`. */
   get pid(): number {
-    return this.#child?.pid ?? 0;
+    return this.#lastPid;
   }
 
   /** How it ended last, while it is down. */
@@ -82,6 +84,7 @@ export class Supervisor {
     this.#lastEnd = '';
     const { pid } = child;
     if (pid !== undefined) {
+      this.#lastPid = pid;
       this.#hooks.own.add({ pid, marker: script, name: this.spec.name, signal: 'SIGTERM' });
     }
     this.#exited = new Promise((resolve) => {
