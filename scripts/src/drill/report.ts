@@ -1,0 +1,111 @@
+// What a drill writes down: everything that its verdict was made from, so that a page can be drawn from it alone.
+//
+// Times named `...AtMs` are milliseconds since `startedAt`, when the load was warm and sampling began; the fault
+// came at `faultAtMs`. null is "not measured" or "never", as the field says.
+
+export interface DrillReport {
+  format: 1;
+  drill: string;
+  /** One sentence: what was broken. */
+  about: string;
+  /** RFC 3339. */
+  startedAt: string;
+  durationMs: number;
+  faultAtMs: number;
+  /** When everything that was broken ran again (the fault itself was over). */
+  healedAtMs: number;
+  passed: boolean;
+  stack: {
+    /** Started for this drill alone. */
+    own: boolean;
+    masters: number;
+    replicas: number;
+    partitions: number;
+    promoter: boolean;
+    durability: 'cache' | 'replicated';
+  };
+  load: {
+    drivers: number;
+    reportIntervalMs: number;
+    acknowledged: number;
+    nacked: number;
+    questions: number;
+  };
+  promises: PromiseVerdict[];
+  regions: RegionReport[];
+  /** What was done to the stack and what it did, in order. */
+  events: DrillEvent[];
+  /** null where the drill kills no master. */
+  audit: LossAudit | null;
+  /** What a reader should know besides: what was skipped, what could not be measured. */
+  notes: string[];
+}
+
+export interface PromiseVerdict {
+  promise: string;
+  passed: boolean;
+  /** For people: `173 ms`, `0 of 4210`. */
+  measured: string;
+  /** For people: `at most 500 ms`. */
+  budget: string;
+  /** What the worst case was, or why it failed; may be empty. */
+  detail: string;
+}
+
+/** A region: what one master carried before the fault. */
+export interface RegionReport {
+  /** host:port of the master that owned it before the fault. */
+  node: string;
+  /** Geohash ranges, `to` exclusive. */
+  ranges: { from: string; to: string }[];
+  partitions: number;
+  drivers: number;
+  /** Hit by the fault; the others should not notice. */
+  affected: boolean;
+  /** The last acknowledgement before the gap, and the first of a report that was sent after the fault; null: never. */
+  lastAckAtMs: number | null;
+  firstAckAtMs: number | null;
+  /** From the fault until a driver of every partition of it was acknowledged again; 0 where it was not interrupted. */
+  darkMs: number | null;
+  /** From the fault until every driver of it was found again, in complete answers. */
+  healedMs: number | null;
+  ackP99BeforeMs: number | null;
+  ackP99DuringMs: number | null;
+  nacks: Record<string, number>;
+  /** Reports that nothing was heard of, nacks and HTTP failures in the time that is judged. */
+  failedWrites: number;
+  failedQuestions: number;
+  samples: RegionSample[];
+}
+
+/** A stretch of `SAMPLE_MS`. */
+export interface RegionSample {
+  atMs: number;
+  acks: number;
+  nacks: number;
+  /** Slowest acknowledgement in it; null without any. */
+  slowestAckMs: number | null;
+  /** Answers to "who is nearby" by what they were. */
+  complete: number;
+  partial: number;
+  failed: number;
+}
+
+export const SAMPLE_MS = 100;
+
+export interface DrillEvent {
+  atMs: number;
+  kind: 'fault' | 'heal' | 'observed';
+  text: string;
+}
+
+export interface LossAudit {
+  /** Drivers whose newest acknowledged position the new owner lacked, by comparison from outside. */
+  lost: number | null;
+  /** What ingest counted: `whereabouts_ingest_lost_positions_total`. */
+  counted: number;
+  /** The most that the durability setting allows; null: no stated maximum for this fault. */
+  allowed: number | null;
+  /** How the truth was taken. */
+  how: string;
+}
