@@ -142,7 +142,8 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 }
 
-function redisOptions(address: string, settings: RedisSettings) {
+/** Without queues, retries or replays. */
+export function redisOptions(address: string, settings: RedisSettings) {
   const colon = address.lastIndexOf(':');
   return {
     host: address.slice(0, colon).replace(/^\[|\]$/g, ''),

@@ -4,6 +4,8 @@ import type { RedisUser } from '@whereabouts/infra/dev/redis-servers';
 import type { StackSecrets } from './secrets.js';
 
 const KEYS = '~positions:{*} ~available:{*} ~busy:{*} ~meta:{*} ~checkpoints:{*} ~lease:{*}';
+/** It sees no key and runs no function. */
+const PROMOTER = '+auth +hello +ping +info +cluster|nodes +cluster|info +cluster|failover';
 /** To find the masters and to know who is who. */
 const FIND = '+auth +hello +ping +time +info +role +wait +readonly +asking +cluster|nodes +cluster|myid';
 const CALL = '+fcall +fcall_ro +function|list';
@@ -21,9 +23,10 @@ export function redisUsers(secrets: StackSecrets): RedisUser[] {
     user('ingest', secrets.redis.ingest, `${CALL} ${READ} ${WRITE}`),
     user('flusher', secrets.redis.flusher, `${CALL} ${READ} ${WRITE} +function|load`),
     user('query', secrets.redis.query, `${CALL} ${READ}`),
+    { name: redisUserName('promoter'), password: secrets.redis.promoter, rules: PROMOTER },
     user('reader', secrets.redis.reader, `${CALL} ${READ}`),
   ];
 }
 
-export const redisUserName = (service: 'ingest' | 'flusher' | 'query' | 'reader'): string =>
+export const redisUserName = (service: 'ingest' | 'flusher' | 'query' | 'promoter' | 'reader'): string =>
   `whereabouts_${service}`;

@@ -1,6 +1,6 @@
 // All of it, started in order and stopped in the reverse order:
 //
-//   Redis ─▶ functions ─▶ Postgres ─▶ query-api ─▶ flusher ─▶ ingest ─▶ fleet
+//   Redis ─▶ functions ─▶ Postgres ─▶ query-api ─▶ flusher ─▶ ingest ─▶ promoter ─▶ fleet
 //
 // So at the end the drivers go first, ingest writes what it holds, the flusher brings all of it to Postgres, and the
 // servers go last. Each step that is through puts down how to undo it; a stop in the middle undoes what there is.
@@ -138,6 +138,8 @@ export class RunningStack {
     await this.#startService('query', addresses, ports.queryOps);
     await this.#startService('flusher', addresses, ports.flusherOps);
     await this.#startService('ingest', addresses, ports.ingestOps);
+    // The last to come and the first to go: Redis nodes that we stop are no failure.
+    if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
     this.#stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
     this.#publish({});
     return this.#stack;
@@ -232,12 +234,13 @@ export class RunningStack {
     if (this.#stack !== undefined && JSON.stringify(this.#pids()) !== this.#publishedPids) this.#publish({});
   }
 
-  #pids(): { ingest: number[]; query: number; flusher: number } {
+  #pids(): { ingest: number[]; query: number; flusher: number; promoter: number | null } {
     const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
     // With INGEST_PROCESSES the children serve the drivers, and the parent only watches over them.
     const serving = childPids(pid('ingest'));
     const ingest = serving.length > 0 ? serving : [pid('ingest')];
-    return { ingest, query: pid('query-api'), flusher: pid('flusher') };
+    const promoter = this.#options.promoter ? pid('promoter') : null;
+    return { ingest, query: pid('query-api'), flusher: pid('flusher'), promoter };
   }
 
   #publish(change: Partial<Stack>): void {
@@ -247,6 +250,7 @@ export class RunningStack {
     this.#stack.ingest.pids = pids.ingest;
     this.#stack.query.pid = pids.query;
     this.#stack.flusher.pid = pids.flusher;
+    this.#stack.promoter = pids.promoter === null ? null : { pid: pids.promoter };
     writeStack(this.#stack, this.#home);
     this.#publishedPids = JSON.stringify(pids);
   }

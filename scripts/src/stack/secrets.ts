@@ -7,7 +7,7 @@ import { join } from 'node:path';
 export interface StackSecrets {
   /** HS256. */
   jwtSecretFile: string;
-  redis: { ingest: string; flusher: string; query: string; reader: string };
+  redis: { ingest: string; flusher: string; query: string; promoter: string; reader: string };
   postgres: { migrator: string; flusher: string };
 }
 
@@ -22,7 +22,15 @@ export function stackSecrets(home: string): StackSecrets {
   mkdirSync(home, { recursive: true });
   const jwtSecretFile = join(home, 'jwt-secret');
   kept(jwtSecretFile, random);
-  const names = ['redis_ingest', 'redis_flusher', 'redis_query', 'redis_reader', 'migrator', 'flusher'];
+  const names = [
+    'redis_ingest',
+    'redis_flusher',
+    'redis_query',
+    'redis_promoter',
+    'redis_reader',
+    'migrator',
+    'flusher',
+  ];
   const make = () => JSON.stringify(Object.fromEntries(names.map((name) => [name, random()])));
   const passwords = JSON.parse(kept(join(home, 'passwords.json'), make)) as Record<string, string>;
   const password = (name: string): string => {
@@ -36,6 +44,7 @@ export function stackSecrets(home: string): StackSecrets {
       ingest: password('redis_ingest'),
       flusher: password('redis_flusher'),
       query: password('redis_query'),
+      promoter: password('redis_promoter'),
       reader: password('redis_reader'),
     },
     postgres: { migrator: password('migrator'), flusher: password('flusher') },

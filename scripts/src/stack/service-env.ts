@@ -25,7 +25,11 @@ function inherited(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name)));
 }
 
-function common(stack: StackAddresses, service: 'ingest' | 'flusher' | 'query', opsPort: number) {
+function common(
+  stack: StackAddresses,
+  service: 'ingest' | 'flusher' | 'query' | 'promoter',
+  opsPort: number,
+) {
   return {
     ...inherited(),
     HOST,
@@ -59,6 +63,10 @@ export function queryEnv(stack: StackAddresses): NodeJS.ProcessEnv {
 
 export function flusherEnv(stack: StackAddresses): NodeJS.ProcessEnv {
   return { ...common(stack, 'flusher', stack.ports.flusherOps), DATABASE_URL: stack.databaseUrl };
+}
+
+export function promoterEnv(stack: StackAddresses): NodeJS.ProcessEnv {
+  return common(stack, 'promoter', stack.ports.promoterOps);
 }
 
 /** For `node flusher/dist/migrate.js`. */

@@ -2,25 +2,38 @@
 import { join } from 'node:path';
 import { root } from '../home.js';
 import type { StackOptions } from './options.js';
-import { fleetEnv, flusherEnv, ingestEnv, queryEnv, type StackAddresses } from './service-env.js';
+import {
+  fleetEnv,
+  flusherEnv,
+  ingestEnv,
+  promoterEnv,
+  queryEnv,
+  type StackAddresses,
+} from './service-env.js';
 import type { ChildSpec } from './supervisor.js';
 
 const compiled = (workspace: string, script: string) => join(root, workspace, 'dist', `${script}.js`);
 
 /** Each service's own deadline (DRAIN_DEADLINE_MS), and a moment more before we use force. */
-const DRAIN_MS = { ingest: 15_000, flusher: 40_000, query: 10_000 };
+const DRAIN_MS = { ingest: 15_000, flusher: 40_000, query: 10_000, promoter: 2_000 };
 const MARGIN_MS = 2_000;
 const FLEET_DRAIN_MS = 10_000;
 
 export type ServiceName = keyof typeof DRAIN_MS;
 
-const ENVIRONMENT = { ingest: ingestEnv, flusher: flusherEnv, query: queryEnv };
-const WORKSPACE = { ingest: 'ingest', flusher: 'flusher', query: 'query-api' };
+const ENVIRONMENT = { ingest: ingestEnv, flusher: flusherEnv, query: queryEnv, promoter: promoterEnv };
+const NAME = { ingest: 'ingest', flusher: 'flusher', query: 'query-api', promoter: 'promoter' };
+const SCRIPT = {
+  ingest: compiled('ingest', 'main'),
+  flusher: compiled('flusher', 'main'),
+  query: compiled('query-api', 'main'),
+  promoter: compiled('infra', 'promoter/main'),
+};
 
 export function serviceSpec(service: ServiceName, stack: StackAddresses): ChildSpec {
   return {
-    name: WORKSPACE[service],
-    script: compiled(WORKSPACE[service], 'main'),
+    name: NAME[service],
+    script: SCRIPT[service],
     env: { DRAIN_DEADLINE_MS: String(DRAIN_MS[service]), ...ENVIRONMENT[service](stack) },
     stopDeadlineMs: DRAIN_MS[service] + MARGIN_MS,
   };

@@ -14,7 +14,7 @@ test('two stacks that choose at the same time, before either listens, share no p
   const marker = process.argv[1] ?? '';
   const mine = await chooseStackPorts(6, marker);
   try {
-    assert.equal(new Set(all(mine.ports)).size, 18);
+    assert.equal(new Set(all(mine.ports)).size, 19);
     const module = fileURLToPath(new URL('./stack-ports.js', import.meta.url));
     const source = `const { chooseStackPorts } = await import(${JSON.stringify(module)});
       console.log(JSON.stringify(await chooseStackPorts(6, ${JSON.stringify(marker)})));`;
@@ -22,7 +22,7 @@ test('two stacks that choose at the same time, before either listens, share no p
       encoding: 'utf8',
     });
     const other = JSON.parse(stdout) as typeof mine;
-    assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 36);
+    assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 38);
     assert.ok(other.replaced.length > 0);
   } finally {
     mine.release();

@@ -14,6 +14,7 @@ export interface StackPorts {
   query: number;
   queryOps: number;
   flusherOps: number;
+  promoterOps: number;
   postgres: number;
   redis: number[];
 }
@@ -31,6 +32,7 @@ const USUAL = {
   ingestOps: 9080,
   queryOps: 9081,
   flusherOps: 9082,
+  promoterOps: 9084,
   postgres: 5433,
 };
 const FIRST_REDIS_PORT = 7100;
@@ -97,6 +99,7 @@ export async function chooseStackPorts(redisNodes: number, marker: string): Prom
     ingestOps: await choose('ingest ops', USUAL.ingestOps),
     queryOps: await choose('query-api ops', USUAL.queryOps),
     flusherOps: await choose('flusher ops', USUAL.flusherOps),
+    promoterOps: await choose('promoter ops', USUAL.promoterOps),
     postgres: await choose('Postgres', USUAL.postgres),
     redis,
   };
