@@ -35,7 +35,7 @@ local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
 -- Of a record: the same, and the revision.
 local RECORD = BODY .. 'I8'
 local FLAGS_AT = 29
-local QUARANTINED, UNLISTED, CHECKPOINT, MOVED = 1, 2, 8, 16
+local QUARANTINED, UNLISTED, ARCHIVED, CHECKPOINT, MOVED = 1, 2, 4, 8, 16
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
@@ -467,7 +467,7 @@ local function begin(keys, args)
   return state_of(meta)
 end
 
--- One page of what is not in Postgres yet, and of what can be swept.
+-- One page of what is not in Postgres yet, and of what can be swept (restored records never, see `restore`).
 -- KEYS positions, meta
 -- ARGV map hash, reign, revision flushed at begin, cursor, fresh before (ms), remove before (ms), page size
 -- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep
@@ -483,7 +483,7 @@ local function unflushed(keys, args)
     local r = decode(rows[i + 1])
     local flushed = r.rev <= since
     if not flushed and band(r.flags, QUARANTINED) == 0 then push(dirty, rows[i], rows[i + 1]) end
-    if r.recorded_at < fresh_before then
+    if r.recorded_at < fresh_before and band(r.flags, ARCHIVED) == 0 then
       local listed = band(r.flags, UNLISTED) == 0
       if listed or (flushed and r.recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
     end
@@ -583,7 +583,8 @@ local function forget(keys, args)
   return count
 end
 
--- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them or refused them.
+-- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them or refused them. Restored
+-- records stay: all of them are old.
 -- KEYS positions, available, busy, meta   ARGV map hash, fresh before (ms), remove before (ms), ids (at most 512)
 -- Returns unlisted, removed   Errors MAPMISMATCH
 local function sweep(keys, args)
@@ -594,7 +595,7 @@ local function sweep(keys, args)
   for i = 4, #args do
     local found = redis.call('HGET', keys[1], args[i])
     local r = found and decode(found)
-    if r and r.recorded_at < fresh_before then
+    if r and r.recorded_at < fresh_before and band(r.flags, ARCHIVED) == 0 then
       local settled = r.rev <= meta.flushed
       if settled and r.recorded_at < remove_before then
         unlist(keys, args[i], found, r, true)
@@ -607,6 +608,34 @@ local function sweep(keys, args)
   end
   write_meta(keys[4], fields)
   return { unlisted, removed }
+end
+
+-- Puts back what Postgres has of drivers who are in no record here, after the cache was lost: for questions by id
+-- alone, since they are in no geo set until they report. Of revision 0, so they count as flushed; `rev`, `flushed`,
+-- `dirty_since` and `seen_at` stay as they are. They leave with their driver's next report, or with the key's expiry.
+-- KEYS positions, meta   ARGV map hash, arena of at most 512 records
+-- Returns how many were put back, how many had a record here, how many were invalid
+-- Errors MAPMISMATCH, BADBATCH (nothing written)
+local function restore(keys, args)
+  local records = parse_arena(args[2])
+  if not records then return fail('BADBATCH', 'the arena does not add up') end
+  if #records > MAX_RECORDS then return fail('BADBATCH', #records .. ' records, at most ' .. MAX_RECORDS) end
+  local meta, fields = open_for_write(keys[2], args[1])
+  if not meta then return fields end
+  local counts = { 0, 0, 0 }
+  local flushed_always = pack('<I8', 0)
+  for i = 1, #records do
+    local r = records[i]
+    local what = 3
+    if is_valid(r) then
+      local stored = with_flags(r.body, UNLISTED + ARCHIVED) .. flushed_always
+      what = redis.call('HSETNX', keys[1], r.id, stored) == 1 and 1 or 2
+    end
+    counts[what] = counts[what] + 1
+  end
+  write_meta(keys[2], fields)
+  for i = 1, 2 do redis.call('PEXPIRE', keys[i], EXPIRE_MS) end
+  return counts
 end
 
 -- Marks records that Postgres refused: they never count as persisted, and no later flush tries them again.
@@ -713,6 +742,7 @@ register('release', release, { 'allow-oom' })
 register('moved', moved, { 'allow-oom' })
 register('forget', forget, { 'allow-oom' })
 register('sweep', sweep, { 'allow-oom' })
+register('restore', restore, {})
 register('quarantine', quarantine, { 'allow-oom' })
 register('rewind', rewind, { 'allow-oom' })
 register('waiting_checkpoints', waiting_checkpoints, { 'no-writes' })

@@ -506,6 +506,108 @@ describe('forget and sweep', () => {
   });
 });
 
+describe('restore', () => {
+  const archived = (driverId: string, extra: object = {}) =>
+    position(driverId, { session: 7, seq: 3, recordedAtMs: Date.now() - 3_600_000, ...extra });
+
+  test('found by id as it was, archived and persisted; near and live never list it', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const given = archived('gone', { status: 'busy', services: 5, headingDeg: 12.5 });
+    assert.deepEqual(await store.restore(p, [given, archived('free')]), {
+      restored: 2,
+      standing: 0,
+      invalid: 0,
+    });
+    assert.deepEqual(await got(p, 'gone'), {
+      ...given,
+      revision: 0,
+      persisted: true,
+      quarantined: false,
+      unlisted: true,
+      movedTo: null,
+      archived: true,
+    });
+    assert.deepEqual(await nearIds(p, { maxAgeMs: 1e9 }), []);
+    assert.deepEqual(await nearIds(p, { maxAgeMs: 1e9, status: 'busy' }), []);
+    const box = { minLat: 52, minLon: 21, maxLat: 53, maxLon: 22 };
+    assert.deepEqual((await store.live(p, box, 10, 1e9)).hits, []);
+    for (const key of ['positions', 'meta']) {
+      const ttl = await fixture.command(p, 'PTTL', `${key}:{${fixture.map.tagOf(p)}}`);
+      assert.ok(Number(ttl) > 6 * 24 * 3600 * 1000, `${key}: ${ttl}`);
+    }
+  });
+
+  test('a record that stands there stays, whichever is newer; an invalid one is left out alone', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    await record(p, position('here', { session: 6 }));
+    const wrong = { ...archived('wrong'), session: 0 };
+    const answer = await store.restore(p, [archived('here'), wrong, archived('twice'), archived('twice')]);
+    assert.deepEqual(answer, { restored: 1, standing: 2, invalid: 1 });
+    assert.equal((await got(p, 'here'))?.session, 6);
+    assert.deepEqual(await nearIds(p), ['here']);
+    assert.equal(await got(p, 'wrong'), null);
+  });
+
+  test('moves neither rev nor dirty_since nor seen_at, and is never flushed, also after a rewind', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    await record(p, position('a'));
+    await flush(p);
+    const before = await store.status(p);
+    await store.restore(p, [archived('gone')]);
+    const after = await store.status(p);
+    const kept = ({ epoch, reign, revision, flushed, dirtySinceMs, seenAtMs, accepted }: typeof before) => ({
+      ...{ epoch, reign, revision, flushed, dirtySinceMs, seenAtMs, accepted },
+    });
+    assert.deepEqual(kept(after), kept(before));
+    await store.rewind(p, before.nowMs);
+    assert.deepEqual((await scan(p)).rows, ['a']);
+    assert.equal((await got(p, 'gone'))?.persisted, true);
+  });
+
+  test('where nobody has written yet the partition stays silent, and whoever writes then goes on from it', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    await store.restore(p, [archived('gone')]);
+    const { epoch, reignAtMs, seenAtMs, revision } = await store.status(p);
+    assert.deepEqual([seenAtMs, revision], [0, 0]);
+    await fixture.command(p, 'HSET', `meta:{${fixture.map.tagOf(p)}}`, 'reign_at', reignAtMs - 3000);
+    assert.equal((await store.status(p)).health, 'silent');
+    assert.equal((await record(p, position('a'))).state.epoch, epoch);
+  });
+
+  test('no sweep takes it; its driver reports by the usual order and is listed again', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    await store.restore(p, [archived('gone'), archived('other')]);
+    const limits = { freshBeforeMs: Date.now() - 10_000, removeBeforeMs: Date.now() - 60_000 };
+    await flush(p);
+    assert.deepEqual((await scan(p, limits)).stale, []);
+    assert.deepEqual(await store.sweep(p, ['gone'], limits), { unlisted: 0, removed: 0 });
+    assert.deepEqual((await record(p, position('gone', { session: 6 }))).outcomes, ['superseded']);
+    assert.deepEqual((await record(p, position('gone', { session: 8 }))).outcomes, ['accepted']);
+    assert.deepEqual(await nearIds(p), ['gone']);
+    const { archived: isArchived, unlisted } = (await got(p, 'gone')) ?? {};
+    assert.deepEqual([isArchived, unlisted], [false, false]);
+    // Forgotten where its driver has been recorded elsewhere since.
+    assert.equal(await store.forget(p, [position('other', { session: 8 })]), 1);
+    assert.equal(await got(p, 'other'), null);
+  });
+
+  test('at most 512, whole batches, of this map', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const many = Array.from({ length: 513 }, (_, i) => archived(`d${i}`));
+    assert.equal(await rejects(store.restore(p, many)), 'bad_batch');
+    assert.equal((await store.status(p)).drivers, 0);
+    assert.equal((await store.restore(p, many.slice(0, 512))).restored, 512);
+    await fixture.command(p, 'HSET', `meta:{${fixture.map.tagOf(p)}}`, 'map', 'another');
+    assert.equal(await rejects(store.restore(p, [archived('x')])), 'map_mismatch');
+  });
+});
+
 describe('checkpoints', () => {
   const checkpoint = (seq: number, extra: object = {}) =>
     position('d', { seq, recordedAtMs: Date.now() + seq, checkpoint: true, ...extra });

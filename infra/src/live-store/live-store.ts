@@ -87,6 +87,13 @@ export interface PartitionStatus extends PartitionState {
   checkpointsWaiting: number;
 }
 
+export interface RestoreAnswer {
+  restored: number;
+  /** A record of their driver stood there already. */
+  standing: number;
+  invalid: number;
+}
+
 export interface WaitingCheckpoint {
   field: string;
   position: StoredPosition;
@@ -338,6 +345,19 @@ export class LiveStore {
     const reply = await this.#write(partition, 'sweep', [o.freshBeforeMs, o.removeBeforeMs, ...ids]);
     const [unlisted, removed] = reply as [number, number];
     return { unlisted, removed };
+  }
+
+  /**
+   * Puts back what Postgres has, at most 512, where no record stands: found by id, in no other answer, until its
+   * driver reports.
+   */
+  async restore(partition: number, positions: readonly Position[]): Promise<RestoreAnswer> {
+    const k = this.#key(partition);
+    const arena = new Arena();
+    for (const position of positions) arena.add(position);
+    const reply = await this.#function(partition, 'restore', [k.positions, k.meta], arena.bytes());
+    const [restored, standing, invalid] = reply as [number, number, number];
+    return { restored, standing, invalid };
   }
 
   /** Marks these very records as refused by Postgres. */
