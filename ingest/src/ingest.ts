@@ -64,6 +64,7 @@ async function startIngest(
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const verify = await createTokenVerifier(settings.tokens);
   const store = await LiveStore.connect({
+    durability: settings.durability,
     redis: settings.redis,
     map,
     log,

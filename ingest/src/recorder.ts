@@ -7,7 +7,7 @@
 // Of a partition: what its new reign lacks goes out before anything newer; one round of calls is under way at a time,
 // so that what comes back unwritten meets nothing newer of its own partition.
 
-import type { Outcome, PartitionState } from '@whereabouts/infra/live-store/answers';
+import type { Outcome } from '@whereabouts/infra/live-store/answers';
 import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
@@ -239,11 +239,12 @@ export class Recorder implements ReportSink {
     }
   }
 
-  #settle(report: Report, { state, outcomes, storedSessions }: RecordAnswer, index: number): void {
+  #settle(report: Report, answer: RecordAnswer, index: number): void {
+    const { outcomes, storedSessions } = answer;
     const outcome = outcomes[index] as Outcome;
     this.#metrics.outcomes[outcome]++;
     if (outcome === 'accepted' || outcome === 'duplicate') {
-      this.#accepted(report, state);
+      this.#accepted(report, answer);
       return;
     }
     if (outcome === 'superseded') {
@@ -254,7 +255,7 @@ export class Recorder implements ReportSink {
     this.#refuse(report, outcome);
   }
 
-  #accepted({ position, origin }: Report, state: PartitionState): void {
+  #accepted({ position, origin }: Report, { state, isReplicated }: RecordAnswer): void {
     const nowMs = performance.now();
     if (position.checkpoint) {
       this.#countCheckpoint(position.driverId, -1);
@@ -266,7 +267,7 @@ export class Recorder implements ReportSink {
       else if (known.partition !== state.partition) this.#crossed(known, position, state.partition, nowMs);
       this.#healer.remember(position, state, nowMs);
     }
-    origin?.accepted(position, 'cache');
+    origin?.accepted(position, isReplicated ? 'replicated' : 'cache');
   }
 
   /** Answers of two partitions come in any order: the older record is the ghost, whichever was told first. */

@@ -13,7 +13,7 @@ import type { Logger } from 'pino';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, NodeConnection, RedirectError, type Reply } from './node-connection.js';
 import { StoreError, type StoreErrorCode } from './store-error.js';
-import { parseClusterNodes, SlotOwners } from './topology.js';
+import { type NodeClaim, parseClusterNodes, SlotOwners } from './topology.js';
 
 export interface ClusterOptions {
   redis: RedisSettings;
@@ -33,6 +33,8 @@ interface Node {
   probing: boolean;
   asking: boolean;
   listedAtMs: number;
+  /** Replicas that its cluster holds for alive. */
+  replicas: number;
 }
 
 const SETTLED_POLL_MS = 1000;
@@ -86,19 +88,25 @@ export class ClusterClient {
 
   /** Rejects with StoreError. Follows one redirection; nothing else is tried again. */
   async call(slot: number, args: readonly Argument[]): Promise<Reply> {
-    const owner = this.#ownerNode(slot);
-    if (!owner?.proven) {
-      throw new StoreError(
-        'region_unavailable',
-        `${this.ownerOf(slot) ?? 'nobody'} has not shown that it answers`,
-      );
-    }
-    try {
-      return await this.#callNode(owner, args);
-    } catch (error) {
-      if (!(error instanceof RedirectError)) throw error;
-      return this.#follow(slot, error, args);
-    }
+    const owner = this.#provenOwner(slot);
+    return this.#redirected(slot, args, () => this.#callNode(owner, args));
+  }
+
+  /** The same for a write, and whether every replica of the node has it. */
+  async callReplicated(
+    slot: number,
+    args: readonly Argument[],
+  ): Promise<{ reply: Reply; isReplicated: boolean }> {
+    const owner = this.#provenOwner(slot);
+    let isReplicated = false;
+    const reply = await this.#redirected(slot, args, () =>
+      this.#guarded(owner, async () => {
+        const answer = await owner.connection.callReplicated(args, owner.replicas);
+        isReplicated = owner.replicas > 0 && answer.replicas >= owner.replicas;
+        return answer.reply;
+      }),
+    );
+    return { reply, isReplicated };
   }
 
   close(): void {
@@ -108,9 +116,31 @@ export class ClusterClient {
     this.#nodes.clear();
   }
 
-  async #callNode(node: Node, args: readonly Argument[], asking = false): Promise<Reply> {
+  #provenOwner(slot: number): Node {
+    const owner = this.#ownerNode(slot);
+    if (owner?.proven) return owner;
+    throw new StoreError(
+      'region_unavailable',
+      `${this.ownerOf(slot) ?? 'nobody'} has not shown that it answers`,
+    );
+  }
+
+  async #redirected(slot: number, args: readonly Argument[], call: () => Promise<Reply>): Promise<Reply> {
     try {
-      return await node.connection.call(args, asking);
+      return await call();
+    } catch (error) {
+      if (!(error instanceof RedirectError)) throw error;
+      return this.#follow(slot, error, args);
+    }
+  }
+
+  #callNode(node: Node, args: readonly Argument[], asking = false): Promise<Reply> {
+    return this.#guarded(node, () => node.connection.call(args, asking));
+  }
+
+  async #guarded(node: Node, call: () => Promise<Reply>): Promise<Reply> {
+    try {
+      return await call();
     } catch (error) {
       if (error instanceof StoreError && DEMOTED.test(error.message)) this.#suspect(node, error.message);
       throw error;
@@ -142,7 +172,14 @@ export class ClusterClient {
     if (known) return known;
     if (this.#closed) throw new StoreError('region_unavailable', 'the store is closed');
     const connection = new NodeConnection(address, this.#options.redis);
-    const node: Node = { connection, proven: false, probing: false, asking: false, listedAtMs: Date.now() };
+    const node: Node = {
+      connection,
+      proven: false,
+      probing: false,
+      asking: false,
+      listedAtMs: Date.now(),
+      replicas: 0,
+    };
     connection.on('closed', () => this.#suspect(node, 'connection closed'));
     connection.on('timeout', () => this.#suspect(node, 'no answer'));
     connection.on('ready', () => this.#hurry());
@@ -210,7 +247,11 @@ export class ClusterClient {
       const claims = parseClusterNodes(String(await node.connection.control('CLUSTER', 'NODES')), address);
       if (this.#closed) return;
       const nowMs = Date.now();
-      for (const claim of claims) this.#node(claim.address).listedAtMs = nowMs;
+      for (const claim of claims) {
+        const listed = this.#node(claim.address);
+        listed.listedAtMs = nowMs;
+        if (claim.master) listed.replicas = replicasOf(claim, claims);
+      }
       const changed = this.#owners.believe(claims, nowMs);
       if (changed.length > 0) this.#moved(changed);
     } catch {
@@ -251,4 +292,8 @@ export class ClusterClient {
       node.probing = false;
     }
   }
+}
+
+function replicasOf(master: NodeClaim, claims: readonly NodeClaim[]): number {
+  return claims.filter((claim) => claim.masterId === master.id && !claim.failing).length;
 }

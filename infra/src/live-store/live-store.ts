@@ -21,6 +21,8 @@ export interface LiveStoreOptions {
   log: Logger;
   /** Reports older than this do not move a driver's latest position (checkpoints may be older). */
   freshnessMs?: number;
+  /** `replicated`: a write also waits until every replica of the node has it. */
+  durability?: 'cache' | 'replicated';
   /** A reader takes a node for reachable that answers reads; it never writes, not even a probe. */
   readOnly?: boolean;
   /** Loads the functions where a node lacks them: the flusher's and the deployment's task alone. */
@@ -34,6 +36,8 @@ export interface RecordAnswer {
   outcomes: Outcome[];
   /** For each `superseded` one, by its index: the session that is stored. */
   storedSessions: Map<number, number>;
+  /** Every replica of the node has it too; always false unless the store was asked to wait for that. */
+  isReplicated: boolean;
 }
 
 export interface NearQuery {
@@ -194,14 +198,17 @@ export class LiveStore {
 
   /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
   async record(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
-    const reply = await this.#call(partition, this.#recordCall(partition, positions));
+    const { reply, isReplicated } = await this.#recordReply(
+      partition,
+      this.#recordCall(partition, positions),
+    );
     const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE]);
     const storedSessions = new Map<number, number>();
     let at = answers.STATE_SIZE + 1;
     for (const [index, outcome] of outcomes.entries()) {
       if (outcome === 'superseded') storedSessions.set(index, reply[at++] as number);
     }
-    return { state: this.#state(partition, reply), outcomes, storedSessions };
+    return { state: this.#state(partition, reply), outcomes, storedSessions, isReplicated };
   }
 
   /** Says that somebody feeds this partition, where there is nothing to write. */
@@ -437,6 +444,17 @@ export class LiveStore {
     }
     const freshnessMs = this.#options.freshnessMs ?? DEFAULT_FRESHNESS_MS;
     return ['FCALL', this.#functionName('record'), keys.length, ...keys, this.map.hash, arena, freshnessMs];
+  }
+
+  async #recordReply(
+    partition: number,
+    call: readonly Argument[],
+  ): Promise<{ reply: unknown[]; isReplicated: boolean }> {
+    if (this.#options.durability !== 'replicated') {
+      return { reply: await this.#call(partition, call), isReplicated: false };
+    }
+    const { reply, isReplicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
+    return { reply: reply as unknown[], isReplicated };
   }
 
   async #function(

@@ -1,5 +1,6 @@
 // One node of the cluster: a connection for data and one for control, replicas too, so that a promotion needs no
-// connecting. Calls of one turn of the event loop leave in one write, and share one deadline.
+// connecting; and, once somebody asks for it, one whose calls wait for the replicas (WAIT holds up a connection).
+// Calls of one turn of the event loop leave in one write, and share one deadline.
 //
 // ioredis is used plainly: no offline queue, no resending, no retries, for a late replay could overwrite nothing but
 // would hide an outage. A socket that is silent while an answer is due is closed: without that a frozen master is
@@ -13,14 +14,30 @@ import { StoreError, storeErrorOfReply } from './store-error.js';
 export type Argument = string | number | Buffer;
 export type Reply = unknown;
 
+export interface ReplicatedReply {
+  reply: Reply;
+  /** Replicas that have it. */
+  replicas: number;
+}
+
 interface Call {
   args: readonly Argument[];
   asking: boolean;
-  resolve(reply: Reply): void;
+  /** Replicas to wait for. */
+  replicas: number;
+  resolve(answer: ReplicatedReply): void;
   reject(error: Error): void;
 }
 
+/** Calls that leave together, on a connection of their kind. */
+interface Lane {
+  redis: Redis;
+  queue: Call[];
+}
+
 const RECONNECT_MS = 50;
+/** Replicas that take longer are out of step: what was written is then acknowledged as what it is. */
+const REPLICATION_DEADLINE_MS = 100;
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
@@ -43,37 +60,37 @@ interface NodeEvents {
 
 export class NodeConnection extends EventEmitter<NodeEvents> {
   readonly address: string;
-  readonly #data: Redis;
+  readonly #data: Lane;
   readonly #control: Redis;
   readonly #settings: RedisSettings;
-  #queue: Call[] = [];
+  #replicated: Lane | undefined;
   #ended = false;
 
   constructor(address: string, settings: RedisSettings) {
     super();
     this.address = address;
     this.#settings = settings;
-    this.#data = new Redis(redisOptions(address, settings));
-    this.#control = new Redis(redisOptions(address, settings));
-    // Refused connections are told by `close`; without a listener ioredis prints them.
-    for (const redis of [this.#data, this.#control]) redis.on('error', () => {});
-    this.#data.on('close', () => this.emit('closed'));
-    this.#data.on('ready', () => this.emit('ready'));
+    this.#data = { redis: this.#connect(), queue: [] };
+    this.#control = this.#connect();
+    this.#data.redis.on('close', () => this.emit('closed'));
+    this.#data.redis.on('ready', () => this.emit('ready'));
   }
 
   get ready(): boolean {
-    return !this.#ended && this.#data.status === 'ready';
+    return !this.#ended && this.#data.redis.status === 'ready';
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
-  call(args: readonly Argument[], asking = false): Promise<Reply> {
-    return new Promise((resolve, reject) => {
-      if (!this.ready) {
-        reject(new StoreError('region_unavailable', `no connection to ${this.address}`));
-        return;
-      }
-      if (this.#queue.push({ args, asking, resolve, reject }) === 1) setImmediate(() => this.#send());
-    });
+  async call(args: readonly Argument[], asking = false): Promise<Reply> {
+    return (await this.#enqueue(this.#data, args, asking, 0)).reply;
+  }
+
+  /** The same, and then waits until so many replicas have it, or for a moment. */
+  async callReplicated(args: readonly Argument[], replicas: number): Promise<ReplicatedReply> {
+    this.#replicated ??= { redis: this.#connect(), queue: [] };
+    // While it connects nothing is refused: the position counts as what it is, in the cache.
+    const lane = this.#replicated.redis.status === 'ready' ? this.#replicated : this.#data;
+    return this.#enqueue(lane, args, false, lane === this.#data ? 0 : replicas);
   }
 
   /** On the control connection, with the same deadline; replies are text. */
@@ -89,19 +106,45 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   close(): void {
     this.#ended = true;
-    this.#data.disconnect();
+    this.#data.redis.disconnect();
     this.#control.disconnect();
+    this.#replicated?.redis.disconnect();
   }
 
-  #send(): void {
-    const calls = this.#queue;
-    this.#queue = [];
-    const pipeline = this.#data.pipeline();
+  #connect(): Redis {
+    const redis = new Redis(redisOptions(this.address, this.#settings));
+    // Refused connections are told by `close`; without a listener ioredis prints them.
+    redis.on('error', () => {});
+    return redis;
+  }
+
+  #enqueue(
+    lane: Lane,
+    args: readonly Argument[],
+    asking: boolean,
+    replicas: number,
+  ): Promise<ReplicatedReply> {
+    return new Promise((resolve, reject) => {
+      if (!this.ready) {
+        reject(new StoreError('region_unavailable', `no connection to ${this.address}`));
+        return;
+      }
+      const call = { args, asking, replicas, resolve, reject };
+      if (lane.queue.push(call) === 1) setImmediate(() => this.#send(lane));
+    });
+  }
+
+  #send(lane: Lane): void {
+    const calls = lane.queue;
+    lane.queue = [];
+    const pipeline = lane.redis.pipeline();
     for (const call of calls) {
       if (call.asking) pipeline.asking();
       const [command, ...args] = call.args;
       pipeline.callBuffer(command as string, ...(args as [Argument, ...Argument[]]));
     }
+    const replicas = Math.max(...calls.map((call) => call.replicas));
+    if (replicas > 0) pipeline.wait(replicas, REPLICATION_DEADLINE_MS);
     let isAnswered = false;
     // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
     const timer = setTimeout(
@@ -111,12 +154,13 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     pipeline.exec((error, results) => {
       isAnswered = true;
       clearTimeout(timer);
+      const replicated = replicas > 0 ? Number(results?.at(-1)?.[1] ?? 0) : 0;
       let at = 0;
       for (const call of calls) {
         if (call.asking) at++;
         const [failure, reply] = results?.[at++] ?? [error ?? new Error('no answer'), undefined];
         if (failure) call.reject(this.#errorOf(failure));
-        else call.resolve(reply);
+        else call.resolve({ reply, replicas: replicated });
       }
     });
   }
