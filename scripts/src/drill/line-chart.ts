@@ -1,0 +1,112 @@
+// A chart of lines over time as SVG. Colours come from the page (classes line-0 ... line-5); each line has a dash of
+// its own as well, for paper. A sample that is null was not taken, or is not known: there the line has a gap, not 0.
+
+import { type Markup, markup } from './markup.js';
+
+export interface Line {
+  name: string;
+  /** In order of time. */
+  samples: readonly { atMs: number; value: number | null }[];
+}
+
+export interface Mark {
+  atMs: number;
+  label: string;
+}
+
+export interface LineChart {
+  title: string;
+  /** Behind the numbers of the axis, as in `120 ms`. */
+  unit: string;
+  lines: readonly Line[];
+  marks: readonly Mark[];
+  fromMs: number;
+  toMs: number;
+  /** The 0 of the axis of time. */
+  originMs: number;
+}
+
+const WIDTH = 900;
+const HEIGHT = 230;
+const LEFT = 64;
+const RIGHT = 12;
+const TOP = 62;
+const BOTTOM = 26;
+const DASHES = ['', '7 3', '2 3', '10 3 2 3', '14 4', '4 2 1 2'];
+const MARK_ROWS = 4;
+
+/** Round numbers from 0 to at least `greatest`, about `wanted` of them. */
+export function ticksUpTo(greatest: number, wanted = 4): number[] {
+  if (!(greatest > 0)) return [0, 1];
+  const rough = greatest / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10) * power;
+  const count = Math.ceil(greatest / step - 1e-9);
+  return Array.from({ length: count + 1 }, (_, i) => Number((i * step).toPrecision(12)));
+}
+
+export function lineChart(chart: LineChart): Markup {
+  const values = chart.lines.flatMap(({ samples }) => samples.map(({ value }) => value ?? 0));
+  const ticks = ticksUpTo(Math.max(0, ...values));
+  const top = ticks.at(-1) ?? 1;
+  const span = Math.max(1, chart.toMs - chart.fromMs);
+  const x = (atMs: number) => LEFT + ((WIDTH - LEFT - RIGHT) * (atMs - chart.fromMs)) / span;
+  const y = (value: number) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / top;
+  return markup`<figure>
+<figcaption><b>${chart.title}</b>${chart.lines.map(legendOf)}</figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${chart.title}">
+${ticks.map((tick) => valueTick(tick, chart.unit, y(tick)))}
+${secondsTicks(chart).map(({ atMs, label }) => timeTick(label, x(atMs)))}
+${chart.marks.filter(({ atMs }) => atMs >= chart.fromMs && atMs <= chart.toMs).map((mark, i) => markLine(mark.label, x(mark.atMs), i))}
+${chart.lines.map((line, i) => path(line, i, x, y))}
+</svg>
+</figure>`;
+}
+
+function legendOf({ name }: Line, i: number): Markup {
+  return markup` <span class="legend"><svg viewBox="0 0 28 8" width="28" height="8" aria-hidden="true"><path class="${lineClass(i)}" stroke-dasharray="${dashOf(i)}" d="M0 4H28"/></svg> ${name}</span>`;
+}
+
+const lineClass = (i: number): string => `line line-${i % DASHES.length}`;
+const dashOf = (i: number): string => DASHES[i % DASHES.length] || 'none';
+const place = (pixels: number): string => pixels.toFixed(1);
+
+function valueTick(tick: number, unit: string, y: number): Markup {
+  const label = `${tick.toLocaleString('en-GB')}${unit && ` ${unit}`}`;
+  return markup`<path class="grid" d="M${LEFT} ${place(y)}H${WIDTH - RIGHT}"/><text class="tick" x="${LEFT - 6}" y="${place(y + 4)}" text-anchor="end">${label}</text>`;
+}
+
+/** Whole seconds from the origin, both ways. */
+function secondsTicks({ fromMs, toMs, originMs }: LineChart): Mark[] {
+  const stepS = ticksUpTo((toMs - fromMs) / 1000, 10)[1] ?? 1;
+  const marks: Mark[] = [];
+  for (let i = Math.ceil((fromMs - originMs) / 1000 / stepS); originMs + i * stepS * 1000 <= toMs; i++) {
+    const s = Number((i * stepS).toPrecision(12));
+    marks.push({ atMs: originMs + s * 1000, label: `${s > 0 ? '+' : ''}${s} s` });
+  }
+  return marks;
+}
+
+function timeTick(label: string, x: number): Markup {
+  return markup`<text class="tick" x="${place(x)}" y="${HEIGHT - 8}" text-anchor="middle">${label}</text>`;
+}
+
+/** Labels stand in rows in turn, so that two marks that are close do not cover each other. */
+function markLine(label: string, x: number, i: number): Markup {
+  const atRight = x > WIDTH * 0.75;
+  const labelX = place(x + (atRight ? -4 : 4));
+  const labelY = 11 + (i % MARK_ROWS) * 14;
+  return markup`<path class="mark" d="M${place(x)} ${labelY - 9}V${HEIGHT - BOTTOM}"/><text class="mark-label" x="${labelX}" y="${labelY}" text-anchor="${atRight ? 'end' : 'start'}">${label}</text>`;
+}
+
+function path(line: Line, i: number, x: (atMs: number) => number, y: (value: number) => number): Markup {
+  let d = '';
+  let drawing = false;
+  for (const { atMs, value } of line.samples) {
+    // A sample between two gaps is a dot: a line of no length with round ends.
+    if (value !== null)
+      d += `${drawing ? 'L' : 'M'}${place(x(atMs))} ${place(y(value))}${drawing ? '' : 'h0'}`;
+    drawing = value !== null;
+  }
+  return markup`<path class="${lineClass(i)}" stroke-dasharray="${dashOf(i)}" d="${d || 'M0 0'}"/>`;
+}

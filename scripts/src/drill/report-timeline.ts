@@ -1,0 +1,86 @@
+// What of a report is drawn over time: one chart for each question, one line in it for each region.
+
+import type { Line, LineChart, Mark } from './line-chart.js';
+import { type DrillReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
+
+/** More points than this no eye tells apart: neighbouring samples are then put together. */
+const MOST_POINTS = 300;
+
+type Measure = (samples: readonly RegionSample[]) => number | null;
+
+const perSecond =
+  (count: (sample: RegionSample) => number): Measure =>
+  (samples) =>
+    (sum(samples, count) * 1000) / (samples.length * SAMPLE_MS);
+
+const MEASURES: readonly { title: string; unit: string; of: Measure }[] = [
+  { title: 'Acknowledgements a second', unit: '/s', of: perSecond(({ acks }) => acks) },
+  { title: 'Slowest acknowledgement', unit: 'ms', of: slowest },
+  { title: 'Answers that were complete', unit: '%', of: completeShare },
+  { title: 'Refusals (nacks) a second', unit: '/s', of: perSecond(({ nacks }) => nacks) },
+];
+
+export function timeline(report: DrillReport): LineChart[] {
+  const marks = marksOf(report);
+  return MEASURES.map(({ title, unit, of }) => ({
+    title,
+    unit,
+    lines: report.regions.map((region) => lineOf(region, of)),
+    marks,
+    fromMs: 0,
+    toMs: report.durationMs,
+    originMs: report.faultAtMs,
+  }));
+}
+
+function lineOf(region: RegionReport, of: Measure): Line {
+  const together = Math.ceil(region.samples.length / MOST_POINTS);
+  const samples: { atMs: number; value: number | null }[] = [];
+  for (let i = 0; i < region.samples.length; i += together) {
+    const stretch = region.samples.slice(i, i + together);
+    samples.push({ atMs: stretch[0]?.atMs ?? 0, value: of(stretch) });
+  }
+  return { name: region.affected ? `${region.node} (hit)` : region.node, samples };
+}
+
+function marksOf(report: DrillReport): Mark[] {
+  const { faultAtMs } = report;
+  const hit = report.regions.filter(({ affected }) => affected);
+  const marks = [
+    { atMs: faultAtMs, label: 'fault' },
+    ...after(faultAtMs, 'writes again', greatest(hit, 'darkMs')),
+    ...after(faultAtMs, 'all found again', greatest(hit, 'healedMs')),
+    { atMs: report.healedAtMs, label: 'repaired' },
+  ];
+  return marks.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** null: for one of them it never ended, or nobody knows. */
+function greatest(regions: readonly RegionReport[], field: 'darkMs' | 'healedMs'): number | null {
+  let most = 0;
+  for (const { [field]: ms } of regions) {
+    if (ms === null) return null;
+    most = Math.max(most, ms);
+  }
+  return most;
+}
+
+function after(faultAtMs: number, what: string, ms: number | null): Mark[] {
+  return ms === null || ms === 0
+    ? []
+    : [{ atMs: faultAtMs + ms, label: `${what} after ${Math.round(ms)} ms` }];
+}
+
+function slowest(samples: readonly RegionSample[]): number | null {
+  const known = samples.map(({ slowestAckMs }) => slowestAckMs).filter((ms) => ms !== null);
+  return known.length === 0 ? null : Math.max(...known);
+}
+
+function completeShare(samples: readonly RegionSample[]): number | null {
+  const all = sum(samples, ({ complete, partial, failed }) => complete + partial + failed);
+  return all === 0 ? null : (100 * sum(samples, ({ complete }) => complete)) / all;
+}
+
+function sum(samples: readonly RegionSample[], of: (sample: RegionSample) => number): number {
+  return samples.reduce((total, sample) => total + of(sample), 0);
+}
