@@ -108,6 +108,11 @@ WITH page AS (
 )
 SELECT (SELECT max(driver_id) FROM page) AS last, (SELECT count(*)::integer FROM deleted) AS deleted`;
 
+// $1 the driver after which to go on, $2 at most so many rows: a walk along the primary key. Pages are of different
+// moments; a driver who is written between them is in the cache then, and whoever restores leaves that alone.
+const READ_POSITIONS = `
+SELECT ${names.join(', ')} FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
+
 export interface ArchiveOptions {
   postgres: PoolConfig;
   mapHash: string;
@@ -192,6 +197,12 @@ export class Archive {
   ): Promise<{ last: string | null; deleted: number }> {
     const result = await this.#pool.query(DELETE_POSITIONS, [before, after, limit]).catch(fail);
     return result.rows[0] as { last: string | null; deleted: number };
+  }
+
+  /** The `limit` drivers after `after`, by their id: the columns of COLUMNS as the driver of Postgres reads them. */
+  async readPositions(after: string, limit: number): Promise<Record<string, unknown>[]> {
+    const { rows } = await this.#pool.query(READ_POSITIONS, [after, limit]).catch(fail);
+    return rows;
   }
 
   close(): Promise<void> {

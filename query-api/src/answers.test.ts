@@ -136,6 +136,7 @@ test('answers: nearby echoes the question and says everything of each driver', a
     assert.equal(driver.speed_mps, position.speedCmps === 65_535 ? null : 8.5);
     assert.equal(driver.accuracy_m, position.accuracyDm === 65_535 ? null : 4.2);
     assert.deepEqual([driver.status, driver.persisted, driver.provisional], ['busy', false, true]);
+    assert.equal(driver.source, 'live');
   }
 });
 

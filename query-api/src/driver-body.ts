@@ -28,6 +28,7 @@ export function driverBody(position: LivePosition, ageMs: number, sight: Sight |
     recorded_at: new Date(position.recordedAtMs).toISOString(),
     age_ms: ageMs,
     persisted: position.persisted,
+    source: position.archived ? 'archive' : 'live',
     provisional: true,
   };
 }

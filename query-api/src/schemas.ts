@@ -107,6 +107,10 @@ export const Driver = Type.Object(
     recorded_at: Type.String({ format: 'date-time' }),
     age_ms: Type.Integer({ minimum: 0, description: "By the cache's own clock" }),
     persisted: Type.Boolean({ description: 'Whether this very position stands in the archive' }),
+    source: Type.Enum(['live', 'archive'], {
+      description:
+        '`archive`: loaded from the archive, the driver has not reported since; only when asked by id',
+    }),
     provisional: Type.Literal(true, { description: 'Where the driver was, not where it is' }),
   },
   closed,

@@ -27,6 +27,7 @@ export interface AnsweredDriver {
   recorded_at: string;
   age_ms: number;
   persisted: boolean;
+  source: 'live' | 'archive';
 }
 
 export interface Answer {
