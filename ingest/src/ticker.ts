@@ -8,7 +8,7 @@ export interface TickSettings {
 }
 
 /** At this rate and above, the tick is at its longest. */
-const FULL_LOAD_PER_S = 10_000;
+const FULL_LOAD_PER_S = 2_500;
 /** How fast the measured rate follows the real one. */
 const SMOOTHING = 0.2;
 
