@@ -5,6 +5,8 @@ import { type Markup, markup } from './markup.js';
 
 export interface Line {
   name: string;
+  /** The one to look at: thick and without gaps of its own. */
+  isStrong?: boolean;
   /** In order of time. */
   samples: readonly { atMs: number; value: number | null }[];
 }
@@ -29,10 +31,10 @@ export interface LineChart {
 const WIDTH = 900;
 const HEIGHT = 230;
 const LEFT = 64;
-const RIGHT = 12;
+const RIGHT = 24;
 const TOP = 62;
 const BOTTOM = 26;
-const DASHES = ['', '7 3', '2 3', '10 3 2 3', '14 4', '4 2 1 2'];
+const DASHES = ['7 3', '2 3', '10 3 2 3', '14 4', '4 2 1 2', '1 5'];
 const MARK_ROWS = 4;
 
 /** Round numbers from 0 to at least `greatest`, about `wanted` of them. */
@@ -63,12 +65,14 @@ ${chart.lines.map((line, i) => path(line, i, x, y))}
 </figure>`;
 }
 
-function legendOf({ name }: Line, i: number): Markup {
-  return markup` <span class="legend"><svg viewBox="0 0 28 8" width="28" height="8" aria-hidden="true"><path class="${lineClass(i)}" stroke-dasharray="${dashOf(i)}" d="M0 4H28"/></svg> ${name}</span>`;
+function legendOf(line: Line, i: number): Markup {
+  return markup` <span class="legend"><svg viewBox="0 0 28 8" width="28" height="8" aria-hidden="true"><path class="${lineClass(line, i)}" stroke-dasharray="${dashOf(line, i)}" d="M0 4H28"/></svg> ${line.name}</span>`;
 }
 
-const lineClass = (i: number): string => `line line-${i % DASHES.length}`;
-const dashOf = (i: number): string => DASHES[i % DASHES.length] || 'none';
+const lineClass = ({ isStrong }: Line, i: number): string =>
+  `line line-${i % DASHES.length}${isStrong ? ' strong' : ''}`;
+const dashOf = ({ isStrong }: Line, i: number): string =>
+  isStrong ? 'none' : (DASHES[i % DASHES.length] ?? 'none');
 const place = (pixels: number): string => pixels.toFixed(1);
 
 function valueTick(tick: number, unit: string, y: number): Markup {
@@ -108,5 +112,5 @@ function path(line: Line, i: number, x: (atMs: number) => number, y: (value: num
       d += `${drawing ? 'L' : 'M'}${place(x(atMs))} ${place(y(value))}${drawing ? '' : 'h0'}`;
     drawing = value !== null;
   }
-  return markup`<path class="${lineClass(i)}" stroke-dasharray="${dashOf(i)}" d="${d || 'M0 0'}"/>`;
+  return markup`<path class="${lineClass(line, i)}" stroke-dasharray="${dashOf(line, i)}" d="${d || 'M0 0'}"/>`;
 }

@@ -163,7 +163,7 @@ test('a gap in a line stays a gap, and a sample between two gaps is a dot', () =
   const samples = values.map((value, i) => ({ atMs: i * 100, value }));
   const times = { fromMs: 0, toMs: 400, originMs: 200 };
   const { text } = lineChart({ title: 't', unit: '', lines: [{ name: 'a', samples }], marks: [], ...times });
-  assert.match(text, /d="M64\.0 133\.0h0L270\.0 62\.0M682\.0 62\.0h0"/);
+  assert.match(text, /d="M64\.0 133\.0h0L267.0 62.0M673.0 62.0h0"/);
 });
 
 test('ticks are round and reach the greatest value', () => {

@@ -68,7 +68,7 @@ function regionRow(region: RegionReport): Markup {
   const ranges = region.ranges.map(({ from, to }) => `${from} to ${to}`).join(', ');
   const nacks = Object.entries(region.nacks).map(([code, count]) => `${code} ${count}`);
   const hit = region.affected ? markup` <b class="fail">hit</b>` : '';
-  return markup`<tr><th scope="row">${region.node}${hit}<small class="quiet"> ${region.partitions} partitions: ${ranges}</small></th>
+  return markup`<tr><th scope="row">${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small></th>
 <td>${region.drivers}</td><td>${duration(region.darkMs, 'never ended')}</td><td>${duration(region.healedMs, 'not measured')}</td>
 <td>${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}</td>
 <td>${region.failedWrites}, ${region.failedQuestions}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;

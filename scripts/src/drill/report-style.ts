@@ -11,7 +11,7 @@ export const REPORT_STYLE = `
   --line-0: #7fb0ff; --line-1: #f2a65e; --line-2: #58d0c2; --line-3: #d7a3f2; --line-4: #ff8fa8; --line-5: #a9d763 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; background: var(--back); color: var(--text);
-  font: 15px/1.45 system-ui, sans-serif; overflow-wrap: anywhere }
+  font: 15px/1.45 system-ui, sans-serif; overflow-wrap: break-word }
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 p { margin: .4rem 0 } .quiet { color: var(--quiet) }
 .verdict { border-left: .5rem solid; padding: .2rem 0 .2rem 1rem; margin: 0 0 1rem }
@@ -21,13 +21,13 @@ p { margin: .4rem 0 } .quiet { color: var(--quiet) }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--rule) }
 thead th { color: var(--quiet); font-weight: 500; font-size: .87rem } tbody th { font-weight: 500 }
-td.pass, td.fail { font-weight: 600; white-space: nowrap } td small { display: block; color: var(--quiet) }
+td.pass, td.fail { font-weight: 600; white-space: nowrap } td small, th small { display: block; color: var(--quiet); font-weight: 400 }
 .number { text-align: right } .time { white-space: nowrap }
 figure { margin: 1.2rem 0 } figcaption { font-size: .9rem; margin-bottom: .3rem } figure > svg { width: 100%; height: auto; display: block }
 .legend { margin-left: .9rem; color: var(--quiet); white-space: nowrap }
 svg text { font: 11px system-ui, sans-serif; fill: var(--quiet) }
 .grid { stroke: var(--rule); stroke-width: 1 } .mark { stroke: var(--mark); stroke-width: 1.2 } svg .mark-label { fill: var(--mark) }
-.line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round }
+.line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round } .strong { stroke-width: 2.6 }
 .line-0 { stroke: var(--line-0) } .line-1 { stroke: var(--line-1) } .line-2 { stroke: var(--line-2) }
 .line-3 { stroke: var(--line-3) } .line-4 { stroke: var(--line-4) } .line-5 { stroke: var(--line-5) }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 0 } dt { color: var(--quiet) } dd { margin: 0 }

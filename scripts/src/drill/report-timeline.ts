@@ -4,7 +4,7 @@ import type { Line, LineChart, Mark } from './line-chart.js';
 import { type DrillReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 /** More points than this no eye tells apart: neighbouring samples are then put together. */
-const MOST_POINTS = 300;
+const MOST_POINTS = 800;
 
 type Measure = (samples: readonly RegionSample[]) => number | null;
 
@@ -40,7 +40,8 @@ function lineOf(region: RegionReport, of: Measure): Line {
     const stretch = region.samples.slice(i, i + together);
     samples.push({ atMs: stretch[0]?.atMs ?? 0, value: of(stretch) });
   }
-  return { name: region.affected ? `${region.node} (hit)` : region.node, samples };
+  const { node, affected } = region;
+  return { name: affected ? `${node} (hit)` : node, isStrong: affected, samples };
 }
 
 function marksOf(report: DrillReport): Mark[] {
