@@ -339,7 +339,8 @@ export class Recorder implements ReportSink {
       this.#metrics.lostAge.observe(ageMs / 1000);
     }
     const node = this.#store.nodeOf(partition);
-    this.#log.warn({ partition, node, lost: known.length, oldestMs, reign, previous }, 'a new reign began');
+    const level = known.length > 0 ? 'warn' : 'info';
+    this.#log[level]({ partition, node, lost: known.length, oldestMs, reign, previous }, 'a new reign began');
   }
 
   #lookAtCheckpoints(partition: number): void {
