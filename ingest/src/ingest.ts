@@ -147,10 +147,11 @@ function readinessOf(running: Running | null): ReadinessReport {
         ok: edge.reportIntervalMs === reportIntervalMs,
         detail: `drivers report every ${edge.reportIntervalMs} ms`,
       },
+      { name: 'pending', ok: true, detail: `${recorder.pendingReports()} reports wait` },
       {
-        name: 'pending',
-        ok: true,
-        detail: `${recorder.pendingReports()} reports wait, ${Math.round(recorder.lossWindowMs())} ms unflushed`,
+        name: 'loss window',
+        ok: !recorder.isOverLossBudget,
+        detail: `${Math.round(recorder.lossWindowMs())} ms unflushed`,
       },
     ],
   };

@@ -9,6 +9,7 @@ export interface RecorderGauges {
   ghosts(): number;
   checkpointsWaiting(): number;
   lossWindowMs(): number;
+  isOverLossBudget(): boolean;
   known(): number;
 }
 
@@ -73,6 +74,9 @@ export class RecorderMetrics {
     gauge('dark_partitions', 'Partitions whose node does not take writes.', gauges.darkPartitions);
     gauge('ghosts', 'Positions that wait to be forgotten behind a border.', gauges.ghosts);
     gauge('checkpoints_waiting', 'Checkpoints that wait for Postgres.', gauges.checkpointsWaiting);
+    gauge('loss_budget_exceeded', '1 while the loss window is above its budget.', () =>
+      gauges.isOverLossBudget() ? 1 : 0,
+    );
     gauge('known_positions', 'Positions kept to be recorded again if a node loses them.', gauges.known);
     gauge(
       'loss_window_seconds',

@@ -14,7 +14,13 @@ import type { Origin } from './origin.js';
 import { Recorder } from './recorder.js';
 
 const DEADLINE_MS = 15_000;
-const SETTINGS = { freshnessMs: 10_000, holdNackAfterMs: 1000, tickMinMs: 10, tickMaxMs: 100 };
+const SETTINGS = {
+  freshnessMs: 10_000,
+  lossBudgetMs: 10_000,
+  holdNackAfterMs: 1000,
+  tickMinMs: 10,
+  tickMaxMs: 100,
+};
 
 let fixture: StoreFixture;
 let recorder: Recorder;

@@ -24,6 +24,7 @@ import { Ticker, type TickSettings } from './ticker.js';
 
 export interface RecorderSettings extends TickSettings {
   freshnessMs: number;
+  lossBudgetMs: number;
   holdNackAfterMs: number;
 }
 
@@ -67,6 +68,8 @@ export class Recorder implements ReportSink {
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
   mapMismatch = false;
+  /** Positions wait for Postgres for longer than the declared budget allows. */
+  isOverLossBudget = false;
 
   constructor({ store, settings, log, metrics }: RecorderOptions) {
     this.#store = store;
@@ -81,6 +84,7 @@ export class Recorder implements ReportSink {
       ghosts: () => this.#forgets.waiting,
       checkpointsWaiting: () => this.#checkpoints.size,
       lossWindowMs: () => this.lossWindowMs(),
+      isOverLossBudget: () => this.isOverLossBudget,
       known: () => this.#healer.size,
     });
   }
@@ -152,7 +156,18 @@ export class Recorder implements ReportSink {
       this.#choresAtMs = nowMs;
       this.#healer.forgetOld(nowMs);
       this.#forgets.dropOld(nowMs);
+      this.#watchLossWindow();
     }
+  }
+
+  #watchLossWindow(): void {
+    const windowMs = this.lossWindowMs();
+    const budgetMs = this.#settings.lossBudgetMs;
+    if (windowMs > budgetMs === this.isOverLossBudget) return;
+    this.isOverLossBudget = !this.isOverLossBudget;
+    const figures = { loss_window_ms: windowMs, budget_ms: budgetMs };
+    if (this.isOverLossBudget) this.#log.error(figures, 'the loss window is above its budget');
+    else this.#log.info(figures, 'the loss window is within its budget again');
   }
 
   #canWrite(partition: number, nowMs: number): boolean {
