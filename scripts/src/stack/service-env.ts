@@ -26,7 +26,7 @@ function inherited(): NodeJS.ProcessEnv {
 }
 
 function common(
-  stack: StackAddresses,
+  stack: Omit<StackAddresses, 'ports'>,
   service: 'ingest' | 'flusher' | 'query' | 'promoter',
   opsPort: number,
 ) {
@@ -63,6 +63,11 @@ export function queryEnv(stack: StackAddresses): NodeJS.ProcessEnv {
 
 export function flusherEnv(stack: StackAddresses): NodeJS.ProcessEnv {
   return { ...common(stack, 'flusher', stack.ports.flusherOps), DATABASE_URL: stack.databaseUrl };
+}
+
+/** For `node flusher/dist/restore.js`, which listens nowhere. */
+export function restoreEnv(stack: Omit<StackAddresses, 'ports'>): NodeJS.ProcessEnv {
+  return { ...common(stack, 'flusher', 0), DATABASE_URL: stack.databaseUrl };
 }
 
 export function promoterEnv(stack: StackAddresses): NodeJS.ProcessEnv {
