@@ -1,0 +1,172 @@
+// The load of a drill and the eyes on it: drivers in every partition, and a dispatcher in every region.
+
+import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { blockBounds, cellFromString } from '@whereabouts/infra/geohash';
+import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { driverTokens } from '../driver-tokens.js';
+import type { Stack } from '../stack-file.js';
+import type { Acknowledged } from '../testing/driver-socket.js';
+import { Truth } from '../testing/truth.js';
+import { DrillDriver, type DriverBook, type Spot } from './drill-driver.js';
+import { Observations } from './observations.js';
+import { type Region, readerHeaders } from './regions.js';
+
+/** Four reports a second are within the limit of five; staggered, a partition reports every 80 ms or so. */
+export const REPORT_INTERVAL_MS = 250;
+const DRIVERS = 192;
+const ASK_EVERY_MS = 50;
+const ASK_TIMEOUT_MS = 2_000;
+/** Within the cell in which the drivers stand: no other region is asked. */
+const ASK_RADIUS_M = 100;
+const CONNECT_AT_ONCE = 32;
+const CONNECT_DEADLINE_MS = 30_000;
+const SETTLE_DEADLINE_MS = 20_000;
+
+/** The middle of a partition's first cell (or, of the first partition, its last). */
+export function spotOf(map: PartitionMap, partition: number): Spot {
+  const first = map.boundaries[0];
+  const cell =
+    partition > 0 || first === undefined
+      ? cellFromString(map.range(partition).from)
+      : cellFromString(first) - 1;
+  const { minLat, maxLat, minLon, maxLon } = blockBounds(cell, 1);
+  return { partition, lat: (minLat + maxLat) / 2, lon: (minLon + maxLon) / 2 };
+}
+
+export class Load implements DriverBook {
+  readonly truth = new Truth();
+  readonly observations: Observations;
+  readonly drivers: DrillDriver[] = [];
+  /** Of drivers that have to be connected, those that are not. */
+  readonly #stack: Stack;
+  readonly #regions: readonly Region[];
+  readonly #headers: Record<string, string>;
+  readonly #regionOfPartition = new Map<number, number>();
+  #timers: NodeJS.Timeout[] = [];
+  #asking = false;
+
+  private constructor(stack: Stack, regions: readonly Region[], headers: Record<string, string>) {
+    this.#stack = stack;
+    this.#regions = regions;
+    this.#headers = headers;
+    this.observations = new Observations(regions.length);
+    for (const [index, { partitions }] of regions.entries()) {
+      for (const { partition } of partitions) this.#regionOfPartition.set(partition, index);
+    }
+  }
+
+  /** Connected and reporting. */
+  static async start(stack: Stack, map: PartitionMap, regions: readonly Region[]): Promise<Load> {
+    const load = new Load(stack, regions, await readerHeaders(stack));
+    await load.#connect(map);
+    load.#report();
+    load.#asking = true;
+    for (const index of regions.keys()) void load.#ask(index, map);
+    return load;
+  }
+
+  regionOf(driver: DrillDriver): number {
+    return this.#regionOfPartition.get(driver.spot.partition) as number;
+  }
+
+  driversOf(region: number): DrillDriver[] {
+    return this.drivers.filter((driver) => this.regionOf(driver) === region);
+  }
+
+  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged): void {
+    this.truth.acknowledged(report);
+    const ack = { sentAtMs, ackAtMs: performance.now(), partition: driver.spot.partition };
+    this.observations.acks[this.regionOf(driver)]?.push(ack);
+  }
+
+  refused(driver: DrillDriver, code: string): void {
+    this.observations.nacks[this.regionOf(driver)]?.push({ atMs: performance.now(), code });
+  }
+
+  connected(driver: DrillDriver): void {
+    this.observations.connections.push({ atMs: performance.now(), driverId: driver.driverId });
+  }
+
+  /** Everybody reports once more and is acknowledged: from then on the truth is complete. */
+  async settle(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#asking = false;
+    const waiting = new Map<DrillDriver, number>();
+    const startedAtMs = Date.now();
+    await waitFor('every driver is acknowledged once more', SETTLE_DEADLINE_MS, () => {
+      for (const driver of this.drivers) {
+        const newest = this.truth.newest.get(driver.driverId);
+        const done = driver.open.length === 0 && (newest?.recordedAtMs ?? 0) >= startedAtMs;
+        if (done) waiting.delete(driver);
+        else if (driver.open.length === 0 && driver.report()) waiting.set(driver, Date.now());
+        else waiting.set(driver, waiting.get(driver) ?? 0);
+      }
+      return waiting.size === 0 || undefined;
+    });
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#asking = false;
+    for (const driver of this.drivers) driver.close();
+  }
+
+  async get(path: string): Promise<{ status: number; body: unknown }> {
+    const response = await fetch(this.#stack.query.url + path, {
+      headers: this.#headers,
+      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+    });
+    return { status: response.status, body: await response.json() };
+  }
+
+  async #connect(map: PartitionMap): Promise<void> {
+    const tokenFor = driverTokens(this.#stack);
+    const run = Date.now().toString(36);
+    const each = Math.max(1, Math.round(DRIVERS / map.partitions));
+    for (let i = 0; i < each * map.partitions; i++) {
+      const driverId = `drill-${run}-${i}`;
+      const spot = spotOf(map, i % map.partitions);
+      const token = await tokenFor(driverId);
+      this.drivers.push(new DrillDriver(this.#stack.ingest.url, token, driverId, spot, this));
+    }
+    for (let from = 0; from < this.drivers.length; from += CONNECT_AT_ONCE) {
+      const some = this.drivers.slice(from, from + CONNECT_AT_ONCE);
+      for (const driver of some) driver.connect();
+      await waitFor('the drivers are connected', CONNECT_DEADLINE_MS, () =>
+        some.every(({ isOpen }) => isOpen) ? true : undefined,
+      );
+    }
+  }
+
+  /** Those of a partition one after the other, evenly over the interval. */
+  #report(): void {
+    const rounds = Math.ceil(this.drivers.length / new Set(this.drivers.map((d) => d.spot.partition)).size);
+    const perRound = this.drivers.length / rounds;
+    for (const [i, driver] of this.drivers.entries()) {
+      const round = Math.floor(i / perRound);
+      const delayMs = (REPORT_INTERVAL_MS * (round + (i % perRound) / perRound)) / rounds;
+      setTimeout(() => {
+        this.#timers.push(setInterval(() => driver.report(), REPORT_INTERVAL_MS));
+      }, delayMs);
+    }
+  }
+
+  async #ask(region: number, map: PartitionMap): Promise<void> {
+    const partitions = this.#regions[region]?.partitions ?? [];
+    for (let i = 0; this.#asking; i++) {
+      const atMs = performance.now();
+      const { partition } = partitions[i % partitions.length] as { partition: number };
+      const { lat, lon } = spotOf(map, partition);
+      const path = `/v1/drivers/nearby?lat=${lat}&lon=${lon}&radius_m=${ASK_RADIUS_M}&limit=5`;
+      let answer: 'complete' | 'partial' | 'failed' = 'failed';
+      try {
+        const { status, body } = await this.get(path);
+        if (status === 200) answer = (body as { complete: boolean }).complete ? 'complete' : 'partial';
+      } catch {
+        // no answer in time, or no connection: failed
+      }
+      this.observations.answers[region]?.push({ atMs, tookMs: performance.now() - atMs, partition, answer });
+      await new Promise((done) => setTimeout(done, Math.max(0, atMs + ASK_EVERY_MS - performance.now())));
+    }
+  }
+}

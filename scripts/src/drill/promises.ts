@@ -1,0 +1,135 @@
+// What is promised, and whether it was kept. Pure: from what was measured to a verdict.
+import type { LossAudit, PromiseVerdict, RegionReport } from './report.js';
+
+/** Milliseconds from the fault until the region takes writes again. */
+export const DARK_BUDGET_MS = {
+  withPromoter: { kill: 500, freeze: 1_500, restart: 1_000 },
+  alone: { kill: 3_000, freeze: 4_000, restart: 3_000 },
+} as const;
+export type DarkKind = keyof (typeof DARK_BUDGET_MS)['alone'];
+
+/** A new master's answers are incomplete for its first two seconds; then a second to find everybody. */
+const WARMING_MS = 2_000;
+const HEAL_SLACK_MS = 1_000;
+const ELSEWHERE_P99_FLOOR_MS = 50;
+const ELSEWHERE_P99_FACTOR = 2;
+
+export interface Expectation {
+  /** null: nothing of the map may go dark. */
+  darkMs: number | null;
+  /** The darkness is what the fault is, until it is healed: then it is measured from there. */
+  lostAllowed: number | null;
+  /** All its drivers come back within this; null: no connection is expected to break. */
+  reconnectMs: number | null;
+  /** The other regions must not notice. */
+  elsewhereUnharmed: boolean;
+}
+
+export interface Evidence {
+  expected: Expectation;
+  regions: readonly RegionReport[];
+  audit: LossAudit | null;
+  /** Rows of Postgres that are not what the drivers were told; null: it could not be compared. */
+  wrongRows: { wrong: number; of: number; first: string } | null;
+  wholeAgain: boolean;
+  reconnectedMs: number | null;
+}
+
+const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
+const worst = (values: readonly (number | null)[]): number | null =>
+  values.some((value) => value === null) ? null : Math.max(0, ...(values as number[]));
+
+function within(promise: string, measuredMs: number | null, budgetMs: number, detail = ''): PromiseVerdict {
+  return {
+    promise,
+    passed: measuredMs !== null && measuredMs <= budgetMs,
+    measured: ms(measuredMs),
+    budget: `at most ${budgetMs} ms`,
+    detail,
+  };
+}
+
+function none(promise: string, count: number, detail = ''): PromiseVerdict {
+  return { promise, passed: count === 0, measured: String(count), budget: 'none', detail };
+}
+
+function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
+  const failures = regions.map((region) => {
+    const nacked = Object.values(region.nacks).reduce((sum, count) => sum + count, 0);
+    return { node: region.node, count: nacked + region.failedWrites + region.failedQuestions };
+  });
+  const failed = failures.reduce((sum, { count }) => sum + count, 0);
+  const where = failures.filter(({ count }) => count > 0).map(({ node, count }) => `${node}: ${count}`);
+  const slowest = regions.map(({ node, ackP99BeforeMs, ackP99DuringMs }) => {
+    const budget = Math.max(ELSEWHERE_P99_FACTOR * (ackP99BeforeMs ?? 0), ELSEWHERE_P99_FLOOR_MS);
+    return { node, before: ackP99BeforeMs, during: ackP99DuringMs, budget };
+  });
+  const over = slowest.filter(({ during, budget }) => during === null || during > budget);
+  const shown = [...slowest].sort((a, b) => (b.during ?? 1e9) - (a.during ?? 1e9))[0];
+  return [
+    none('blast radius: failed writes and questions in other regions', failed, where.join(', ')),
+    {
+      promise: 'latency elsewhere: p99 of acknowledgements',
+      passed: over.length === 0,
+      measured: `${ms(shown?.during ?? null)} (${ms(shown?.before ?? null)} before)`,
+      budget: `at most twice that before, or ${ELSEWHERE_P99_FLOOR_MS} ms`,
+      detail: over.map(({ node, during }) => `${node}: ${ms(during)}`).join(', '),
+    },
+  ];
+}
+
+function audited({ lost, counted, allowed, how }: LossAudit): PromiseVerdict[] {
+  const verdicts: PromiseVerdict[] = [];
+  if (allowed !== null) {
+    verdicts.push({
+      promise: 'acknowledged positions lost',
+      passed: lost !== null && lost <= allowed,
+      measured: lost === null ? 'not measured' : String(lost),
+      budget: `at most ${allowed}`,
+      detail: '',
+    });
+  }
+  verdicts.push({
+    promise: 'the loss audit of ingest equals the truth',
+    passed: lost === counted,
+    measured: `${counted} counted`,
+    budget: lost === null ? 'not measured' : `${lost} lost in truth`,
+    detail: how,
+  });
+  return verdicts;
+}
+
+export function judge(evidence: Evidence): PromiseVerdict[] {
+  const { expected, regions, audit, wrongRows, wholeAgain, reconnectedMs } = evidence;
+  const hit = regions.filter(({ affected }) => affected);
+  const others = regions.filter(({ affected }) => !affected);
+  const verdicts: PromiseVerdict[] = [];
+  if (expected.elsewhereUnharmed) verdicts.push(...elsewhere(others));
+  if (expected.darkMs !== null) {
+    verdicts.push(within('time dark', worst(hit.map(({ darkMs }) => darkMs)), expected.darkMs));
+    const budget = expected.darkMs + WARMING_MS + HEAL_SLACK_MS;
+    const healed = worst(hit.map(({ healedMs }) => healedMs));
+    verdicts.push(within('time to heal: everybody found again in complete answers', healed, budget));
+    const unheard = hit.reduce((sum, { failedWrites }) => sum + failedWrites, 0);
+    verdicts.push(none('reports of the region that nothing was heard of', unheard));
+  }
+  if (expected.reconnectMs !== null) {
+    verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
+  }
+  if (audit !== null) verdicts.push(...audited(audit));
+  verdicts.push({
+    promise: 'Postgres holds the truth at the end, row by row',
+    passed: wrongRows?.wrong === 0,
+    measured: wrongRows === null ? 'not compared' : `${wrongRows.wrong} of ${wrongRows.of} differ`,
+    budget: 'none differs',
+    detail: wrongRows?.first ?? '',
+  });
+  verdicts.push({
+    promise: 'the cluster is whole again',
+    passed: wholeAgain,
+    measured: wholeAgain ? 'yes' : 'no',
+    budget: 'every master with its replicas',
+    detail: '',
+  });
+  return verdicts;
+}
