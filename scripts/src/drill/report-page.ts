@@ -69,7 +69,7 @@ function regionRow(region: RegionReport): Markup {
   const nacks = Object.entries(region.nacks).map(([code, count]) => `${code} ${count}`);
   const hit = region.affected ? markup` <b class="fail">hit</b>` : '';
   return markup`<tr><th scope="row">${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small></th>
-<td>${region.drivers}</td><td>${duration(region.darkMs, 'never ended')}</td><td>${duration(region.healedMs, 'not measured')}</td>
+<td>${region.drivers}</td><td>${region.affected ? duration(region.darkMs, 'to the end') : 'not hit'}</td><td>${region.affected ? duration(region.healedMs, 'never') : 'not hit'}</td>
 <td>${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}</td>
 <td>${region.failedWrites}, ${region.failedQuestions}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;
 }
@@ -96,7 +96,7 @@ function notesOf(notes: readonly string[]): Markup | string {
 function factsOf({ stack, load, facts }: PageReport): Record<string, string | number> {
   return {
     ...(facts && { machine: facts.machine, commit: facts.commit, ...facts.versions, ...facts.settings }),
-    stack: `${stack.masters} masters, ${stack.replicas} replicas, ${stack.partitions} partitions, ${stack.own ? 'started for this drill' : 'found running'}`,
+    stack: `${stack.masters} masters, replicas of each: ${stack.replicas}, ${stack.partitions} partitions, ${stack.own ? 'started for this drill' : 'found running'}`,
     promoter: stack.promoter ? 'running' : 'none',
     durability: stack.durability,
     load: `${load.drivers} drivers, a report every ${load.reportIntervalMs} ms`,

@@ -26,7 +26,7 @@ td.pass, td.fail { font-weight: 600; white-space: nowrap } td small, th small { 
 figure { margin: 1.2rem 0 } figcaption { font-size: .9rem; margin-bottom: .3rem } figure > svg { width: 100%; height: auto; display: block }
 .legend { margin-left: .9rem; color: var(--quiet); white-space: nowrap }
 svg text { font: 11px system-ui, sans-serif; fill: var(--quiet) }
-.grid { stroke: var(--rule); stroke-width: 1 } .mark { stroke: var(--mark); stroke-width: 1.2 } svg .mark-label { fill: var(--mark) }
+.grid { stroke: var(--rule); stroke-width: 1 } .mark { stroke: var(--mark); stroke-width: 1.2 } svg .mark-label { fill: var(--mark); stroke: var(--back); stroke-width: 3px; paint-order: stroke }
 .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round } .strong { stroke-width: 2.6 }
 .line-0 { stroke: var(--line-0) } .line-1 { stroke: var(--line-1) } .line-2 { stroke: var(--line-2) }
 .line-3 { stroke: var(--line-3) } .line-4 { stroke: var(--line-4) } .line-5 { stroke: var(--line-5) }

@@ -6,6 +6,9 @@ import { type DrillReport, type RegionReport, type RegionSample, SAMPLE_MS } fro
 /** More points than this no eye tells apart: neighbouring samples are then put together. */
 const MOST_POINTS = 800;
 
+/** Not drawn where there are none: the table of regions says so. */
+const REFUSALS = 'Refusals (nacks) a second';
+
 type Measure = (samples: readonly RegionSample[]) => number | null;
 
 const perSecond =
@@ -17,12 +20,14 @@ const MEASURES: readonly { title: string; unit: string; of: Measure }[] = [
   { title: 'Acknowledgements a second', unit: '/s', of: perSecond(({ acks }) => acks) },
   { title: 'Slowest acknowledgement', unit: 'ms', of: slowest },
   { title: 'Answers that were complete', unit: '%', of: completeShare },
-  { title: 'Refusals (nacks) a second', unit: '/s', of: perSecond(({ nacks }) => nacks) },
+  { title: REFUSALS, unit: '/s', of: perSecond(({ nacks }) => nacks) },
 ];
 
 export function timeline(report: DrillReport): LineChart[] {
   const marks = marksOf(report);
-  return MEASURES.map(({ title, unit, of }) => ({
+  const isRefused = report.regions.some(({ samples }) => samples.some(({ nacks }) => nacks > 0));
+  const drawn = isRefused ? MEASURES : MEASURES.filter(({ title }) => title !== REFUSALS);
+  return drawn.map(({ title, unit, of }) => ({
     title,
     unit,
     lines: report.regions.map((region) => lineOf(region, of)),
