@@ -1,15 +1,20 @@
 // `npm run drill`: breaks one thing under load and says whether what is promised about it was kept.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { parseCommand, runMain, style, UsageError } from './cli.js';
-import { DRILLS } from './drill/faults.js';
+import { commandLine } from '@whereabouts/infra/dev/server-process';
+import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';
+import { DRILLS, type Drill, givenDrill } from './drill/faults.js';
+import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
+import { reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
+import type { Scene } from './drill/scene.js';
 import { CITIES } from './fleet/cities.js';
 import { fleetSample } from './fleet/simulated-driver.js';
 import { home } from './home.js';
 import { findStack, type Stack } from './stack-file.js';
+import { onStop } from './stop-signals.js';
 import { StackUnderTest } from './testing/stack-under-test.js';
 
 const NAMES = Object.keys(DRILLS);
@@ -18,12 +23,21 @@ const COMMAND = {
   name: 'run drill',
   about: 'Breaks one thing under load, watches from outside, and says whether each promise was kept.',
   positionals: 'NAME',
-  options: {},
+  options: {
+    region: { value: 'LAT,LON', about: 'break the node that owns this place (one in the middle of the map)' },
+    stack: { value: 'FILE', about: 'a stack.json of your own, for a cluster that `npm start` did not start' },
+    inject: { value: 'CMD', about: 'break it with this command instead, and judge the same way' },
+    heal: { value: 'CMD', about: 'with --inject: what puts it right again' },
+  },
   notes: [
+    'NAME is one of:',
+    '  preview           what each node carries, before anything is broken',
     ...Object.entries(DRILLS).map(([name, { about }]) => `  ${name.padEnd(18)}${about}`),
+    '  all               each in turn',
     '',
     'It drills the stack that `npm start` left running in this clone, else one that it starts for itself.',
-    'The report is written to .whereabouts/drills/. Exit status: 0 every promise kept, 1 not, 2 wrong usage.',
+    'Reports (JSON, and a page to look at) are written to .whereabouts/drills/.',
+    'Exit status: 0 every promise kept, 1 not, 2 wrong usage.',
   ],
 };
 
@@ -32,60 +46,112 @@ function verdictText(report: DrillReport): string {
     const mark = passed ? style('green', 'kept  ') : style('red', 'BROKEN');
     return `  ${mark}  ${promise}: ${measured} (${budget})${detail && !passed ? `\n          ${detail}` : ''}`;
   });
-  return [
-    `${report.drill}: ${report.passed ? style('green', 'passed') : style('red', 'FAILED')}`,
-    ...lines,
-  ].join('\n');
+  const notes = report.notes.map((note) => `  ${note}`);
+  const verdict = report.passed ? style('green', 'passed') : style('red', 'FAILED');
+  return [`${report.drill}: ${verdict}`, ...lines, ...notes].join('\n');
 }
 
-function writeReport(report: DrillReport): string {
+function writeReport(report: DrillReport): { json: string; page: string } {
   const dir = join(home, 'drills');
   mkdirSync(dir, { recursive: true });
-  const file = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}.json`);
-  writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
-  return file;
+  const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
+  writeFileSync(`${base}.html`, reportPage(report));
+  return { json: `${base}.json`, page: `${base}.html` };
 }
 
-async function drillAll(
-  names: readonly string[],
-  stack: () => Stack,
-  own: boolean,
-  json: boolean,
-): Promise<boolean> {
+/** Its Redis nodes are processes of this machine, from a folder of ours. */
+const isOurs = (stack: Stack): boolean =>
+  stack.redis.length > 0 && stack.redis.some(({ pid }) => commandLine(pid)?.includes('redis-cluster/node-'));
+
+function partitionAt(stack: Stack, place: string | undefined): number | undefined {
+  if (place === undefined) return undefined;
+  const [lat, lon, ...more] = place.split(',').map(Number);
+  try {
+    if (more.length > 0) throw new RangeError('two numbers are expected');
+    const map = parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
+    return map.partitionOf(lat as number, lon as number);
+  } catch (cause) {
+    throw new UsageError(`--region: "${place}" is no place: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function chosenDrills(args: Arguments): [name: string, drill: Drill][] {
+  const [inject, heal] = [args.text('inject'), args.text('heal')];
+  const [name, ...more] = args.positionals;
+  if ((inject === undefined) !== (heal === undefined))
+    throw new UsageError('Give both of --inject and --heal.');
+  if (inject !== undefined && heal !== undefined) {
+    if (more.length > 0) throw new UsageError('Give at most one name to --inject.');
+    return [[name ?? 'given', givenDrill(inject, heal)]];
+  }
+  if (name === 'all' && more.length === 0) return Object.entries(DRILLS);
+  const drill = DRILLS[name ?? ''];
+  if (name !== undefined && drill !== undefined && more.length === 0) return [[name, drill]];
+  throw new UsageError(`Give one drill: preview, ${NAMES.join(', ')} or all.`);
+}
+
+async function runDrills(args: Arguments, stack: () => Stack, own: boolean): Promise<boolean> {
+  const json = args.has('json');
+  let scene: Scene | undefined;
+  onStop(() => {
+    scene?.thaw();
+    console.error('Stopped in the middle of a drill: what was killed is not started again.');
+    process.exit(1);
+  });
   let passed = true;
-  for (const name of names) {
-    const drill = DRILLS[name];
-    if (drill === undefined)
-      throw new UsageError(`There is no drill ${name}. There are: ${NAMES.join(', ')}`);
-    const say = (text: string) => console.error(text);
-    const report = await runDrill({ name, drill, stack, own, partition: undefined, say });
-    const file = writeReport(report);
-    console.log(
-      json
-        ? JSON.stringify({ event: 'verdict', report: file, ...report })
-        : `${verdictText(report)}\n  ${file}`,
-    );
+  for (const [name, drill] of chosenDrills(args)) {
+    const report = await runDrill({
+      name,
+      drill,
+      stack,
+      own,
+      partition: partitionAt(stack(), args.text('region')),
+      say: (text) => (json ? console.log(JSON.stringify({ event: 'progress', text })) : console.log(text)),
+      onScene: (now) => {
+        scene = now;
+      },
+    });
+    const files = writeReport(report);
+    if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
+    else console.log(`${verdictText(report)}\n  ${files.page}\n`);
     passed &&= report.passed;
   }
   return passed;
 }
 
+async function previewOn(args: Arguments, stack: Stack): Promise<boolean> {
+  const previews = await preview(stack);
+  console.log(
+    args.has('json') ? JSON.stringify({ event: 'preview', nodes: previews }) : previewText(previews),
+  );
+  return true;
+}
+
+function givenStack(file: string | undefined): (() => Stack) | null {
+  if (file !== undefined) return () => JSON.parse(readFileSync(givenPath(file), 'utf8')) as Stack;
+  const running = findStack();
+  return running && (() => findStack() ?? running);
+}
+
 await runMain(async () => {
   const args = parseCommand(COMMAND);
-  const [name, ...more] = args.positionals;
-  if (name === undefined || more.length > 0) throw new UsageError(`Give one drill: ${NAMES.join(', ')}`);
-  if (DRILLS[name] === undefined)
-    throw new UsageError(`There is no drill ${name}. There are: ${NAMES.join(', ')}`);
-  const running = findStack();
-  const json = args.has('json');
+  const isPreview = args.positionals[0] === 'preview';
+  if (!isPreview) chosenDrills(args);
+  const work = (stack: () => Stack, own: boolean) =>
+    isPreview ? previewOn(args, stack()) : runDrills(args, stack, own);
+  const running = givenStack(args.text('stack'));
   if (running !== null) {
-    process.exit((await drillAll([name], () => findStack() ?? running, true, json)) ? 0 : 1);
+    if (!isPreview && args.text('inject') === undefined && !isOurs(running())) {
+      throw new UsageError('That cluster is not ours to break: give --inject CMD and --heal CMD.');
+    }
+    process.exit((await work(running, false)) ? 0 : 1);
   }
-  console.error('No stack runs in this clone: starting one for the drill ...');
+  if (!args.has('json')) console.log('No stack runs in this clone: starting one for the drill ...');
   const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
   let passed = false;
   try {
-    passed = await drillAll([name], () => own.now, true, json);
+    passed = await work(() => own.now, true);
   } finally {
     await own.stop();
   }

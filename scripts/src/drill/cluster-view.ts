@@ -43,13 +43,17 @@ export async function openReplica(
 
 const addressesOf = (stack: Stack) => stack.redis.map(({ host, port }) => `${host}:${port}`);
 
+async function nodesSeenBy(stack: Stack, address: string): Promise<NodeView[]> {
+  const text = await withNode(stack, address, (node) => node.cluster('NODES') as Promise<string>);
+  return parseClusterNodes(text, address);
+}
+
 /** As the first node tells it that answers. */
 export async function clusterNodes(stack: Stack): Promise<NodeView[]> {
   let lastError: unknown;
   for (const address of addressesOf(stack)) {
     try {
-      const text = await withNode(stack, address, (node) => node.cluster('NODES') as Promise<string>);
-      return parseClusterNodes(text, address);
+      return await nodesSeenBy(stack, address);
     } catch (error) {
       lastError = error;
     }
@@ -74,22 +78,30 @@ async function isLinked(stack: Stack, address: string): Promise<boolean> {
   return /master_link_status:up/.test(info) && !/master_sync_in_progress:1/.test(info);
 }
 
-/** What keeps the cluster from being whole (every node there, every master with its linked replicas), or null. */
+/** Who owns what, in words that can be compared. */
+const claimsOf = (nodes: readonly NodeView[]): string =>
+  ownersOf(nodes)
+    .map(({ address, slots }) => `${address} ${slots.join()}`)
+    .sort()
+    .join('; ');
+
+/** What keeps the cluster from being whole, or null: all nodes agree, and every master has its linked replicas. */
 export async function whatIsBroken(stack: Stack, masters: number): Promise<string | null> {
-  const nodes = await clusterNodes(stack);
-  const down = nodes.find(({ failing }) => failing);
-  if (down) return `${down.address} is down`;
+  const views = await Promise.all(addressesOf(stack).map((address) => nodesSeenBy(stack, address)));
+  const nodes = views[0] ?? [];
+  for (const view of views) {
+    const down = view.find(({ failing }) => failing);
+    if (down) return `${down.address} is down`;
+    if (claimsOf(view) !== claimsOf(nodes)) return 'the nodes do not agree on who owns what';
+  }
   const owners = ownersOf(nodes);
   if (owners.length !== masters) return `${owners.length} of ${masters} masters`;
-  const replicas = nodes.length - masters;
-  let linked = 0;
   for (const owner of owners) {
     const followers = replicasOf(nodes, owner);
-    if (followers.length === 0 && replicas > 0) return `${owner.address} has no replica`;
+    if (followers.length === 0 && nodes.length > masters) return `${owner.address} has no replica`;
     for (const { address } of followers) {
       if (!(await isLinked(stack, address))) return `replica ${address} is not linked`;
-      linked++;
     }
   }
-  return linked === replicas ? null : `${linked} of ${replicas} replicas are linked`;
+  return null;
 }

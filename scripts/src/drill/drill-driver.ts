@@ -1,7 +1,7 @@
 // One driver of a drill: a plain WebSocket that stands in its partition, reports, and writes down what it hears.
 //
 // It comes back by itself when its connection breaks, with jitter as PROTOCOL.md asks.
-import type { PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import type { Durability, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
 import { WebSocket } from 'ws';
 import type { Acknowledged } from '../testing/driver-socket.js';
 
@@ -12,7 +12,7 @@ export interface Spot {
 }
 
 export interface DriverBook {
-  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged): void;
+  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void;
   refused(driver: DrillDriver, code: string): void;
   connected(driver: DrillDriver): void;
 }
@@ -33,6 +33,8 @@ export class DrillDriver {
   /** In the order of their seq; nothing was heard of them yet. */
   open: Open[] = [];
   isOpen = false;
+  /** What `hello` promised. */
+  durability: Durability = 'cache';
   #ws: WebSocket | undefined;
   #session = 0;
   #seq = 0;
@@ -94,20 +96,22 @@ export class DrillDriver {
     if (message.type === 'hello') {
       this.#session = message.session;
       this.#seq = 0;
+      this.durability = message.durability;
       this.#clockOffsetMs = Math.min(0, message.server_time_ms - Date.now());
       this.isOpen = true;
       this.#book.connected(this);
-    } else if (message.type === 'ack') this.#settle(message.seq);
+    } else if (message.type === 'ack') this.#settle(message.seq, message.durability ?? this.durability);
     else if (message.type === 'nack') {
       this.open = this.open.filter(({ report }) => report.seq !== message.seq);
       this.#book.refused(this, message.code);
     }
   }
 
-  #settle(seq: number): void {
+  #settle(seq: number, durability: Durability): void {
     while (this.open[0] !== undefined && this.open[0].report.seq <= seq) {
       const { sentAtMs, report } = this.open.shift() as Open;
-      this.#book.acknowledged(this, sentAtMs, { driverId: this.driverId, session: this.#session, report });
+      const acknowledged = { driverId: this.driverId, session: this.#session, report };
+      this.#book.acknowledged(this, sentAtMs, acknowledged, durability);
     }
   }
 }

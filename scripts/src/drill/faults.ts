@@ -1,21 +1,32 @@
 // The drills: how each fault is made and undone, and what is promised about it.
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { DARK_BUDGET_MS, type DarkKind, type Expectation } from './promises.js';
 import type { Scene } from './scene.js';
 
 export interface Drill {
   about: string;
-  /** Which part of the map it is meant to darken. */
-  hits: 'region' | 'nothing';
+  /** Which part of the map it is meant to harm; nothing else may notice. */
+  hits: 'region' | 'nothing' | 'connections';
+  /** null: nothing may go dark. */
   dark: DarkKind | null;
-  /** The darkness lasts until the fault is undone, and is measured from there. */
+  /** The fault lasts until it is undone: darkness is measured from there. */
   darkUntilUndone?: boolean;
-  /** A replica is promoted, so the loss can be seen from outside. */
-  audited?: boolean;
-  /** The audit must find something, or the drill has proven nothing. */
+  /** A replica is promoted, so that the loss can be seen from outside; or everything is lost. */
+  loses?: 'what the replica lacks' | 'everything';
+  /** The audit must find something, or nothing was proven. */
   mustLose?: boolean;
   inject(scene: Scene): Promise<void>;
   undo(scene: Scene): Promise<void>;
 }
+
+const FREEZE_MS = 5_000;
+const BEHIND_MS = 1_000;
+const DARK_FOR_MS = 2_000;
+const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
+const POSTGRES_DOWN_MS = 10_000;
+const POSTGRES_AWAY_MS = 3_000;
+const LOSES_REPLICATION = { loses: 'what the replica lacks' } as const;
 
 async function killMaster(scene: Scene): Promise<void> {
   const { address } = scene.victim;
@@ -28,23 +39,221 @@ async function restartMaster(scene: Scene): Promise<void> {
   scene.undone(`${scene.victim.address} runs again, with its data`);
 }
 
-export const DRILLS: Record<string, Drill> = {
+const shardOf = (scene: Scene) => [scene.victim, ...scene.replicas].map(({ address }) => address);
+
+async function killShard(scene: Scene): Promise<void> {
+  const pids: number[] = [];
+  for (const address of shardOf(scene)) pids.push(await scene.remember(address));
+  for (const [i, address] of shardOf(scene).entries())
+    await scene.kill(pids[i] as number, `kill -9 of ${address}`);
+}
+
+async function restartShard(scene: Scene): Promise<void> {
+  await Promise.all(shardOf(scene).map((address) => scene.startRedis(address)));
+  scene.undone(`${shardOf(scene).join(' and ')} run again`);
+}
+
+async function killPostgres(scene: Scene): Promise<void> {
+  await scene.kill(scene.rememberPostgres(), 'kill -9 of Postgres');
+}
+
+async function restartPostgres(scene: Scene): Promise<void> {
+  await scene.pause(POSTGRES_AWAY_MS);
+  await scene.startPostgres();
+  scene.undone('Postgres runs again');
+}
+
+export const DRILLS: Readonly<Record<string, Drill>> = {
   kill: {
     about: 'kill -9 of a master',
     hits: 'region',
     dark: 'kill',
-    audited: true,
+    ...LOSES_REPLICATION,
     inject: killMaster,
     undo: restartMaster,
   },
+  freeze: {
+    about: `a master frozen for ${FREEZE_MS / 1000} s`,
+    hits: 'region',
+    dark: 'freeze',
+    ...LOSES_REPLICATION,
+    inject: async (scene) => {
+      const pid = await scene.pid(scene.victim.address);
+      scene.fault(`SIGSTOP of the master ${scene.victim.address}`);
+      scene.freeze([pid]);
+    },
+    undo: async (scene) => {
+      await scene.until(FREEZE_MS);
+      scene.thaw();
+      scene.undone('SIGCONT');
+    },
+  },
+  restart: {
+    about: 'kill -9 of a master that is started again at once, with its data',
+    hits: 'region',
+    dark: 'restart',
+    inject: async (scene) => {
+      await killMaster(scene);
+      await scene.spawnRedis(scene.victim.address);
+      scene.tell('observed', `${scene.victim.address} is started again`);
+    },
+    undo: async (scene) => {
+      await scene.untilAnswers(scene.victim.address);
+      scene.undone(`${scene.victim.address} answers`);
+    },
+  },
+  'kill-behind': {
+    about: `kill -9 of a master whose replica has heard nothing for ${BEHIND_MS / 1000} s`,
+    hits: 'region',
+    dark: 'kill',
+    darkUntilUndone: true,
+    ...LOSES_REPLICATION,
+    mustLose: true,
+    inject: async (scene) => {
+      for (const { address } of scene.replicas) scene.freeze([await scene.pid(address)]);
+      scene.tell('observed', 'SIGSTOP of its replica');
+      // Else the socket would keep for it what it has not heard yet.
+      await scene.dropReplicas();
+      await scene.pause(BEHIND_MS);
+      await killMaster(scene);
+      await scene.pause(BEHIND_MS);
+      scene.thaw();
+      scene.undone('SIGCONT of its replica');
+    },
+    undo: restartMaster,
+  },
+  'kill-with-replica': {
+    about: 'kill -9 of a master and its replica: dark until they are started again with their data',
+    hits: 'region',
+    dark: 'back',
+    darkUntilUndone: true,
+    inject: async (scene) => {
+      await killShard(scene);
+      await scene.pause(DARK_FOR_MS);
+      await restartShard(scene);
+    },
+    undo: async () => {},
+  },
+  wipe: {
+    about: 'a master and its replica come back at once, and empty',
+    hits: 'region',
+    dark: 'back',
+    darkUntilUndone: true,
+    loses: 'everything',
+    mustLose: true,
+    inject: async (scene) => {
+      await killShard(scene);
+      for (const address of shardOf(scene)) {
+        const configuration = scene.recipe(address).args[0] as string;
+        await rm(join(dirname(configuration), 'appendonlydir'), { recursive: true, force: true });
+        await rm(join(dirname(configuration), 'dump.rdb'), { force: true });
+      }
+      await restartShard(scene);
+    },
+    undo: async () => {},
+  },
+  slow: {
+    about: `a master that takes ${SLOW.stoppedMs} ms for everything, for ${SLOW.forMs / 1000} s`,
+    hits: 'region',
+    dark: null,
+    inject: async (scene) => {
+      const pid = await scene.pid(scene.victim.address);
+      scene.fault(`the master ${scene.victim.address} is slow`);
+      const until = performance.now() + SLOW.forMs;
+      while (performance.now() < until) {
+        scene.freeze([pid]);
+        await scene.pause(SLOW.stoppedMs);
+        scene.thaw();
+        await scene.pause(SLOW.runningMs);
+      }
+    },
+    undo: async (scene) => scene.undone('it is as fast as before'),
+  },
+  'postgres-down': {
+    about: `Postgres stopped for ${POSTGRES_DOWN_MS / 1000} s`,
+    hits: 'nothing',
+    dark: null,
+    inject: async (scene) => {
+      scene.fault('SIGSTOP of Postgres and its sessions');
+      scene.freeze(scene.postgresPids());
+    },
+    undo: async (scene) => {
+      await scene.until(POSTGRES_DOWN_MS);
+      scene.thaw();
+      scene.undone('SIGCONT');
+    },
+  },
+  'postgres-crash': {
+    about: 'kill -9 of Postgres, started again 3 s later',
+    hits: 'nothing',
+    dark: null,
+    inject: killPostgres,
+    undo: restartPostgres,
+  },
+  'flusher-kill': {
+    about: 'kill -9 of the flusher',
+    hits: 'nothing',
+    dark: null,
+    inject: (scene) => scene.kill(scene.stack().flusher.pid, 'kill -9 of the flusher'),
+    undo: async (scene) => {
+      await scene.untilReady(scene.stack().flusher.ops);
+      scene.undone('a flusher is ready again');
+    },
+  },
+  'ingest-kill': {
+    about: 'kill -9 of ingest: every driver has to come back',
+    hits: 'connections',
+    dark: null,
+    inject: async (scene) => {
+      const { pids } = scene.stack().ingest;
+      for (const pid of pids) await scene.kill(pid, `kill -9 of ingest (${pid})`);
+    },
+    undo: async (scene) => {
+      await scene.untilReady(scene.stack().ingest.ops);
+      scene.undone('ingest is ready again');
+    },
+  },
+  'two-faults': {
+    about: 'kill -9 of a master and of Postgres',
+    hits: 'region',
+    dark: 'kill',
+    ...LOSES_REPLICATION,
+    inject: async (scene) => {
+      await killMaster(scene);
+      await killPostgres(scene);
+    },
+    undo: async (scene) => {
+      await restartPostgres(scene);
+      await restartMaster(scene);
+    },
+  },
 };
+
+/** Their own commands for a cluster that we did not start. */
+export function givenDrill(inject: string, heal: string): Drill {
+  return {
+    about: `the command: ${inject}`,
+    hits: 'region',
+    dark: 'kill',
+    inject: async (scene) => {
+      scene.fault(inject);
+      await scene.shell(inject);
+    },
+    undo: async (scene) => {
+      await scene.shell(heal);
+      scene.undone(heal);
+    },
+  };
+}
+
+const RECONNECT_MS = 30_000;
 
 export function expectationOf(drill: Drill, promoter: boolean): Expectation {
   const budgets = promoter ? DARK_BUDGET_MS.withPromoter : DARK_BUDGET_MS.alone;
   return {
     darkMs: drill.dark === null ? null : budgets[drill.dark],
-    lostAllowed: null,
-    reconnectMs: null,
-    elsewhereUnharmed: true,
+    reconnectMs: drill.hits === 'connections' ? RECONNECT_MS : null,
+    elsewhereUnharmed: drill.hits !== 'connections',
+    mustLose: drill.mustLose === true,
   };
 }

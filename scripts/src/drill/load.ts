@@ -1,5 +1,6 @@
 // The load of a drill and the eyes on it: drivers in every partition, and a dispatcher in every region.
 
+import type { Durability } from '@whereabouts/client/protocol';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { blockBounds, cellFromString } from '@whereabouts/infra/geohash';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
@@ -20,6 +21,8 @@ const ASK_TIMEOUT_MS = 2_000;
 const ASK_RADIUS_M = 100;
 const CONNECT_AT_ONCE = 32;
 const CONNECT_DEADLINE_MS = 30_000;
+/** Longer than any deadline on the way: of an older report nothing will be heard. */
+const UNHEARD_MS = 5_000;
 const SETTLE_DEADLINE_MS = 20_000;
 
 /** The middle of a partition's first cell (or, of the first partition, its last). */
@@ -35,9 +38,10 @@ export function spotOf(map: PartitionMap, partition: number): Spot {
 
 export class Load implements DriverBook {
   readonly truth = new Truth();
+  /** Of those, what was acknowledged as held by every replica. */
+  readonly replicated = new Truth();
   readonly observations: Observations;
   readonly drivers: DrillDriver[] = [];
-  /** Of drivers that have to be connected, those that are not. */
   readonly #stack: Stack;
   readonly #regions: readonly Region[];
   readonly #headers: Record<string, string>;
@@ -73,8 +77,9 @@ export class Load implements DriverBook {
     return this.drivers.filter((driver) => this.regionOf(driver) === region);
   }
 
-  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged): void {
+  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void {
     this.truth.acknowledged(report);
+    if (durability === 'replicated') this.replicated.acknowledged(report);
     const ack = { sentAtMs, ackAtMs: performance.now(), partition: driver.spot.partition };
     this.observations.acks[this.regionOf(driver)]?.push(ack);
   }
@@ -87,21 +92,25 @@ export class Load implements DriverBook {
     this.observations.connections.push({ atMs: performance.now(), driverId: driver.driverId });
   }
 
+  /** Of each region: reports that nothing was heard of, though their time is up. */
+  unheard(nowMs: number): number[] {
+    const isUnheard = ({ sentAtMs }: { sentAtMs: number }) => sentAtMs < nowMs - UNHEARD_MS;
+    return this.#regions.map((_, index) =>
+      this.driversOf(index).reduce((sum, { open }) => sum + open.filter(isUnheard).length, 0),
+    );
+  }
+
   /** Everybody reports once more and is acknowledged: from then on the truth is complete. */
   async settle(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#asking = false;
-    const waiting = new Map<DrillDriver, number>();
     const startedAtMs = Date.now();
+    const isSettled = (driver: DrillDriver) =>
+      driver.open.length === 0 && (this.truth.newest.get(driver.driverId)?.recordedAtMs ?? 0) >= startedAtMs;
     await waitFor('every driver is acknowledged once more', SETTLE_DEADLINE_MS, () => {
-      for (const driver of this.drivers) {
-        const newest = this.truth.newest.get(driver.driverId);
-        const done = driver.open.length === 0 && (newest?.recordedAtMs ?? 0) >= startedAtMs;
-        if (done) waiting.delete(driver);
-        else if (driver.open.length === 0 && driver.report()) waiting.set(driver, Date.now());
-        else waiting.set(driver, waiting.get(driver) ?? 0);
-      }
-      return waiting.size === 0 || undefined;
+      const waiting = this.drivers.filter((driver) => !isSettled(driver));
+      for (const driver of waiting) if (driver.open.length === 0) driver.report();
+      return waiting.length === 0 || undefined;
     });
   }
 

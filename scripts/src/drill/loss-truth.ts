@@ -4,6 +4,7 @@ import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection'
 import { partitionKeys } from '@whereabouts/infra/live-store/keys';
 import { decodeRecord } from '@whereabouts/infra/position-record';
 import type { Stack } from '../stack-file.js';
+import type { Truth } from '../testing/truth.js';
 import { openReplica } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import type { Load } from './load.js';
@@ -22,6 +23,7 @@ export class LossTruth {
   readonly #load: Load;
   readonly #groups: { key: string; drivers: DrillDriver[] }[];
   #lost: number | null = null;
+  #lostReplicated = 0;
   #over = false;
 
   private constructor(replica: ReaderConnection, load: Load, region: Region) {
@@ -60,6 +62,11 @@ export class LossTruth {
     return this.#lost;
   }
 
+  /** The same of positions that were acknowledged as held by every replica. */
+  get lostReplicated(): number {
+    return this.#lostReplicated;
+  }
+
   /** False once it is a master: then what it holds is no longer what it had. */
   async #look(): Promise<boolean> {
     const pipeline = this.#replica.pipeline();
@@ -71,17 +78,17 @@ export class LossTruth {
     const replies = (await pipeline.exec()) ?? [];
     const role = replies.pop()?.[1] as unknown[] | undefined;
     if (role === undefined || String(role[0]) !== 'slave') return false;
-    this.#lost = this.#count(
-      replies.map(([error, records]) => (error ? [] : (records as (Buffer | null)[]))),
-    );
+    const records = replies.map(([error, found]) => (error ? [] : (found as (Buffer | null)[])));
+    this.#lost = this.#count(records, this.#load.truth);
+    this.#lostReplicated = this.#count(records, this.#load.replicated);
     return true;
   }
 
-  #count(records: readonly (Buffer | null)[][]): number {
+  #count(records: readonly (Buffer | null)[][], truth: Truth): number {
     let lost = 0;
     for (const [i, { drivers }] of this.#groups.entries()) {
       for (const [j, { driverId }] of drivers.entries()) {
-        const told = this.#load.truth.newest.get(driverId);
+        const told = truth.newest.get(driverId);
         if (told === undefined) continue;
         const record = records[i]?.[j] ?? null;
         if (record === null || isOlder(decodeRecord(driverId, record), told)) lost++;

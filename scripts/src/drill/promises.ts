@@ -3,8 +3,8 @@ import type { LossAudit, PromiseVerdict, RegionReport } from './report.js';
 
 /** Milliseconds from the fault until the region takes writes again. */
 export const DARK_BUDGET_MS = {
-  withPromoter: { kill: 500, freeze: 1_500, restart: 1_000 },
-  alone: { kill: 3_000, freeze: 4_000, restart: 3_000 },
+  withPromoter: { kill: 500, freeze: 1_500, restart: 1_000, back: 3_000 },
+  alone: { kill: 3_000, freeze: 4_000, restart: 3_000, back: 3_000 },
 } as const;
 export type DarkKind = keyof (typeof DARK_BUDGET_MS)['alone'];
 
@@ -17,18 +17,20 @@ const ELSEWHERE_P99_FACTOR = 2;
 export interface Expectation {
   /** null: nothing of the map may go dark. */
   darkMs: number | null;
-  /** The darkness is what the fault is, until it is healed: then it is measured from there. */
-  lostAllowed: number | null;
-  /** All its drivers come back within this; null: no connection is expected to break. */
+  /** All drivers come back within this; null: no connection is expected to break. */
   reconnectMs: number | null;
   /** The other regions must not notice. */
   elsewhereUnharmed: boolean;
+  /** The audit must find something, or nothing was proven. */
+  mustLose: boolean;
 }
 
 export interface Evidence {
   expected: Expectation;
   regions: readonly RegionReport[];
   audit: LossAudit | null;
+  /** Positions that every replica had, as drivers were told, and that were lost all the same; null: none was promised. */
+  lostReplicated: number | null;
   /** Rows of Postgres that are not what the drivers were told; null: it could not be compared. */
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
@@ -67,7 +69,7 @@ function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
   const over = slowest.filter(({ during, budget }) => during === null || during > budget);
   const shown = [...slowest].sort((a, b) => (b.during ?? 1e9) - (a.during ?? 1e9))[0];
   return [
-    none('blast radius: failed writes and questions in other regions', failed, where.join(', ')),
+    none('blast radius: failed writes and questions where nothing was broken', failed, where.join(', ')),
     {
       promise: 'latency elsewhere: p99 of acknowledgements',
       passed: over.length === 0,
@@ -78,7 +80,7 @@ function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
   ];
 }
 
-function audited({ lost, counted, allowed, how }: LossAudit): PromiseVerdict[] {
+function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean): PromiseVerdict[] {
   const verdicts: PromiseVerdict[] = [];
   if (allowed !== null) {
     verdicts.push({
@@ -86,6 +88,15 @@ function audited({ lost, counted, allowed, how }: LossAudit): PromiseVerdict[] {
       passed: lost !== null && lost <= allowed,
       measured: lost === null ? 'not measured' : String(lost),
       budget: `at most ${allowed}`,
+      detail: '',
+    });
+  }
+  if (mustLose) {
+    verdicts.push({
+      promise: 'something was lost, so that the audit is put to the test',
+      passed: lost !== null && lost > 0,
+      measured: lost === null ? 'not measured' : String(lost),
+      budget: 'more than 0',
       detail: '',
     });
   }
@@ -100,7 +111,7 @@ function audited({ lost, counted, allowed, how }: LossAudit): PromiseVerdict[] {
 }
 
 export function judge(evidence: Evidence): PromiseVerdict[] {
-  const { expected, regions, audit, wrongRows, wholeAgain, reconnectedMs } = evidence;
+  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
   const hit = regions.filter(({ affected }) => affected);
   const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
@@ -116,7 +127,10 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
   if (expected.reconnectMs !== null) {
     verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
   }
-  if (audit !== null) verdicts.push(...audited(audit));
+  if (lostReplicated !== null) {
+    verdicts.push(none('lost although acknowledged as replicated', lostReplicated));
+  }
+  if (audit !== null) verdicts.push(...audited(audit, expected.mustLose));
   verdicts.push({
     promise: 'Postgres holds the truth at the end, row by row',
     passed: wrongRows?.wrong === 0,

@@ -1,46 +1,64 @@
-// What a fault has at hand while it is made and undone.
+// What a fault has at hand while it is made and undone, and a diary of what was done.
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { promisify } from 'node:util';
+import { withAdmin } from '@whereabouts/infra/dev/redis-node';
+import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import type { Stack } from '../stack-file.js';
+import { sql } from '../testing/archive-rows.js';
 import { type NodeView, pidOf, withNode } from './cluster-view.js';
 import { killNow, type Recipe, recipeOf, startAgain } from './processes.js';
 import type { DrillEvent } from './report.js';
 
-const ANSWERS_DEADLINE_MS = 20_000;
+const ANSWERS_DEADLINE_MS = 30_000;
+const READY_DEADLINE_MS = 60_000;
+const POSTGRES = 'postgres';
+
+export interface SceneOptions {
+  /** As it is now, with the pids of now. */
+  stack: () => Stack;
+  victim: NodeView;
+  replicas: readonly NodeView[];
+  /** Told at the first fault. */
+  onFault: () => void;
+  say: (text: string) => void;
+}
 
 export class Scene {
+  readonly stack: () => Stack;
+  readonly victim: NodeView;
+  readonly replicas: readonly NodeView[];
   readonly events: DrillEvent[] = [];
+  readonly startAtMs = performance.now();
   /** performance.now() of the fault itself. */
   faultAtMs: number | null = null;
-  /** From when darkness counts where the fault lasts until it is undone. */
   undoneAtMs: number | null = null;
-  readonly #startAtMs = performance.now();
+  readonly #onFault: () => void;
   readonly #say: (text: string) => void;
   readonly #recipes = new Map<string, Recipe>();
+  readonly #frozen = new Set<number>();
 
-  constructor(
-    /** As it is now, with the pids of now. */
-    readonly stack: () => Stack,
-    readonly victim: NodeView,
-    readonly replicas: readonly NodeView[],
-    say: (text: string) => void,
-  ) {
+  constructor({ stack, victim, replicas, onFault, say }: SceneOptions) {
+    this.stack = stack;
+    this.victim = victim;
+    this.replicas = replicas;
+    this.#onFault = onFault;
     this.#say = say;
   }
 
-  get startAtMs(): number {
-    return this.#startAtMs;
-  }
-
   tell(kind: DrillEvent['kind'], text: string): void {
-    const atMs = Math.round(performance.now() - this.#startAtMs);
+    const atMs = Math.round(performance.now() - this.startAtMs);
     this.events.push({ atMs, kind, text });
     this.#say(`${(atMs / 1000).toFixed(1).padStart(6)} s  ${text}`);
   }
 
-  /** The moment of the fault: the first one told counts. */
+  /** Just before it is done: a report sent from now on cannot have been written before it. */
   fault(text: string): void {
+    const isFirst = this.faultAtMs === null;
     this.faultAtMs ??= performance.now();
+    if (isFirst) this.#onFault();
     this.tell('fault', text);
   }
 
@@ -51,6 +69,11 @@ export class Scene {
 
   pause(ms: number): Promise<void> {
     return sleep(ms);
+  }
+
+  /** So long after the fault. */
+  async until(ms: number): Promise<void> {
+    await sleep(Math.max(0, (this.faultAtMs ?? 0) + ms - performance.now()));
   }
 
   pid(address: string): Promise<number> {
@@ -64,9 +87,9 @@ export class Scene {
     return pid;
   }
 
-  recipe(address: string): Recipe {
-    const recipe = this.#recipes.get(address);
-    if (recipe === undefined) throw new Error(`${address} was not remembered`);
+  recipe(name: string): Recipe {
+    const recipe = this.#recipes.get(name);
+    if (recipe === undefined) throw new Error(`${name} was not remembered`);
     return recipe;
   }
 
@@ -75,12 +98,81 @@ export class Scene {
     await killNow(pid);
   }
 
-  /** With its data; resolves when it answers. */
-  async startRedis(address: string): Promise<void> {
+  freeze(pids: readonly number[]): void {
+    for (const pid of pids) {
+      process.kill(pid, 'SIGSTOP');
+      this.#frozen.add(pid);
+    }
+  }
+
+  thaw(): void {
+    for (const pid of this.#frozen) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
+    this.#frozen.clear();
+  }
+
+  async spawnRedis(address: string): Promise<void> {
     await startAgain(this.recipe(address), 'TERM', this.stack().pid);
-    await waitFor(`Redis ${address} answers`, ANSWERS_DEADLINE_MS, async () => {
+  }
+
+  untilAnswers(address: string): Promise<true> {
+    return waitFor(`Redis ${address} answers`, ANSWERS_DEADLINE_MS, async () => {
       await withNode(this.stack(), address, (node) => node.time());
+      return true as const;
+    });
+  }
+
+  /** With the data that there are; resolves when it answers. */
+  async startRedis(address: string): Promise<void> {
+    await this.spawnRedis(address);
+    await this.untilAnswers(address);
+  }
+
+  /** The victim forgets its replicas' connections; they would come back by themselves. */
+  async dropReplicas(): Promise<void> {
+    const { address } = this.victim;
+    const configuration = readFileSync(recipeOf(await this.pid(address)).args[0] as string, 'utf8');
+    const password = /^masterauth (".*")$/m.exec(configuration)?.[1];
+    await withAdmin(Number(address.split(':')[1]), password && (JSON.parse(password) as string), (node) =>
+      node.call('CLIENT', 'KILL', 'TYPE', 'replica'),
+    );
+  }
+
+  /** Its own word for its pid: stack.json has that of the start only. */
+  #postmaster(): number {
+    const dir = join(dirname(this.stack().auth.secretFile), 'postgres');
+    const moved = join(dir, 'moved-to');
+    const place = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : dir;
+    return Number(readFileSync(join(place, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  postgresPids(): number[] {
+    const pid = this.#postmaster();
+    return [pid, ...childPids(pid)];
+  }
+
+  rememberPostgres(): number {
+    const pid = this.#postmaster();
+    this.#recipes.set(POSTGRES, recipeOf(pid));
+    return pid;
+  }
+
+  /** Just after a SIGKILL the old sessions still hold the shared memory: then it ends at once, and is tried again. */
+  async startPostgres(): Promise<void> {
+    let pid = 0;
+    await waitFor('Postgres answers', READY_DEADLINE_MS, async () => {
+      if (!isAlive(pid)) pid = await startAgain(this.recipe(POSTGRES), 'INT', this.stack().pid);
+      await sql(this.stack().postgres.url, 'SELECT 1');
       return true;
     });
+  }
+
+  async untilReady(ops: string): Promise<void> {
+    await waitFor(`${ops} is ready`, READY_DEADLINE_MS, async () =>
+      (await fetch(`${ops}/readyz`, { signal: AbortSignal.timeout(1_000) })).ok ? true : undefined,
+    );
+  }
+
+  async shell(command: string): Promise<void> {
+    await promisify(execFile)('/bin/sh', ['-c', command]);
   }
 }

@@ -1,0 +1,133 @@
+// From what was seen in a drill to its report.
+import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import type { Stack } from '../stack-file.js';
+import { type Drill, expectationOf } from './faults.js';
+import { type Load, REPORT_INTERVAL_MS } from './load.js';
+import type { LossTruth } from './loss-truth.js';
+import { measureRegion } from './observations.js';
+import { type Evidence, judge } from './promises.js';
+import { type Region, stretchesOf } from './regions.js';
+import type { DrillReport, LossAudit, RegionReport } from './report.js';
+import type { Scene } from './scene.js';
+
+export interface Course {
+  name: string;
+  drill: Drill;
+  own: boolean;
+  stack: Stack;
+  map: PartitionMap;
+  load: Load;
+  scene: Scene;
+  regions: readonly Region[];
+  hit: number;
+  startedAt: Date;
+  endAtMs: number;
+  healedMs: number | null;
+  reconnectedMs: number | null;
+  wholeAgain: boolean;
+  /** Of each region: reports that nothing was heard of, though their time is up. */
+  unheard: number[];
+  wrongRows: Evidence['wrongRows'];
+  /** How much ingest's own count of lost positions grew. */
+  counted: number;
+  truth: LossTruth | null;
+  /** Of our own event loop: what is measured cannot be finer. */
+  slowestTurnMs: number;
+}
+
+const BUSY_MS = 50;
+
+function regionReports(course: Course): RegionReport[] {
+  const { load, scene, regions, hit, endAtMs, drill, healedMs, unheard } = course;
+  const faultAtMs = scene.faultAtMs ?? endAtMs;
+  const lastsMs = drill.darkUntilUndone ? (scene.undoneAtMs ?? faultAtMs) - faultAtMs : 0;
+  const fromItsEnd = (ms: number | null) => (ms === null ? null : Math.max(0, Math.round(ms - lastsMs)));
+  return regions.map((region, index) => {
+    const affected = drill.hits === 'region' && index === hit;
+    const drivers = load.driversOf(index);
+    const partitions = new Set(drivers.map(({ spot }) => spot.partition));
+    const window = { startAtMs: scene.startAtMs, faultAtMs, endAtMs };
+    const measured = measureRegion(load.observations, index, [...partitions], window);
+    return {
+      node: region.node,
+      ranges: stretchesOf(region.partitions),
+      partitions: region.partitions.length,
+      drivers: drivers.length,
+      affected,
+      ...measured,
+      darkMs: affected ? fromItsEnd(measured.darkMs) : measured.darkMs,
+      healedMs: affected ? fromItsEnd(healedMs) : 0,
+      failedWrites: unheard[index] ?? 0,
+    };
+  });
+}
+
+function auditOf({ drill, truth, counted, load, hit }: Course): LossAudit | null {
+  if (drill.loses === 'everything') {
+    const how = 'everything of the region was deleted: one position of each of its drivers';
+    return { lost: load.driversOf(hit).length, counted, allowed: null, how };
+  }
+  if (truth === null) return null;
+  const how = 'the replica was read until its promotion, and held against what drivers were told';
+  return { lost: truth.lost, counted, allowed: null, how };
+}
+
+function notesOf({ drill, slowestTurnMs, scene }: Course): string[] {
+  const notes: string[] = [];
+  if (drill.darkUntilUndone) {
+    notes.push('Time dark and time to heal are measured from the moment the fault was undone.');
+  }
+  if (slowestTurnMs > BUSY_MS) {
+    notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);
+  }
+  if (drill.loses === 'what the replica lacks' && scene.replicas.length === 0) {
+    notes.push('The master has no replica: what was lost could not be seen from outside.');
+  }
+  return notes;
+}
+
+export function reportOf(course: Course): DrillReport {
+  const { name, drill, own, stack, map, load, scene, startedAt, endAtMs, truth } = course;
+  const regions = regionReports(course);
+  const audit = auditOf(course);
+  const promoter = stack.promoter !== null;
+  const durability = load.drivers[0]?.durability ?? 'cache';
+  const promises = judge({
+    ...course,
+    expected: expectationOf(drill, promoter),
+    regions,
+    audit,
+    lostReplicated: durability === 'replicated' && truth !== null ? truth.lostReplicated : null,
+  });
+  const { acks, nacks, answers } = load.observations;
+  return {
+    format: 1,
+    drill: name,
+    about: drill.about,
+    startedAt: startedAt.toISOString(),
+    durationMs: Math.round(endAtMs - scene.startAtMs),
+    faultAtMs: Math.round((scene.faultAtMs ?? endAtMs) - scene.startAtMs),
+    healedAtMs: scene.events.at(-1)?.atMs ?? 0,
+    passed: promises.every(({ passed }) => passed),
+    stack: {
+      own,
+      masters: regions.length,
+      replicas: scene.replicas.length,
+      partitions: map.partitions,
+      promoter,
+      durability,
+    },
+    load: {
+      drivers: load.drivers.length,
+      reportIntervalMs: REPORT_INTERVAL_MS,
+      acknowledged: acks.flat().length,
+      nacked: nacks.flat().length,
+      questions: answers.flat().length,
+    },
+    promises,
+    regions,
+    events: scene.events,
+    audit,
+    notes: notesOf(course),
+  };
+}
