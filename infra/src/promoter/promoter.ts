@@ -113,9 +113,10 @@ export class Promoter {
       this.#lookedAtMs = nowMs;
       void this.#look();
     }
+    // Replicas too: one that woke up must not count as silent when it is a master again.
+    for (const node of this.#nodes.values()) void node.ping();
     for (const master of this.#masters()) {
       const node = this.#watch(master.address);
-      void node.ping();
       if (node.silentForMs(nowMs) >= FROZEN_AFTER_MS) void this.#promote(master, 'frozen');
     }
   }
@@ -149,8 +150,9 @@ export class Promoter {
   async #back(address: string): Promise<void> {
     const master = this.#masterAt(address);
     const node = this.#nodes.get(address);
-    if (!master || !node || (await node.isWritable())) return;
-    await this.#promote(master, 'rebooted', () => node.isWritable());
+    // A frozen process takes connections too, but says nothing: only one that says so itself was restarted.
+    if (!master || !node || (await node.isWritable()) !== false) return;
+    await this.#promote(master, 'rebooted', async () => (await node.isWritable()) === true);
   }
 
   async #promote(master: NodeClaim, why: Why, isNeedless?: () => Promise<boolean>): Promise<void> {
@@ -174,11 +176,12 @@ export class Promoter {
       }
       await pause(STEP_MS);
     }
-    this.#underWay.delete(master.address);
     this.#promotions.inc({ why, result });
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#log.warn({ node: master.address, why, result, tookMs }, 'promotion ended');
+    // Until it is seen who is master now, the old one would be taken for another failure.
     await this.#look();
+    this.#underWay.delete(master.address);
   }
 
   async #isReplaced(master: NodeClaim): Promise<boolean> {

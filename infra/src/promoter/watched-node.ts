@@ -69,9 +69,15 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
     return fieldOf(info, 'role') === 'master' ? 'master' : 'replica';
   }
 
-  async isWritable(): Promise<boolean> {
-    const info = await this.#ask('CLUSTER', 'INFO');
-    return info !== null && fieldOf(info, 'cluster_state') === 'ok';
+  /** null: it does not say. */
+  async isWritable(): Promise<boolean | null> {
+    if (!this.isReady) return null;
+    try {
+      return fieldOf(String(await this.#redis.call('CLUSTER', 'INFO')), 'cluster_state') === 'ok';
+    } catch (error) {
+      // LOADING is an answer too.
+      return error instanceof Error && error.name === 'ReplyError' ? false : null;
+    }
   }
 
   async replicaState(): Promise<ReplicaState | null> {
