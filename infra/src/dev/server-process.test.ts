@@ -54,3 +54,23 @@ test('when the parent is killed, its server ends too', () =>
     parent.kill('SIGKILL');
     await waitFor('the orphan ends', 15_000, () => (isAlive(pid) ? undefined : true));
   }));
+
+test('handed over, a server outlives its parent and ends with its heir', () =>
+  withLog(async (logFile) => {
+    const heir = spawn('sleep', ['600'], { stdio: 'ignore' });
+    const module = new URL('./server-process.js', import.meta.url).href;
+    const source = `import { startServer } from ${JSON.stringify(module)};
+      const server = await startServer({ command: 'sleep', args: ['600'], logFile: ${JSON.stringify(logFile)}, stopSignal: 'SIGTERM' });
+      server.handOver(${heir.pid});
+      console.log(server.pid);`;
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', source], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const pid = await new Promise<number>((resolve) =>
+      parent.stdout.once('data', (data: Buffer) => resolve(Number(data.toString()))),
+    );
+    await waitFor('the parent ends', 15_000, () => (parent.exitCode === 0 ? true : undefined));
+    assert.equal(isAlive(pid), true);
+    heir.kill('SIGKILL');
+    await waitFor('the server ends', 15_000, () => (isAlive(pid) ? undefined : true));
+  }));

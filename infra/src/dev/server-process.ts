@@ -24,6 +24,8 @@ export interface ServerProcess {
   hasExited(): boolean;
   kill(signal: NodeJS.Signals): void;
   stop(deadlineMs: number): Promise<void>;
+  /** It is not ours any more: from now on it lives as long as that process, and we may end. */
+  handOver(heirPid: number): void;
 }
 
 const ASK_AGAIN_MS = 500;
@@ -31,6 +33,10 @@ const ASK_AGAIN_MS = 500;
 const GUARD = `read -r word; [ "$word" = done ] && exit 0
 sleep "$3"; kill -s "$2" "$1" 2>/dev/null || exit 0; kill -s CONT "$1"
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 10 ]; do sleep 1; i=$((i+1)); done
+kill -s KILL "$1" 2>/dev/null`;
+
+const HEIR = `while kill -0 "$3" 2>/dev/null; do sleep 1; done; kill -s "$2" "$1" 2>/dev/null || exit 0
+i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done
 kill -s KILL "$1" 2>/dev/null`;
 
 function guard(pid: number, options: ServerOptions): ChildProcess {
@@ -83,7 +89,13 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     clearInterval(again);
     clearTimeout(timer);
   };
-  return { pid, exited, hasExited: () => gone, kill, stop };
+  const handOver = (heirPid: number) => {
+    const args = ['-c', HEIR, 'heir', String(pid), options.stopSignal.replace('SIG', ''), String(heirPid)];
+    spawn('/bin/sh', args, { detached: true, stdio: 'ignore' }).unref();
+    keeper.stdin?.end('done\n');
+    child.unref();
+  };
+  return { pid, exited, hasExited: () => gone, kill, stop, handOver };
 }
 
 /** A zombie counts as gone: in a container whose first process does not reap, orphans stay zombies for ever. */

@@ -1,4 +1,5 @@
 // The cache of the stack: the Redis Cluster with its users, and our functions in it.
+import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import {
   ClusterShapeError,
@@ -11,6 +12,7 @@ import { createLogger } from '@whereabouts/infra/service/log';
 import { UsageError } from '../cli.js';
 import { provideRedis } from '../servers/provide.js';
 import type { StackOptions } from './options.js';
+import { GROWN } from './redis-admin.js';
 import { redisUsers } from './redis-users.js';
 import type { StackSecrets } from './secrets.js';
 
@@ -36,6 +38,12 @@ function appendfsync(): 'everysec' | 'always' {
 export async function startCache(o: CacheOptions): Promise<RedisCluster> {
   const redisServer = await provideRedis(o.say);
   if (o.anew) await rm(o.dir, { recursive: true, force: true });
+  if (existsSync(o.dir) && readdirSync(o.dir).some((name) => name.startsWith(GROWN))) {
+    // Its slots would be nobody's, and what it held is in the archive alone.
+    throw new UsageError(
+      'When the stack stopped, its cluster had a master that npm run plan had added. Start with --fresh.',
+    );
+  }
   try {
     return await startRedisCluster({
       masters: o.options.redisMasters,

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 /** Below the stack's home; running-stack.ts starts the cluster there. */
 const CLUSTER_DIR = 'redis-cluster';
 
+/** How the folders begin of nodes that joined while the stack ran. */
+export const GROWN = 'grown-';
+
 export const clusterDir = (home: string): string => join(home, CLUSTER_DIR);
 
 export function redisAdminPassword(home: string): string {

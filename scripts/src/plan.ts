@@ -1,0 +1,156 @@
+// `npm run plan`: one master more or one fewer, with every share still one stretch of the curve: which slots move,
+// what that does to the map, the commands that do it; --apply does it on the running stack.
+import { adminConnection } from '@whereabouts/infra/dev/redis-node';
+import { parseCommand, runMain, style, UsageError } from './cli.js';
+import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
+import { partitionRows } from './drill/regions.js';
+import { home } from './home.js';
+import { type Move, movesToAdd, movesToRemove, PlanError, type Stretch } from './plan/contiguous-moves.js';
+import { type Effect, effectOf, type Share } from './plan/effects.js';
+import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-nodes.js';
+import { commandsToAdd, commandsToRemove } from './plan/redis-commands.js';
+import { carryOut } from './plan/slot-mover.js';
+import { redisAdminPassword } from './stack/redis-admin.js';
+import { runningStack, type Stack } from './stack-file.js';
+
+const NEW_MASTER = 'NEW_HOST:6379';
+const COMMAND = {
+  name: 'run plan',
+  about: 'Plans one Redis master more or fewer, so that each still carries one stretch of the map.',
+  options: {
+    'add-master': { about: 'the moves to a new one' },
+    'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
+    at: {
+      value: 'HOST:PORT',
+      about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
+    },
+    apply: { about: 'carries it out on the running stack, under load' },
+  },
+  notes: [
+    'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part;',
+    '--remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
+  ],
+};
+
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(':') + 1));
+
+interface Cluster {
+  stack: Stack;
+  nodes: NodeView[];
+  owners: NodeView[];
+  stretches: Stretch[];
+}
+
+async function look(stack: Stack): Promise<Cluster> {
+  const nodes = await clusterNodes(stack);
+  const owners = ownersOf(nodes);
+  const stretches = owners.flatMap(({ address, slots }) =>
+    slots.map(([first, last]) => ({ node: address, first, last })),
+  );
+  return { stack, nodes, owners, stretches };
+}
+
+const number = (value: number | null) => (value === null ? '?' : value.toLocaleString('en'));
+
+function shareText(before: readonly Share[], after: readonly Share[]): string {
+  const nodes = [...new Set([...before, ...after].map(({ node }) => node))];
+  const cells = (share: Share | undefined) =>
+    share
+      ? `${number(share.slots).padStart(7)} ${number(share.partitions).padStart(10)} ${number(share.drivers).padStart(8)}`
+      : '      -          -        -';
+  const rows = nodes.map((node) => {
+    const find = (shares: readonly Share[]) => shares.find((share) => share.node === node);
+    return `  ${node.padEnd(22)}${cells(find(before))}   ->${cells(find(after))}`;
+  });
+  const head = '  slots partitions  drivers';
+  return [`  ${''.padEnd(22)}${head.slice(0)}     ${head}`, ...rows].join('\n');
+}
+
+function movesText({ moves }: Effect): string {
+  const rows = moves.map(({ from, to, slots, count, partitions, range, drivers }, i) => {
+    const what = range === null ? 'no partition' : `partitions ${partitions[0]} to ${partitions.at(-1)}`;
+    const where = range === null ? '' : ` (${range.from} to ${range.to}), ${number(drivers)} drivers`;
+    return `  ${i + 1}. slots ${slots.first} to ${slots.last} (${number(count)}): ${from} -> ${to}, ${what}${where}`;
+  });
+  return rows.length === 0 ? '  nothing has to move' : rows.join('\n');
+}
+
+async function applyMoves(
+  cluster: Cluster,
+  moves: readonly Move[],
+  used: ReadonlySet<number>,
+): Promise<void> {
+  const password = redisAdminPassword(home);
+  // Not whoever calls itself a master: a replica that has just joined is known as one for a moment.
+  const addresses = new Set([...cluster.owners.map(({ address }) => address), ...moves.map(({ to }) => to)]);
+  const masters = cluster.nodes
+    .filter(({ address }) => addresses.has(address))
+    .map(({ address, id }) => ({ address, id, connection: adminConnection(portOf(address), password) }));
+  let moved = 0;
+  const progress = (count: number) => {
+    moved += count;
+  };
+  try {
+    await Promise.all(masters.map(({ connection }) => connection.connect()));
+    for (const move of moves) {
+      await carryOut({ masters, password, used, progress }, move);
+      say(`${number(moved)} slots have moved`);
+    }
+  } finally {
+    for (const { connection } of masters) connection.disconnect();
+  }
+}
+
+let say = (text: string): void => console.log(text);
+
+async function main(): Promise<void> {
+  const args = parseCommand(COMMAND);
+  const [adds, removed, apply] = [args.has('add-master'), args.text('remove-master'), args.has('apply')];
+  if (adds === (removed !== undefined))
+    throw new UsageError('Give --add-master or --remove-master HOST:PORT.');
+  if (args.has('json')) say = (text) => console.error(text);
+  const stack = runningStack();
+  let cluster = await look(stack);
+  const rows = await partitionRows(stack);
+  const growth: Growth = { home, stackPid: stack.pid, nodes: cluster.nodes, say };
+  const leaver = cluster.owners.find(({ address }) => address === removed);
+  if (apply && removed !== undefined && !isGrown(home, removed)) {
+    throw new UsageError(`--apply takes away only a master that --add-master has added, not ${removed}.`);
+  }
+  let added = args.text('at') ?? NEW_MASTER;
+  if (adds && apply) {
+    movesToAdd(cluster.stretches, added); // refused before anything is started
+    const replicas = Math.min(...cluster.owners.map((owner) => replicasOf(cluster.nodes, owner).length));
+    added = await growCluster(growth, replicas);
+    cluster = await look(stack);
+  }
+  const moves = adds
+    ? movesToAdd(cluster.stretches, added)
+    : movesToRemove(cluster.stretches, removed as string);
+  const effect = effectOf(cluster.stretches, moves, rows);
+  const leaving = leaver ? [...replicasOf(cluster.nodes, leaver), leaver] : [];
+  const commands = adds
+    ? commandsToAdd(moves, cluster.owners, added)
+    : commandsToRemove(moves, cluster.owners, leaving);
+  if (args.has('json')) console.log(JSON.stringify({ ...effect, commands }));
+  else {
+    console.log(`${style('bold', 'Moves')}\n${movesText(effect)}`);
+    console.log(
+      `${style('bold', 'Each master, before -> after')}\n${shareText(effect.before, effect.after)}`,
+    );
+    if (!apply) console.log(`${style('bold', 'Commands')}\n${commands.join('\n')}`);
+  }
+  if (!apply) return;
+  await applyMoves(cluster, moves, new Set(rows.map(({ slot }) => slot)));
+  if (!adds) await shrinkCluster({ ...growth, nodes: cluster.nodes }, leaving);
+  say(adds ? `${added} carries its part now.` : `${removed} is gone.`);
+}
+
+await runMain(async () => {
+  try {
+    await main();
+  } catch (error) {
+    if (error instanceof PlanError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+});

@@ -1,0 +1,127 @@
+// A master (with its replicas) that joins the cluster of a running stack, and leaves it again. Its folder is below the
+// stack's own, its end is the end of `npm start`, and its functions come from a node that has them.
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
+import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { provideRedis } from '../servers/provide.js';
+import { clusterDir, GROWN, redisAdminPassword } from '../stack/redis-admin.js';
+import { redisUsers } from '../stack/redis-users.js';
+import { stackSecrets } from '../stack/secrets.js';
+import type { KnownNode } from './redis-commands.js';
+
+type Redis = ReturnType<typeof adminConnection>;
+
+const HOST = '127.0.0.1';
+const JOIN_DEADLINE_MS = 20_000;
+
+export interface Growth {
+  home: string;
+  /** Of `npm start`. */
+  stackPid: number;
+  /** All nodes that are there. */
+  nodes: readonly KnownNode[];
+  say(text: string): void;
+}
+
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(':') + 1));
+const folderOf = (home: string, port: number) => join(clusterDir(home), `${GROWN}${port}`);
+
+export const isGrown = (home: string, address: string): boolean =>
+  existsSync(folderOf(home, portOf(address)));
+
+const clusterCommand = (node: Redis, ...args: (string | number)[]) => node.call('CLUSTER', args);
+
+/** As the others are: what the person set for them is asked for. */
+async function settingsOf(entry: Redis) {
+  const read = async (name: string) => ((await entry.config('GET', name)) as string[])[1] as string;
+  return {
+    appendfsync: (await read('appendfsync')) as 'everysec' | 'always',
+    nodeTimeoutMs: Number(await read('cluster-node-timeout')),
+  };
+}
+
+async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
+  const dir = folderOf(o.home, port);
+  await mkdir(dir, { recursive: true });
+  const server = await startRedisNode({
+    redisServer: await provideRedis(o.say),
+    dir,
+    port,
+    ...(await settingsOf(entry)),
+    locale: 'C',
+    users: redisUsers(stackSecrets(o.home)),
+    adminPassword: redisAdminPassword(o.home),
+    orphanGraceS: 0,
+  });
+  server.handOver(o.stackPid);
+}
+
+/** Starts a master and its replicas and lets them join; returns the master's address once everyone knows them. */
+export async function growCluster(o: Growth, replicas: number): Promise<string> {
+  const password = redisAdminPassword(o.home);
+  const entryPort = portOf(o.nodes[0]?.address as string);
+  const ports = await freeRedisPorts(1 + replicas);
+  const [master, ...followers] = ports as [number, ...number[]];
+  await withAdmin(entryPort, password, async (entry) => {
+    for (const port of ports) {
+      o.say(`Starting a Redis node on port ${port} ...`);
+      await startNode(o, port, entry);
+      await clusterCommand(entry, 'MEET', HOST, port);
+    }
+    const library = (await entry.callBuffer('FUNCTION', 'DUMP')) as Buffer;
+    await withAdmin(master, password, (node) => node.call('FUNCTION', 'RESTORE', library, 'REPLACE'));
+  });
+  await untilKnown(o, ports, password);
+  const id = await withAdmin(master, password, (node) => clusterCommand(node, 'MYID'));
+  for (const port of followers) {
+    await withAdmin(port, password, async (node) => {
+      await waitFor('the replica may follow', JOIN_DEADLINE_MS, () =>
+        clusterCommand(node, 'REPLICATE', String(id)),
+      );
+      await waitFor('the replica is in step', JOIN_DEADLINE_MS, async () =>
+        (await node.info('replication')).includes('master_link_status:up') ? true : undefined,
+      );
+    });
+  }
+  return `${HOST}:${master}`;
+}
+
+async function untilKnown(o: Growth, ports: readonly number[], password: string): Promise<void> {
+  const all = [...o.nodes.map(({ address }) => portOf(address)), ...ports];
+  for (const port of all) {
+    await waitFor(`the node on port ${port} knows the new ones`, JOIN_DEADLINE_MS, () =>
+      withAdmin(port, password, async (node) => {
+        const lines = String(await clusterCommand(node, 'NODES'))
+          .trim()
+          .split('\n');
+        const isWhole =
+          lines.length === all.length && !lines.some((line) => /handshake|noaddr|disconnected/.test(line));
+        // A master that has just come takes no writes for two seconds, nor the keys of a slot.
+        const isUp = String(await clusterCommand(node, 'INFO')).includes('cluster_state:ok');
+        return (isWhole && isUp) || undefined;
+      }),
+    );
+  }
+}
+
+/** `leaving`: they own nothing. Everyone forgets them at once, or gossip would bring them back. */
+export async function shrinkCluster(o: Growth, leaving: readonly KnownNode[]): Promise<void> {
+  const password = redisAdminPassword(o.home);
+  const gone = new Set(leaving.map(({ id }) => id));
+  // A replica of theirs would refuse to forget its master.
+  for (const { address } of leaving.toReversed()) {
+    o.say(`Stopping ${address} ...`);
+    await withAdmin(portOf(address), password, (node) => node.shutdown('NOSAVE')).catch(() => {});
+  }
+  for (const { address, id } of o.nodes) {
+    if (gone.has(id)) continue;
+    await withAdmin(portOf(address), password, async (node) => {
+      for (const each of gone) await clusterCommand(node, 'FORGET', each);
+    });
+  }
+  for (const { address } of leaving)
+    await rm(folderOf(o.home, portOf(address)), { recursive: true, force: true });
+}

@@ -1,0 +1,77 @@
+// The moves as commands of Redis's own tools, for a cluster that `plan --apply` may not touch. A shell function moves
+// one slot in the order that loses nothing: the new owner is told first, and the keys of a slot go in one MIGRATE.
+import type { Move } from './contiguous-moves.js';
+
+export interface KnownNode {
+  address: string;
+  id: string;
+}
+
+const place = (address: string) => {
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at), port: address.slice(at + 1) };
+};
+const cli = (address: string) => `redis-cli -h ${place(address).host} -p ${place(address).port}`;
+
+function mover(masters: readonly KnownNode[]): string[] {
+  const tell = masters.map(({ address }) => `  ${cli(address)} cluster setslot "$1" node "$7" >/dev/null`);
+  return [
+    '# The password of a user who may do everything, of all nodes: export REDISCLI_AUTH=...',
+    '# slot, host, port and id of the owner, host, port and id of the new owner',
+    'move_slot() {',
+    '  redis-cli -h "$5" -p "$6" cluster setslot "$1" importing "$4" >/dev/null',
+    '  redis-cli -h "$2" -p "$3" cluster setslot "$1" migrating "$7" >/dev/null',
+    '  while keys=$(redis-cli -h "$2" -p "$3" cluster getkeysinslot "$1" 100) && [ -n "$keys" ]; do',
+    '    redis-cli -h "$2" -p "$3" migrate "$5" "$6" "" 0 5000 auth2 default "$REDISCLI_AUTH" keys $keys || return 1',
+    '  done',
+    '  redis-cli -h "$5" -p "$6" cluster setslot "$1" node "$7" >/dev/null',
+    '  redis-cli -h "$2" -p "$3" cluster setslot "$1" node "$7" >/dev/null',
+    ...tell,
+    '}',
+  ];
+}
+
+function loop(move: Move, ids: ReadonlyMap<string, string>): string {
+  const [from, to] = [place(move.from), place(move.to)];
+  const { first, last } = move.slots;
+  const owner = `${from.host} ${from.port} ${ids.get(move.from)}`;
+  const heir = `${to.host} ${to.port} ${ids.get(move.to)}`;
+  const step = first <= last ? 1 : -1;
+  return `for slot in $(seq ${first} ${step} ${last}); do move_slot "$slot" ${owner} ${heir} || break; done`;
+}
+
+/** `added`: its id is known once it runs. */
+export function commandsToAdd(
+  moves: readonly Move[],
+  masters: readonly KnownNode[],
+  added: string,
+): string[] {
+  const entry = masters[0]?.address as string;
+  const ids = new Map([...masters.map(({ address, id }) => [address, id] as const), [added, '$NEW_ID']]);
+  return [
+    `# 1. Start it with the settings and users of the others, then let it join; it gets their functions.`,
+    `redis-cli --cluster add-node ${added} ${entry}`,
+    `# and a replica: redis-cli --cluster add-node REPLICA ${entry} --cluster-slave --cluster-master-id NEW_ID`,
+    '# 2. Move the slots, in this order.',
+    `NEW_ID=$(${cli(added)} cluster myid)`,
+    ...mover(masters),
+    ...moves.map((move) => loop(move, ids).replaceAll('$NEW_ID', '"$NEW_ID"')),
+  ];
+}
+
+export function commandsToRemove(
+  moves: readonly Move[],
+  masters: readonly KnownNode[],
+  leaving: readonly KnownNode[],
+): string[] {
+  const ids = new Map(masters.map(({ address, id }) => [address, id] as const));
+  const gone = new Set(leaving.map(({ address }) => address));
+  const entry = masters.find(({ address }) => !gone.has(address))?.address as string;
+  return [
+    '# 1. Move the slots, in this order.',
+    ...mover(masters),
+    ...moves.map((move) => loop(move, ids)),
+    '# 2. Take it out, its replicas first.',
+    ...leaving.map(({ id }) => `redis-cli --cluster del-node ${entry} ${id}`),
+  ];
+}

@@ -1,0 +1,97 @@
+// Carries moves of slots out on running nodes.
+//
+//   new owner: IMPORTING ─▶ owner: MIGRATING and MIGRATE, in one go ─▶ NODE: new owner, owner, all the others
+//
+// What always holds: the keys of a slot are on one node as a whole. MIGRATE takes all of them at once, in the same
+// transaction that sends callers on, so nobody meets a half; a call that falls between is answered ASK, TRYAGAIN or
+// MOVED, and is tried again by its caller. The new owner is told first: had the owner let go before, nobody would own
+// the slot. Nothing is undone: a slot that was begun is finished by running the same again.
+import type { adminConnection } from '@whereabouts/infra/dev/redis-node';
+import { type Move, slotsInOrder } from './contiguous-moves.js';
+
+/** Longer than any slot takes; the node does nothing else meanwhile. */
+const MIGRATE_TIMEOUT_MS = 2_000;
+/** Slots without keys, in one write for each step. */
+const EMPTY_AT_ONCE = 128;
+const MAX_KEYS = 1_000;
+
+export interface Master {
+  address: string;
+  id: string;
+  connection: ReturnType<typeof adminConnection>;
+}
+
+export interface MoverOptions {
+  masters: readonly Master[];
+  /** Of the user `default`. */
+  password: string;
+  /** Slots that have keys or may have them at any moment. */
+  used: ReadonlySet<number>;
+  progress(moved: number): void;
+}
+
+export async function carryOut(o: MoverOptions, move: Move): Promise<void> {
+  const from = masterAt(o, move.from);
+  const to = masterAt(o, move.to);
+  let batch: number[] = [];
+  const flush = async () => {
+    if (batch.length > 0) await handOver(o, from, to, batch);
+    batch = [];
+  };
+  for (const slot of slotsInOrder(move)) {
+    batch.push(slot);
+    if (o.used.has(slot) || batch.length === EMPTY_AT_ONCE) await flush();
+  }
+  await flush();
+}
+
+function masterAt(o: MoverOptions, address: string): Master {
+  const master = o.masters.find((each) => each.address === address);
+  if (master === undefined) throw new Error(`${address} is no master of this cluster`);
+  return master;
+}
+
+async function handOver(o: MoverOptions, from: Master, to: Master, slots: readonly number[]): Promise<void> {
+  await setSlots(to, slots, 'IMPORTING', from.id);
+  const empty = slots.filter((slot) => !o.used.has(slot));
+  await setSlots(from, empty, 'MIGRATING', to.id);
+  for (const slot of slots) await migrate(o, from, to, slot, o.used.has(slot));
+  for (const master of [to, from, ...o.masters.filter((each) => each !== to && each !== from)]) {
+    await setSlots(master, slots, 'NODE', to.id);
+  }
+  o.progress(slots.length);
+}
+
+async function setSlots(at: Master, slots: readonly number[], state: string, id: string): Promise<void> {
+  if (slots.length === 0) return;
+  const pipeline = at.connection.pipeline();
+  for (const slot of slots) pipeline.cluster('SETSLOT', slot, state as 'NODE', id);
+  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+}
+
+/** Once the slot migrates no key can come up in it any more, so a second look finds what came before that. */
+async function migrate(
+  o: MoverOptions,
+  from: Master,
+  to: Master,
+  slot: number,
+  isUsed: boolean,
+): Promise<void> {
+  let isMigrating = !isUsed;
+  for (;;) {
+    const keys = (await from.connection.cluster('GETKEYSINSLOT', slot, MAX_KEYS)) as string[];
+    if (keys.length === 0 && isMigrating) return;
+    const steps = from.connection.multi();
+    if (!isMigrating) steps.cluster('SETSLOT', slot, 'MIGRATING', to.id);
+    if (keys.length > 0) steps.call('MIGRATE', ...migration(to.address, o.password, keys));
+    for (const [error] of (await steps.exec()) ?? []) if (error) throw error;
+    isMigrating = true;
+  }
+}
+
+function migration(address: string, password: string, keys: readonly string[]): string[] {
+  const at = address.lastIndexOf(':');
+  const auth = ['AUTH2', 'default', password];
+  const place = [address.slice(0, at), address.slice(at + 1), '', '0', String(MIGRATE_TIMEOUT_MS)];
+  return [...place, ...auth, 'KEYS', ...keys];
+}
