@@ -1,0 +1,50 @@
+// What follows from what was seen.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { measureRegion, Observations, percentile, takesWritesAgainMs } from './observations.js';
+
+const ack = (sentAtMs: number, ackAtMs: number, partition = 1) => ({ sentAtMs, ackAtMs, partition });
+
+test('a region takes writes again when each of its partitions does, for reports sent after the fault', () => {
+  assert.equal(takesWritesAgainMs([ack(1_010, 1_200), ack(1_020, 1_300, 2)], [1, 2], 1_000), 300);
+  assert.equal(takesWritesAgainMs([ack(990, 1_200), ack(1_400, 1_410)], [1], 1_000), 410);
+  assert.equal(takesWritesAgainMs([ack(1_010, 1_200)], [1, 2], 1_000), null);
+  assert.equal(takesWritesAgainMs([], [1], 1_000), null);
+});
+
+test('percentiles by the nearest rank', () => {
+  const hundred = Array.from({ length: 100 }, (_, i) => 100 - i);
+  assert.equal(percentile(hundred, 0.99), 99);
+  assert.equal(percentile(hundred, 1), 100);
+  assert.equal(percentile([7], 0.99), 7);
+  assert.equal(percentile([], 0.99), null);
+});
+
+test('a region is measured in its window alone', () => {
+  const seen = new Observations(1);
+  seen.acks[0]?.push(ack(500, 510), ack(1_990, 2_000), ack(2_500, 2_900), ack(3_000, 3_020));
+  seen.nacks[0]?.push({ atMs: 1_500, code: 'too_fast' }, { atMs: 2_600, code: 'region_unavailable' });
+  seen.answers[0]?.push(
+    { atMs: 1_500, tookMs: 3, partition: 1, answer: 'partial' },
+    { atMs: 2_500, tookMs: 3, partition: 1, answer: 'failed' },
+    { atMs: 2_950, tookMs: 3, partition: 1, answer: 'complete' },
+  );
+  const measured = measureRegion(seen, 0, [1], { startAtMs: 1_000, faultAtMs: 2_000, endAtMs: 3_100 });
+  assert.equal(measured.lastAckAtMs, 1_000);
+  assert.equal(measured.firstAckAtMs, 1_900);
+  assert.equal(measured.darkMs, 900);
+  assert.equal(measured.ackP99BeforeMs, 10);
+  assert.equal(measured.ackP99DuringMs, 400);
+  assert.deepEqual(measured.nacks, { region_unavailable: 1 });
+  assert.equal(measured.failedQuestions, 1);
+  assert.equal(measured.samples.length, 21);
+  assert.deepEqual(measured.samples[19], {
+    atMs: 1_900,
+    acks: 1,
+    nacks: 0,
+    slowestAckMs: 400,
+    complete: 1,
+    partial: 0,
+    failed: 0,
+  });
+});

@@ -1,0 +1,121 @@
+// The verdict: each promise is kept at its budget and broken just above it, and nothing that is missing counts as kept.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DRILLS, expectationOf } from './faults.js';
+import { type Evidence, judge } from './promises.js';
+import type { RegionReport } from './report.js';
+
+function region(node: string, change: Partial<RegionReport> = {}): RegionReport {
+  return {
+    node,
+    ranges: [{ from: '000000', to: '~~~~~~' }],
+    partitions: 21,
+    drivers: 63,
+    affected: false,
+    lastAckAtMs: 3_000,
+    firstAckAtMs: 3_200,
+    darkMs: 200,
+    healedMs: 2_300,
+    ackP99BeforeMs: 20,
+    ackP99DuringMs: 40,
+    nacks: {},
+    failedWrites: 0,
+    failedQuestions: 0,
+    samples: [],
+    ...change,
+  };
+}
+
+const kill = DRILLS.kill;
+assert.ok(kill);
+
+function evidence(change: Partial<Evidence> = {}): Evidence {
+  return {
+    expected: expectationOf(kill as NonNullable<typeof kill>, true),
+    regions: [region('a:1', { affected: true }), region('b:2'), region('c:3')],
+    audit: { lost: 3, counted: 3, allowed: null, how: '' },
+    lostReplicated: null,
+    wrongRows: { wrong: 0, of: 192, first: '' },
+    wholeAgain: true,
+    reconnectedMs: null,
+    ...change,
+  };
+}
+
+const broken = (change: Partial<Evidence>): string[] =>
+  judge(evidence(change))
+    .filter(({ passed }) => !passed)
+    .map(({ promise }) => promise);
+
+const hit = (change: Partial<RegionReport>) => ({
+  regions: [region('a:1', { affected: true, ...change }), region('b:2'), region('c:3')],
+});
+const other = (change: Partial<RegionReport>) => ({
+  regions: [region('a:1', { affected: true }), region('b:2', change), region('c:3')],
+});
+
+test('what is within every budget passes, what the hit region suffers included', () => {
+  assert.deepEqual(broken({}), []);
+  const suffers = { nacks: { region_unavailable: 40 }, failedQuestions: 30, ackP99DuringMs: 900 };
+  assert.deepEqual(broken(hit(suffers)), []);
+});
+
+test('time dark: 500 ms with the promoter, 3 s without; never is never in time', () => {
+  assert.deepEqual(broken(hit({ darkMs: 500 })), []);
+  assert.deepEqual(broken(hit({ darkMs: 501 })), ['time dark']);
+  assert.deepEqual(broken(hit({ darkMs: null })), ['time dark']);
+  const expected = expectationOf(kill as NonNullable<typeof kill>, false);
+  assert.deepEqual(broken({ ...hit({ darkMs: 3_000 }), expected }), []);
+  assert.deepEqual(broken({ ...hit({ darkMs: 3_001 }), expected }), ['time dark']);
+});
+
+test('healing and silence are judged where it hurts', () => {
+  assert.equal(broken(hit({ healedMs: 3_501 })).length, 1);
+  assert.equal(broken(hit({ healedMs: null })).length, 1);
+  assert.equal(broken(hit({ failedWrites: 1 })).length, 1);
+});
+
+test('one nack, one question or one silent report elsewhere breaks the blast radius', () => {
+  for (const change of [{ nacks: { region_unavailable: 1 } }, { failedQuestions: 1 }, { failedWrites: 1 }]) {
+    const [promise, ...more] = broken(other(change));
+    assert.match(promise ?? '', /^blast radius/);
+    assert.deepEqual(more, []);
+  }
+});
+
+test('latency elsewhere: twice what it was, or 50 ms, whichever is more', () => {
+  assert.deepEqual(broken(other({ ackP99BeforeMs: 10, ackP99DuringMs: 50 })), []);
+  assert.equal(broken(other({ ackP99BeforeMs: 10, ackP99DuringMs: 51 })).length, 1);
+  assert.deepEqual(broken(other({ ackP99BeforeMs: 40, ackP99DuringMs: 80 })), []);
+  assert.equal(broken(other({ ackP99BeforeMs: 40, ackP99DuringMs: 81 })).length, 1);
+  assert.equal(broken(other({ ackP99DuringMs: null })).length, 1);
+});
+
+test('the loss audit must equal the truth, and what replicas had is never lost', () => {
+  const audit = { lost: 3, counted: 2, allowed: null, how: '' };
+  assert.equal(broken({ audit }).length, 1);
+  assert.equal(broken({ audit: { ...audit, lost: null } }).length, 1);
+  assert.equal(broken({ audit: { ...audit, counted: 3, allowed: 2 } }).length, 1);
+  assert.deepEqual(broken({ lostReplicated: 0 }), []);
+  assert.equal(broken({ lostReplicated: 1 }).length, 1);
+  const behind = DRILLS['kill-behind'];
+  assert.ok(behind);
+  const expected = expectationOf(behind, true);
+  assert.deepEqual(broken({ expected }), []);
+  assert.equal(broken({ expected, audit: { lost: 0, counted: 0, allowed: null, how: '' } }).length, 1);
+});
+
+test('Postgres and the cluster at the end', () => {
+  assert.equal(broken({ wrongRows: { wrong: 1, of: 192, first: 'a row' } }).length, 1);
+  assert.equal(broken({ wrongRows: null }).length, 1);
+  assert.equal(broken({ wholeAgain: false }).length, 1);
+});
+
+test('drivers of a killed ingest: all of them, within 30 s', () => {
+  const ingest = DRILLS['ingest-kill'];
+  assert.ok(ingest);
+  const change = { expected: expectationOf(ingest, true), audit: null };
+  assert.deepEqual(broken({ ...change, reconnectedMs: 30_000 }), []);
+  assert.equal(broken({ ...change, reconnectedMs: 30_001 }).length, 1);
+  assert.equal(broken({ ...change, reconnectedMs: null }).length, 1);
+});
