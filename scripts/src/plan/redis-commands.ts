@@ -54,6 +54,10 @@ export function commandsToAdd(
     `# and a replica: redis-cli --cluster add-node REPLICA ${entry} --cluster-slave --cluster-master-id NEW_ID`,
     '# 2. Move the slots, in this order.',
     `NEW_ID=$(${cli(added)} cluster myid)`,
+    ...masters.map(
+      ({ address }) => `until ${cli(address)} cluster nodes | grep -q "^$NEW_ID"; do sleep 1; done`,
+    ),
+    `until ${cli(added)} cluster info | grep -q cluster_state:ok; do sleep 1; done`,
     ...mover(masters),
     ...moves.map((move) => loop(move, ids).replaceAll('$NEW_ID', '"$NEW_ID"')),
   ];
