@@ -1,9 +1,10 @@
 // `npm run drill`: breaks one thing under load and says whether what is promised about it was kept.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLine } from '@whereabouts/infra/dev/server-process';
+import { commandLine, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';
+import { pidOf } from './drill/cluster-view.js';
 import { DRILLS, type Drill, givenDrill } from './drill/faults.js';
 import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
@@ -17,6 +18,7 @@ import { findStack, type Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
 import { StackUnderTest } from './testing/stack-under-test.js';
 
+const STOP_DEADLINE_MS = 20_000;
 const NAMES = Object.keys(DRILLS);
 
 const COMMAND = {
@@ -60,9 +62,9 @@ function writeReport(report: DrillReport): { json: string; page: string } {
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
-/** Its Redis nodes are processes of this machine, from a folder of ours. */
+/** Of `npm start` on this machine, whose nodes can be started again as they were. */
 const isOurs = (stack: Stack): boolean =>
-  stack.redis.length > 0 && stack.redis.some(({ pid }) => commandLine(pid)?.includes('redis-cluster/node-'));
+  commandLine(stack.pid)?.includes(join('scripts', 'dist', 'start.js')) === true;
 
 function partitionAt(stack: Stack, place: string | undefined): number | undefined {
   if (place === undefined) return undefined;
@@ -134,6 +136,22 @@ function givenStack(file: string | undefined): (() => Stack) | null {
   return running && (() => findStack() ?? running);
 }
 
+async function onOwnStack(work: (stack: () => Stack, own: boolean) => Promise<boolean>): Promise<boolean> {
+  const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
+  const nodes = own.now.redis.map(({ host, port }) => `${host}:${port}`);
+  let pids: number[] = [];
+  try {
+    const passed = await work(() => own.now, true);
+    pids = await Promise.all(nodes.map((address) => pidOf(own.now, address)));
+    return passed;
+  } finally {
+    // What was started again ends a moment after the stack.
+    await own.stop(async () => {
+      await waitFor('Redis has stopped', STOP_DEADLINE_MS, () => !pids.some(isAlive) || undefined);
+    });
+  }
+}
+
 await runMain(async () => {
   const args = parseCommand(COMMAND);
   const isPreview = args.positionals[0] === 'preview';
@@ -148,12 +166,5 @@ await runMain(async () => {
     process.exit((await work(running, false)) ? 0 : 1);
   }
   if (!args.has('json')) console.log('No stack runs in this clone: starting one for the drill ...');
-  const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
-  let passed = false;
-  try {
-    passed = await work(() => own.now, true);
-  } finally {
-    await own.stop();
-  }
-  process.exit(passed ? 0 : 1);
+  process.exit((await onOwnStack(work)) ? 0 : 1);
 });

@@ -121,6 +121,8 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
     const budget = expected.darkMs + WARMING_MS + HEAL_SLACK_MS;
     const healed = worst(hit.map(({ healedMs }) => healedMs));
     verdicts.push(within('time to heal: everybody found again in complete answers', healed, budget));
+  }
+  if (hit.length > 0) {
     const unheard = hit.reduce((sum, { failedWrites }) => sum + failedWrites, 0);
     verdicts.push(none('reports of the region that nothing was heard of', unheard));
   }

@@ -52,7 +52,8 @@ async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFaul
   const hit = found >= 0 ? found : Math.floor(regions.length / 2);
   const victim = ownersOf(nodes).find(({ address }) => address === regions[hit]?.node);
   if (victim === undefined) throw new Error('the partitions and the cluster name different masters');
-  return { hit, scene: new Scene({ stack, victim, replicas: replicasOf(nodes, victim), onFault, say }) };
+  const replicas = replicasOf(nodes, victim).filter(({ failing }) => !failing);
+  return { hit, scene: new Scene({ stack, victim, replicas, onFault, say }) };
 }
 
 async function compareArchive(stack: Stack, load: Load, map: PartitionMap): Promise<Evidence['wrongRows']> {
