@@ -31,6 +31,8 @@ export interface Course {
   /** How much ingest's own count of lost positions grew. */
   counted: number;
   truth: LossTruth | null;
+  /** Live drivers of the region that are not ours. */
+  others: number;
   /** Of our own event loop: what is measured cannot be finer. */
   slowestTurnMs: number;
 }
@@ -62,20 +64,23 @@ function regionReports(course: Course): RegionReport[] {
   });
 }
 
-function auditOf({ drill, truth, counted, load, hit }: Course): LossAudit | null {
+function auditOf({ drill, truth, counted, load, hit, others }: Course): LossAudit | null {
   if (drill.loses === 'everything') {
     const how = 'everything of the region was deleted: one position of each of its drivers';
-    return { lost: load.driversOf(hit).length, counted, allowed: null, how };
+    return { lost: load.driversOf(hit).length, counted, allowed: null, others, how };
   }
   if (truth === null) return null;
   const how = 'the replica was read until its promotion, and held against what drivers were told';
-  return { lost: truth.lost, counted, allowed: null, how };
+  return { lost: truth.lost, counted, allowed: null, others, how };
 }
 
-function notesOf({ drill, slowestTurnMs, scene }: Course): string[] {
+function notesOf({ drill, slowestTurnMs, scene, others }: Course): string[] {
   const notes: string[] = [];
   if (drill.darkUntilUndone) {
     notes.push('Time dark and time to heal are measured from the moment the fault was undone.');
+  }
+  if (drill.loses !== undefined && others > 0) {
+    notes.push(`The region has ${others} drivers of others: the loss audit counts theirs too.`);
   }
   if (slowestTurnMs > BUSY_MS) {
     notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);

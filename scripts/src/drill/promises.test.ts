@@ -96,6 +96,9 @@ test('the loss audit must equal the truth, and what replicas had is never lost',
   assert.equal(broken({ audit }).length, 1);
   assert.equal(broken({ audit: { ...audit, lost: null } }).length, 1);
   assert.equal(broken({ audit: { ...audit, counted: 3, allowed: 2 } }).length, 1);
+  // Drivers of others are counted too: more is no contradiction, less is.
+  assert.deepEqual(broken({ audit: { ...audit, counted: 9, others: 6 } }), []);
+  assert.equal(broken({ audit: { ...audit, counted: 2, others: 6 } }).length, 1);
   assert.deepEqual(broken({ lostReplicated: 0 }), []);
   assert.equal(broken({ lostReplicated: 1 }).length, 1);
   const behind = DRILLS['kill-behind'];

@@ -106,6 +106,8 @@ export interface LossAudit {
   counted: number;
   /** The most that the durability setting allows; null: no stated maximum for this fault. */
   allowed: number | null;
+  /** Drivers in the region that are not the drill's: ingest counts theirs too, so its count may be greater. */
+  others?: number;
   /** How the truth was taken. */
   how: string;
 }

@@ -116,6 +116,14 @@ async function takeCourse(
   return { healedMs, reconnectedMs: backMs, wholeAgain };
 }
 
+/** Live drivers of the region that are not ours. */
+async function othersIn(stack: Stack, load: Load, region: Region, index: number): Promise<number> {
+  const ours = new Set(region.partitions.map(({ partition }) => partition));
+  const rows = (await partitionRows(stack)).filter(({ partition }) => ours.has(partition));
+  const live = rows.reduce((sum, { available, busy }) => sum + (available ?? 0) + (busy ?? 0), 0);
+  return Math.max(0, live - load.driversOf(index).length);
+}
+
 /** Everything, and what it was seen to do. */
 async function watchedCourse(
   setting: DrillSetting,
@@ -133,6 +141,7 @@ async function watchedCourse(
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
+  const others = await othersIn(stack(), load, regions[hit] as Region, hit);
   const countedBefore = await lostCounted(stack());
   const replica = scene.replicas[0];
   if (drill.loses === 'what the replica lacks' && replica !== undefined) {
@@ -165,6 +174,7 @@ async function watchedCourse(
     wrongRows,
     counted: drill.hits === 'connections' ? 0 : (await lostCounted(stack())) - countedBefore,
     truth,
+    others,
     slowestTurnMs: Math.round(delay.max / 1e6),
   };
 }
