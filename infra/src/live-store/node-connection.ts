@@ -203,6 +203,8 @@ export function redisOptions(address: string, settings: RedisSettings) {
     enableReadyCheck: false,
     disableClientInfo: true,
     retryStrategy: () => RECONNECT_MS,
+    // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
+    reconnectOnError: (error: Error) => /^(NOAUTH|WRONGPASS)/.test(error.message),
   } satisfies RedisOptions;
 }
 

@@ -23,6 +23,7 @@ export interface Drill {
 const FREEZE_MS = 5_000;
 const BEHIND_MS = 1_000;
 const DARK_FOR_MS = 2_000;
+const CUT_MS = 4_000;
 const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
 const POSTGRES_DOWN_MS = 10_000;
 const POSTGRES_AWAY_MS = 3_000;
@@ -149,6 +150,20 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
         await rm(join(dirname(configuration), 'dump.rdb'), { force: true });
       }
       await restartShard(scene);
+    },
+    undo: async () => {},
+  },
+  cut: {
+    about: `a master that our services cannot reach for ${CUT_MS / 1000} s, and that its cluster still sees`,
+    hits: 'region',
+    dark: 'back',
+    darkUntilUndone: true,
+    inject: async (scene) => {
+      scene.fault(`the services are shut out of the master ${scene.victim.address}`);
+      await scene.shutOut(true);
+      await scene.pause(CUT_MS);
+      await scene.shutOut(false);
+      scene.undone('they are let in again');
     },
     undo: async () => {},
   },

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { redisUserName } from '../stack/redis-users.js';
 import type { Stack } from '../stack-file.js';
 import { sql } from '../testing/archive-rows.js';
 import { type NodeView, pidOf, withNode } from './cluster-view.js';
@@ -129,12 +130,27 @@ export class Scene {
 
   /** The victim forgets its replicas' connections; they would come back by themselves. */
   async dropReplicas(): Promise<void> {
+    await this.#asAdmin(async (node) => {
+      await node.call('CLIENT', 'KILL', 'TYPE', 'replica');
+    });
+  }
+
+  /** The victim knows the services' users no more, and ends what they have open: cut off, for all they can see. */
+  async shutOut(isOut: boolean): Promise<void> {
+    await this.#asAdmin(async (node) => {
+      for (const service of ['ingest', 'flusher', 'query'] as const) {
+        const user = redisUserName(service);
+        await node.call('ACL', 'SETUSER', user, isOut ? 'off' : 'on');
+        if (isOut) await node.call('CLIENT', 'KILL', 'USER', user);
+      }
+    });
+  }
+
+  async #asAdmin(use: Parameters<typeof withAdmin<void>>[2]): Promise<void> {
     const { address } = this.victim;
     const configuration = readFileSync(recipeOf(await this.pid(address)).args[0] as string, 'utf8');
     const password = /^masterauth (".*")$/m.exec(configuration)?.[1];
-    await withAdmin(Number(address.split(':')[1]), password && (JSON.parse(password) as string), (node) =>
-      node.call('CLIENT', 'KILL', 'TYPE', 'replica'),
-    );
+    await withAdmin(Number(address.split(':')[1]), password && (JSON.parse(password) as string), use);
   }
 
   /** Its own word for its pid: stack.json has that of the start only. */
