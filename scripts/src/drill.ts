@@ -10,6 +10,7 @@ import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
 import { reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
+import { gatherRunFacts } from './drill/run-facts.js';
 import type { Scene } from './drill/scene.js';
 import { CITIES } from './fleet/cities.js';
 import { fleetSample } from './fleet/simulated-driver.js';
@@ -53,12 +54,13 @@ function verdictText(report: DrillReport): string {
   return [`${report.drill}: ${verdict}`, ...lines, ...notes].join('\n');
 }
 
-function writeReport(report: DrillReport): { json: string; page: string } {
+async function writeReport(report: DrillReport): Promise<{ json: string; page: string }> {
+  const told = { ...report, facts: await gatherRunFacts() };
   const dir = join(home, 'drills');
   mkdirSync(dir, { recursive: true });
   const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
-  writeFileSync(`${base}.html`, reportPage(report));
+  writeFileSync(`${base}.json`, `${JSON.stringify(told, null, 1)}\n`);
+  writeFileSync(`${base}.html`, reportPage(told));
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
@@ -114,7 +116,7 @@ async function runDrills(args: Arguments, stack: () => Stack, own: boolean): Pro
         scene = now;
       },
     });
-    const files = writeReport(report);
+    const files = await writeReport(report);
     if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
     else console.log(`${verdictText(report)}\n  ${files.page}\n`);
     passed &&= report.passed;

@@ -29,8 +29,13 @@ const FROZEN_AFTER_MS = 600;
 const STEP_MS = 25;
 /** A promotion that has not come about by then is left to Redis. */
 const GIVE_UP_AFTER_MS = 5000;
-/** A replica that was asked and did not get the votes is asked again. */
+/** A replica that was asked by force and did not get the votes is asked again. */
 const ASK_AGAIN_AFTER_MS = 400;
+/**
+ * Masters vote once in two node timeouts for the replicas of one master, and a handover without votes holds up the
+ * writes of the master meanwhile. One that was restarted takes writes by itself after 2 s: it is not worth a second try.
+ */
+const VOTES_AGAIN_AFTER_MS = 2500;
 
 type Why = 'gone' | 'frozen' | 'rebooted';
 
@@ -44,6 +49,8 @@ export class Promoter {
   readonly #log: Logger;
   readonly #promotions: Counter<'why' | 'result'>;
   readonly #nodes = new Map<string, WatchedNode>();
+  /** When a replica of its shard was last asked, of each node. */
+  readonly #askedAtMs = new Map<string, number>();
   readonly #underWay = new Map<string, Promotion>();
   #claims: NodeClaim[] = [];
   #lookedAtMs = 0;
@@ -152,6 +159,8 @@ export class Promoter {
     const node = this.#nodes.get(address);
     // A frozen process takes connections too, but says nothing: only one that says so itself was restarted.
     if (!master || !node || (await node.isWritable()) !== false) return;
+    if (performance.now() - (this.#askedAtMs.get(address) ?? Number.NEGATIVE_INFINITY) < VOTES_AGAIN_AFTER_MS)
+      return;
     await this.#promote(master, 'rebooted', async () => (await node.isWritable()) === true);
   }
 
@@ -171,7 +180,8 @@ export class Promoter {
         result = 'needless';
         break;
       }
-      if (performance.now() - askedAtMs >= ASK_AGAIN_AFTER_MS && (await this.#ask(master, why))) {
+      const againMs = why === 'rebooted' ? VOTES_AGAIN_AFTER_MS : ASK_AGAIN_AFTER_MS;
+      if (performance.now() - askedAtMs >= againMs && (await this.#ask(master, why))) {
         askedAtMs = performance.now();
       }
       await pause(STEP_MS);
@@ -201,6 +211,8 @@ export class Promoter {
       .sort((a, b) => b.offset - a.offset);
     const [best] = fit;
     if (!best) return false;
+    for (const { address } of [master, ...this.#replicasOf(master)])
+      this.#askedAtMs.set(address, performance.now());
     await best.node.failover(why !== 'rebooted');
     return true;
   }
