@@ -8,7 +8,7 @@ import { pidOf } from './drill/cluster-view.js';
 import { DRILLS, type Drill, givenDrill } from './drill/faults.js';
 import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
-import { reportPage } from './drill/report-page.js';
+import { type PageReport, reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
 import { gatherRunFacts } from './drill/run-facts.js';
 import type { Scene } from './drill/scene.js';
@@ -54,13 +54,12 @@ function verdictText(report: DrillReport): string {
   return [`${report.drill}: ${verdict}`, ...lines, ...notes].join('\n');
 }
 
-async function writeReport(report: DrillReport): Promise<{ json: string; page: string }> {
-  const told = { ...report, facts: await gatherRunFacts() };
+function writeReport(report: PageReport): { json: string; page: string } {
   const dir = join(home, 'drills');
   mkdirSync(dir, { recursive: true });
   const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
-  writeFileSync(`${base}.json`, `${JSON.stringify(told, null, 1)}\n`);
-  writeFileSync(`${base}.html`, reportPage(told));
+  writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
+  writeFileSync(`${base}.html`, reportPage(report));
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
@@ -105,7 +104,7 @@ async function runDrills(args: Arguments, stack: () => Stack, own: boolean): Pro
   });
   let passed = true;
   for (const [name, drill] of chosenDrills(args)) {
-    const report = await runDrill({
+    const judged = await runDrill({
       name,
       drill,
       stack,
@@ -116,7 +115,8 @@ async function runDrills(args: Arguments, stack: () => Stack, own: boolean): Pro
         scene = now;
       },
     });
-    const files = await writeReport(report);
+    const report = { ...judged, facts: await gatherRunFacts() };
+    const files = writeReport(report);
     if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
     else console.log(`${verdictText(report)}\n  ${files.page}\n`);
     passed &&= report.passed;
