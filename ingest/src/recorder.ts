@@ -7,6 +7,7 @@
 // Of a partition: what its new reign lacks goes out before anything newer; one round of calls is under way at a time,
 // so that what comes back unwritten meets nothing newer of its own partition.
 
+import type { NackCode } from '@whereabouts/client/protocol';
 import type { Outcome } from '@whereabouts/infra/live-store/answers';
 import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
@@ -244,9 +245,10 @@ export class Recorder implements ReportSink {
     }
     for (const report of reports) {
       if (error.code === 'region_unavailable' || error.code === 'not_ready') this.#pending.putBack(report);
-      else if (error.code === 'overloaded') this.#refuseAs(report, 'overloaded', 'the region takes no more');
+      else if (error.code === 'overloaded')
+        this.#end(report, 'overloaded', RETRY_AFTER_MS, 'the region takes no more');
       else if (error.code === 'map_mismatch')
-        this.#refuseAs(report, 'not_ready', 'another partition map is in use');
+        this.#end(report, 'not_ready', RETRY_AFTER_MS, 'another partition map is in use');
       else {
         this.#log.error({ why: error.message, partition }, 'the live store refused a report');
         this.#refuse(report, 'bad');
@@ -295,21 +297,16 @@ export class Recorder implements ReportSink {
 
   #refuse(report: Report, outcome: keyof typeof REFUSALS): void {
     const [code, detail] = REFUSALS[outcome];
-    if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
-    this.#nack(report, code, null, detail);
+    this.#end(report, code, null, detail);
   }
 
-  #refuseAs(report: Report, code: 'overloaded' | 'not_ready', detail: string): void {
+  /** It waits no longer, and its driver is told why. */
+  #end(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
     if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
-    this.#nack(report, code, RETRY_AFTER_MS, detail);
+    this.#nack(report, code, retryAfterMs, detail);
   }
 
-  #nack(
-    report: Report,
-    code: Parameters<Origin['refused']>[1],
-    retryAfterMs: number | null,
-    detail: string,
-  ): void {
+  #nack(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
     const { origin, position, replaced } = report;
     if (!origin) return;
     for (const older of replaced) origin.refused(older, code, retryAfterMs, detail);

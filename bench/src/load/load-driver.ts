@@ -67,10 +67,6 @@ export class LoadDriver {
     this.#totals.sent++;
   }
 
-  destroy(): void {
-    this.#socket.destroy();
-  }
-
   #connect(): WsSocket {
     return new WsSocket(this.#options, {
       open: () => {

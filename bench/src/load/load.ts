@@ -30,10 +30,6 @@ export class Load {
     }
   }
 
-  get pids(): number[] {
-    return this.#workers.map((worker) => worker.pid as number);
-  }
-
   async connected(deadlineMs: number): Promise<void> {
     const endMs = Date.now() + deadlineMs;
     for (;;) {

@@ -66,11 +66,6 @@ export class WsSocket {
     this.#socket.write(frame);
   }
 
-  destroy(): void {
-    this.#socket.removeAllListeners('close');
-    this.#socket.destroy();
-  }
-
   #data(chunk: Buffer): void {
     let data = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     if (!this.#upgraded) {

@@ -330,8 +330,7 @@ export class LiveStore {
     partition: number,
     entries: readonly Pick<Position, 'driverId' | 'session' | 'recordedAtMs'>[],
   ): Promise<number> {
-    const args = entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
-    return (await this.#write(partition, 'forget', args)) as number;
+    return (await this.#write(partition, 'forget', orders(entries))) as number;
   }
 
   /** Tells apart, in the answers, who was recorded in the partition `to` since. Returns how many. */
@@ -340,8 +339,7 @@ export class LiveStore {
     to: number,
     entries: readonly Pick<Position, 'driverId' | 'session' | 'recordedAtMs'>[],
   ): Promise<number> {
-    const args = entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
-    return (await this.#write(partition, 'moved', [to, ...args])) as number;
+    return (await this.#write(partition, 'moved', [to, ...orders(entries)])) as number;
   }
 
   async sweep(
@@ -422,7 +420,11 @@ export class LiveStore {
   #probe(partition: number): Argument[] {
     if (!this.#options.readOnly) return this.#recordCall(partition, []);
     const k = this.#key(partition);
-    return ['FCALL', this.#functionName('get'), 2, k.positions, k.meta, this.map.hash, '-'];
+    return this.#functionCall('get', [k.positions, k.meta], '-');
+  }
+
+  #functionCall(name: string, keys: readonly string[], ...args: readonly Argument[]): Argument[] {
+    return ['FCALL', this.#functionName(name), keys.length, ...keys, this.map.hash, ...args];
   }
 
   #functionName(name: string): string {
@@ -443,7 +445,7 @@ export class LiveStore {
       if (positions.some((position) => position.checkpoint)) keys.push(k.checkpoints);
     }
     const freshnessMs = this.#options.freshnessMs ?? DEFAULT_FRESHNESS_MS;
-    return ['FCALL', this.#functionName('record'), keys.length, ...keys, this.map.hash, arena, freshnessMs];
+    return this.#functionCall('record', keys, arena, freshnessMs);
   }
 
   async #recordReply(
@@ -463,8 +465,7 @@ export class LiveStore {
     keys: readonly string[],
     ...args: readonly Argument[]
   ): Promise<unknown[]> {
-    const call = ['FCALL', this.#functionName(name), keys.length, ...keys, this.map.hash, ...args];
-    return this.#call(partition, call);
+    return this.#call(partition, this.#functionCall(name, keys, ...args));
   }
 
   #write(partition: number, name: string, args: readonly Argument[]): Promise<unknown> {
@@ -509,6 +510,11 @@ export class LiveStore {
       if (!why.includes('already exists')) throw new StoreError('not_ready', `functions not loaded: ${why}`);
     }
   }
+}
+
+/** id, session, recorded at of each. */
+function orders(entries: readonly Pick<Position, 'driverId' | 'session' | 'recordedAtMs'>[]): Argument[] {
+  return entries.flatMap((entry) => [entry.driverId, entry.session, entry.recordedAtMs]);
 }
 
 function healthOf(reply: unknown): Health {

@@ -39,11 +39,6 @@ const VOTES_AGAIN_AFTER_MS = 2500;
 
 type Why = 'gone' | 'frozen' | 'rebooted';
 
-interface Promotion {
-  why: Why;
-  startedAtMs: number;
-}
-
 export class Promoter {
   readonly #redis: RedisSettings;
   readonly #log: Logger;
@@ -51,7 +46,8 @@ export class Promoter {
   readonly #nodes = new Map<string, WatchedNode>();
   /** When a replica of its shard was last asked, of each node. */
   readonly #askedAtMs = new Map<string, number>();
-  readonly #underWay = new Map<string, Promotion>();
+  /** Masters for whom a promotion is under way. */
+  readonly #underWay = new Set<string>();
   #claims: NodeClaim[] = [];
   #lookedAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -167,7 +163,7 @@ export class Promoter {
   async #promote(master: NodeClaim, why: Why, isNeedless?: () => Promise<boolean>): Promise<void> {
     if (this.#underWay.has(master.address)) return;
     const startedAtMs = performance.now();
-    this.#underWay.set(master.address, { why, startedAtMs });
+    this.#underWay.add(master.address);
     this.#log.warn({ node: master.address, why }, 'promoting a replica');
     let result = 'gave_up';
     let askedAtMs = Number.NEGATIVE_INFINITY;
