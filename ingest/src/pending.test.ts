@@ -89,6 +89,15 @@ test('what comes back unwritten waits again, or is carried by what was reported 
   );
 });
 
+test('a checkpoint that was sent again while it was under way waits once when it comes back', () => {
+  const pending = new Pending();
+  pending.put(report('a', 1, { checkpoint: true }));
+  const [underWay] = pending.take(0, 1) as [Report];
+  assert.equal(pending.put(report('a', 1, { checkpoint: true })), true);
+  assert.equal(pending.putBack(underWay), false);
+  assert.equal(pending.size, 1);
+});
+
 test('what is carried along is bounded: the newest 128', () => {
   const pending = new Pending();
   for (let seq = 1; seq <= 500; seq++) pending.put(report('a', seq));

@@ -72,12 +72,16 @@ export class Pending {
     return true;
   }
 
-  /** What came back unwritten waits again, unless the driver has reported since. */
-  putBack(report: Report): void {
+  /**
+   * What came back unwritten waits again, unless the driver has reported since. Returns false where this very
+   * checkpoint was sent again meanwhile and waits already.
+   */
+  putBack(report: Report): boolean {
     const newer = this.#newest.get(report.position.driverId);
-    if (!report.position.checkpoint && newer && !isNewer(report.position, newer.position))
-      replace(newer, report);
-    else this.put(report);
+    if (report.position.checkpoint || !newer || isNewer(report.position, newer.position))
+      return this.put(report);
+    replace(newer, report);
+    return true;
   }
 
   /** Takes at most `max`: checkpoints first, then who has waited longest. */

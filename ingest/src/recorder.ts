@@ -244,7 +244,7 @@ export class Recorder implements ReportSink {
       return;
     }
     for (const report of reports) {
-      if (error.code === 'region_unavailable' || error.code === 'not_ready') this.#pending.putBack(report);
+      if (error.code === 'region_unavailable' || error.code === 'not_ready') this.#putBack(report);
       else if (error.code === 'overloaded')
         this.#end(report, 'overloaded', RETRY_AFTER_MS, 'the region takes no more');
       else if (error.code === 'map_mismatch')
@@ -253,6 +253,13 @@ export class Recorder implements ReportSink {
         this.#log.error({ why: error.message, partition }, 'the live store refused a report');
         this.#refuse(report, 'bad');
       }
+    }
+  }
+
+  #putBack(report: Report): void {
+    // Two of one checkpoint became one: it is counted once.
+    if (!this.#pending.putBack(report) && report.position.checkpoint) {
+      this.#countCheckpoint(report.position.driverId, -1);
     }
   }
 
