@@ -1,31 +1,106 @@
-// `npm run bench -- NAME`: what a bench measures stands on top of its file.
+// `npm run bench [-- NAME ...]`: what a bench measures stands on top of its file.
+import { parseCommand, runMain, style, UsageError } from '@whereabouts/scripts/cli';
+import { gatherRunFacts } from '@whereabouts/scripts/report/run-facts';
+import { type Bench, type BenchContext, judge, NotInstalled } from './bench.js';
+import { BENCHES } from './benches.js';
+import {
+  type BenchResult,
+  FIGURE_HEADS,
+  figureCells,
+  metText,
+  readResults,
+  tableText,
+  writePage,
+  writeResult,
+} from './results.js';
+import { resultsPage } from './results-page.js';
 
-import { parseArgs } from 'node:util';
-import { cost } from './cost.js';
-
-const HELP = `Measures on a stack of its own; nothing else should run meanwhile.
-
-Usage: npm run bench -- cost [--drivers N] [--seconds N] [--json]
-
-  cost           CPU for each acknowledged position, over a bare uWebSockets.js echo
-  --drivers N    sockets, each with a report every 2 s (10000)
-  --seconds N    measured for each mode, after 6 s to warm up (20)
-  --json         machine-readable`;
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const COMMAND = {
+  name: 'run bench',
+  about: 'Measures, each figure against a baseline of the same run; nothing else should run meanwhile.',
+  positionals: '[NAME ...]',
   options: {
-    drivers: { type: 'string', default: '10000' },
-    seconds: { type: 'string', default: '20' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
+    drivers: { value: 'N', about: 'so many instead of what the bench says' },
+    seconds: { value: 'N', about: 'measured so long, each time' },
+    rounds: { value: 'N', about: 'so often, in alternation with the baseline' },
   },
+  notes: [
+    'NAME is one or more of (all of them, where none is given):',
+    ...Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`),
+    '',
+    'Each starts what it needs by itself. Results are written to bench/results/, with a page to look at.',
+  ],
+};
+
+function chosen(names: readonly string[]): [string, Bench][] {
+  if (names.length === 0) return Object.entries(BENCHES);
+  return names.map((name) => {
+    const bench = BENCHES[name];
+    if (bench === undefined)
+      throw new UsageError(`There is no bench "${name}". Give one of ${Object.keys(BENCHES).join(', ')}.`);
+    return [name, bench];
+  });
+}
+
+async function runBench(name: string, { about, run }: Bench, context: BenchContext): Promise<BenchResult> {
+  const startedAt = new Date();
+  const { figures, ...outcome } = await run(context);
+  return {
+    format: 1,
+    bench: name,
+    about,
+    startedAt: startedAt.toISOString(),
+    durationS: (Date.now() - startedAt.getTime()) / 1000,
+    facts: await gatherRunFacts(),
+    figures: figures.map(judge),
+    ...outcome,
+  };
+}
+
+function resultText({ bench, workload, figures, tables = [], notes = [] }: BenchResult): string {
+  const rows = figures.map((figure) => {
+    const cells = figureCells(figure);
+    if (figure.met !== null) cells[6] = style(figure.met ? 'green' : 'red', metText(figure));
+    return cells;
+  });
+  return [
+    style('bold', bench),
+    workload,
+    '',
+    ...(rows.length > 0 ? [tableText(FIGURE_HEADS, rows), ''] : []),
+    ...tables.flatMap((table) => [table.title, tableText(table.heads, table.rows), '']),
+    ...notes.map((note) => `- ${note}`),
+    '',
+  ].join('\n');
+}
+
+await runMain(async () => {
+  const args = parseCommand(COMMAND);
+  const isJson = args.has('json');
+  const say = (text: string) =>
+    isJson ? console.log(JSON.stringify({ event: 'progress', text })) : console.error(text);
+  const context = {
+    drivers: args.number('drivers', { min: 1, max: 1_000_000 }),
+    seconds: args.number('seconds', { min: 1, max: 3600 }),
+    rounds: args.number('rounds', { min: 1, max: 100 }),
+    say,
+  };
+  const all: BenchResult[] = [];
+  for (const [name, bench] of chosen(args.positionals)) {
+    try {
+      const result = await runBench(name, bench, context);
+      all.push(result);
+      const file = writeResult(result);
+      console.log(isJson ? JSON.stringify({ event: 'result', file, result }) : resultText(result));
+    } catch (error) {
+      if (!(error instanceof NotInstalled)) throw error;
+      say(`SKIPPED ${name}: ${error.message}`);
+    }
+  }
+  const page = writePage(resultsPage(readResults()));
+  if (isJson) return;
+  const judged = all.flatMap(({ figures }) => figures.filter(({ goal }) => goal !== null));
+  if (all.length > 1) console.log(tableText(FIGURE_HEADS, judged.map(figureCells)));
+  const met = judged.filter((figure) => figure.met).length;
+  console.log(`\n${met} of ${judged.length} goals met. ${page}`);
 });
-const [name = 'cost'] = positionals;
-const drivers = Number(values.drivers);
-const seconds = Number(values.seconds);
-const isUsable = name === 'cost' && Number.isInteger(drivers) && drivers > 0 && seconds > 0;
-if (values.help || !isUsable) {
-  process.stdout.write(`${HELP}\n`);
-  process.exitCode = values.help ? 0 : 2;
-} else await cost({ drivers, seconds, json: values.json });

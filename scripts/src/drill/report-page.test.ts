@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lineChart, ticksUpTo } from './line-chart.js';
-import { escapeText } from './markup.js';
+import { lineChart, ticksUpTo } from '../report/line-chart.js';
+import { escapeText } from '../report/markup.js';
+import { gatherRunFacts, settingsTold } from '../report/run-facts.js';
 import type { DrillReport, RegionReport, RegionSample } from './report.js';
 import { SAMPLE_MS } from './report.js';
 import { type PageReport, reportPage } from './report-page.js';
-import { gatherRunFacts, settingsTold } from './run-facts.js';
 
 const FAULT_AT_MS = 10_000;
 const DURATION_MS = 30_000;

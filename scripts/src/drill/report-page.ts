@@ -1,12 +1,12 @@
 // A drill's report as one page that can be attached to a ticket: no script, no remote asset, drawn from the report
 // alone. All times on it count from the fault.
 
-import { lineChart } from './line-chart.js';
-import { Markup, markup } from './markup.js';
+import { lineChart } from '../report/line-chart.js';
+import { Markup, markup } from '../report/markup.js';
+import { REPORT_STYLE } from '../report/report-style.js';
+import type { RunFacts } from '../report/run-facts.js';
 import type { DrillEvent, DrillReport, LossAudit, PromiseVerdict, RegionReport } from './report.js';
-import { REPORT_STYLE } from './report-style.js';
 import { timeline } from './report-timeline.js';
-import type { RunFacts } from './run-facts.js';
 
 export type PageReport = DrillReport & { facts?: RunFacts };
 

@@ -1,6 +1,6 @@
 // What of a report is drawn over time: one chart for each question, one line in it for each region.
 
-import type { Line, LineChart, Mark } from './line-chart.js';
+import type { Line, LineChart, Mark } from '../report/line-chart.js';
 import { type DrillReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 /** More points than this no eye tells apart: neighbouring samples are then put together. */

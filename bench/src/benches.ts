@@ -1,0 +1,7 @@
+// Every bench by its name, in the order in which `npm run bench` runs them.
+import type { Bench } from './bench.js';
+import { COST } from './cost.js';
+
+export const BENCHES: Readonly<Record<string, Bench>> = {
+  cost: COST,
+};
