@@ -3,9 +3,9 @@ import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Stack } from '../stack-file.js';
 import { type Drill, expectationOf } from './faults.js';
 import { type Load, REPORT_INTERVAL_MS } from './load.js';
-import type { LossTruth } from './loss-truth.js';
-import { measureRegion } from './observations.js';
-import { type Evidence, judge } from './promises.js';
+import type { Lost } from './loss-truth.js';
+import { acknowledgedBetween, busiest, measureRegion, reportedAgainMs } from './observations.js';
+import { type Evidence, HERD_MS, judge } from './promises.js';
 import { type Region, stretchesOf } from './regions.js';
 import type { DrillReport, LossAudit, RegionReport } from './report.js';
 import type { Scene } from './scene.js';
@@ -22,6 +22,7 @@ export interface Course {
   hit: number;
   startedAt: Date;
   endAtMs: number;
+  foundMs: number | null;
   healedMs: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
@@ -30,7 +31,8 @@ export interface Course {
   wrongRows: Evidence['wrongRows'];
   /** How much ingest's own count of lost positions grew. */
   counted: number;
-  truth: LossTruth | null;
+  /** Seen from outside; null where it was not measured. */
+  lost: Lost | null;
   /** Live drivers of the region that are not ours. */
   others: number;
   /** Of our own event loop: what is measured cannot be finer. */
@@ -38,6 +40,8 @@ export interface Course {
 }
 
 const BUSY_MS = 50;
+/** What was acknowledged just before the fault reaches the drivers just after it. */
+const IN_FLIGHT_MS = 50;
 
 function regionReports(course: Course): RegionReport[] {
   const { load, scene, regions, hit, endAtMs, drill, healedMs, unheard } = course;
@@ -64,35 +68,59 @@ function regionReports(course: Course): RegionReport[] {
   });
 }
 
-function auditOf({ drill, truth, counted, load, hit, others }: Course): LossAudit | null {
-  if (drill.loses === 'everything') {
+/** Drivers of whom something was acknowledged within the time that may be lost. */
+function allowedToLose({ drill, load, scene, hit, endAtMs }: Course): number {
+  if (drill.losesAtMostMs === 0) return 0;
+  const faultAtMs = scene.faultAtMs ?? endAtMs;
+  const fromMs = (scene.behindSinceMs ?? faultAtMs) - (drill.losesAtMostMs ?? 0);
+  return acknowledgedBetween(load.observations.acks[hit] ?? [], fromMs, faultAtMs + IN_FLIGHT_MS);
+}
+
+function auditOf(course: Course): LossAudit | null {
+  const { drill, lost, counted, load, hit, others } = course;
+  if (drill.losesAll) {
     const how = 'everything of the region was deleted: one position of each of its drivers';
     return { lost: load.driversOf(hit).length, counted, allowed: null, others, how };
   }
-  if (truth === null) return null;
-  const how = 'the replica was read until its promotion, and held against what drivers were told';
-  return { lost: truth.lost, counted, allowed: null, others, how };
+  if (drill.losesAtMostMs === undefined) return null;
+  const how =
+    'the next owner was read until a new reign wrote there, and held against what drivers were told';
+  return { lost: lost?.lost ?? null, counted, allowed: allowedToLose(course), others, how };
 }
 
-function notesOf({ drill, slowestTurnMs, scene, others }: Course): string[] {
+/** What being recorded again is worth: the quiet drivers would be missing until they report. */
+function healingNote({ load, hit, scene, foundMs }: Course): string {
+  const { faultAtMs } = scene;
+  const ids = load.driversOf(hit).map(({ driverId }) => driverId);
+  const byReports = reportedAgainMs(load.observations.acks[hit] ?? [], ids, faultAtMs ?? 0);
+  const told = (ms: number | null) => (ms === null ? 'not seen' : `${Math.round(ms)} ms`);
+  return `From the fault until every driver was found again (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
+}
+
+function notesOf(course: Course): string[] {
+  const { drill, slowestTurnMs, others } = course;
   const notes: string[] = [];
+  if (drill.hits === 'region' && drill.dark !== null) notes.push(healingNote(course));
   if (drill.darkUntilUndone) {
     notes.push('Time dark and time to heal are measured from the moment the fault was undone.');
   }
-  if (drill.loses !== undefined && others > 0) {
+  if (others > 0 && (drill.losesAll || drill.losesAtMostMs !== undefined)) {
     notes.push(`The region has ${others} drivers of others: the loss audit counts theirs too.`);
   }
   if (slowestTurnMs > BUSY_MS) {
     notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);
   }
-  if (drill.loses === 'what the replica lacks' && scene.replicas.length === 0) {
-    notes.push('The master has no replica: what was lost could not be seen from outside.');
-  }
   return notes;
 }
 
+/** The most attempts to connect within a moment, after the fault, and of how many drivers. */
+function reconnectsOf({ load, scene, endAtMs }: Course): Evidence['busiestReconnect'] {
+  const after = load.observations.attempts.filter((atMs) => atMs >= (scene.faultAtMs ?? endAtMs));
+  return { attempts: busiest(after, HERD_MS), of: load.drivers.length };
+}
+
 export function reportOf(course: Course): DrillReport {
-  const { name, drill, own, stack, map, load, scene, startedAt, endAtMs, truth } = course;
+  const { name, drill, own, stack, map, load, scene, startedAt, endAtMs, lost } = course;
   const regions = regionReports(course);
   const audit = auditOf(course);
   const promoter = stack.promoter !== null;
@@ -102,7 +130,8 @@ export function reportOf(course: Course): DrillReport {
     expected: expectationOf(drill, promoter),
     regions,
     audit,
-    lostReplicated: durability === 'replicated' && truth !== null ? truth.lostReplicated : null,
+    lostReplicated: durability === 'replicated' && lost !== null ? lost.replicated : null,
+    busiestReconnect: reconnectsOf(course),
   });
   const { acks, nacks, answers } = load.observations;
   return {

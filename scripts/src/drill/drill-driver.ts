@@ -1,7 +1,9 @@
 // One driver of a drill: a plain WebSocket that stands in its partition, reports, and writes down what it hears.
 //
-// It comes back by itself when its connection breaks, with jitter as PROTOCOL.md asks.
+// It comes back by itself when its connection breaks, after the waits of the product's own client.
+
 import type { Durability, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import { afterClose, DEFAULT_BACKOFF, reconnectDelayMs } from '@whereabouts/client/reconnect';
 import { WebSocket } from 'ws';
 import type { Acknowledged } from '../testing/driver-socket.js';
 
@@ -14,6 +16,8 @@ export interface Spot {
 export interface DriverBook {
   acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void;
   refused(driver: DrillDriver, code: string): void;
+  /** It tries to connect. */
+  attempted(): void;
   connected(driver: DrillDriver): void;
 }
 
@@ -22,7 +26,6 @@ interface Open {
   report: PositionReport;
 }
 
-const RECONNECT_MS = { min: 200, max: 2_000 };
 /** Degrees: it moves a few metres, so that each report is another position. */
 const STEP_DEG = 0.00002;
 const STEPS = 20;
@@ -40,6 +43,7 @@ export class DrillDriver {
   #seq = 0;
   #lastRecordedAtMs = 0;
   #clockOffsetMs = 0;
+  #attempt = 0;
   #closing = false;
   readonly #url: string;
   readonly #token: string;
@@ -54,6 +58,7 @@ export class DrillDriver {
   }
 
   connect(): void {
+    this.#book.attempted();
     const ws = new WebSocket(`${this.#url}/v1/stream?ack=each`, ['whereabouts.v1.json'], {
       headers: { authorization: `Bearer ${this.#token}` },
       perMessageDeflate: false,
@@ -62,12 +67,12 @@ export class DrillDriver {
     this.#ws = ws;
     ws.on('message', (data) => this.#take(JSON.parse(data.toString()) as ServerMessage));
     ws.on('error', () => {}); // the close that follows says enough
-    ws.on('close', () => {
+    ws.on('close', (code) => {
       this.isOpen = false;
       this.open = []; // of these nothing will be heard
       if (this.#closing) return;
-      const { min, max } = RECONNECT_MS;
-      setTimeout(() => this.#closing || this.connect(), min + Math.random() * (max - min));
+      const delayMs = reconnectDelayMs(afterClose(code), this.#attempt++, DEFAULT_BACKOFF, Math.random);
+      setTimeout(() => this.#closing || this.connect(), delayMs);
     });
   }
 
@@ -96,6 +101,7 @@ export class DrillDriver {
     if (message.type === 'hello') {
       this.#session = message.session;
       this.#seq = 0;
+      this.#attempt = 0;
       this.durability = message.durability;
       this.#clockOffsetMs = Math.min(0, message.server_time_ms - Date.now());
       this.isOpen = true;

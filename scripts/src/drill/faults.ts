@@ -12,8 +12,10 @@ export interface Drill {
   dark: DarkKind | null;
   /** The fault lasts until it is undone: darkness is measured from there. */
   darkUntilUndone?: boolean;
-  /** A replica is promoted, so that the loss can be seen from outside; or everything is lost. */
-  loses?: 'what the replica lacks' | 'everything';
+  /** Of what was acknowledged, the last so many ms may be lost under `DURABILITY=cache`; what is lost is audited. */
+  losesAtMostMs?: number;
+  /** Everything that was not flushed is lost. */
+  losesAll?: boolean;
   /** The audit must find something, or nothing was proven. */
   mustLose?: boolean;
   inject(scene: Scene): Promise<void>;
@@ -27,7 +29,10 @@ const CUT_MS = 4_000;
 const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
 const POSTGRES_DOWN_MS = 10_000;
 const POSTGRES_AWAY_MS = 3_000;
-const LOSES_REPLICATION = { loses: 'what the replica lacks' } as const;
+/** A replica is behind by so much at most, on a link that is well. */
+const LOSES_REPLICATION = { losesAtMostMs: 100 } as const;
+/** A file that the kernel has outlives the process. */
+const LOSES_NOTHING = { losesAtMostMs: 0 } as const;
 
 async function killMaster(scene: Scene): Promise<void> {
   const { address } = scene.victim;
@@ -93,6 +98,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     about: 'kill -9 of a master that is started again at once, with its data',
     hits: 'region',
     dark: 'restart',
+    ...LOSES_NOTHING,
     inject: async (scene) => {
       await killMaster(scene);
       await scene.spawnRedis(scene.victim.address);
@@ -112,7 +118,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     mustLose: true,
     inject: async (scene) => {
       for (const { address } of scene.replicas) scene.freeze([await scene.pid(address)]);
-      scene.tell('observed', 'SIGSTOP of its replica');
+      scene.behind('SIGSTOP of its replica');
       // Else the socket would keep for it what it has not heard yet.
       await scene.dropReplicas();
       await scene.pause(BEHIND_MS);
@@ -128,6 +134,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     hits: 'region',
     dark: 'back',
     darkUntilUndone: true,
+    ...LOSES_NOTHING,
     inject: async (scene) => {
       await killShard(scene);
       await scene.pause(DARK_FOR_MS);
@@ -140,7 +147,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     hits: 'region',
     dark: 'back',
     darkUntilUndone: true,
-    loses: 'everything',
+    losesAll: true,
     mustLose: true,
     inject: async (scene) => {
       await killShard(scene);

@@ -15,31 +15,45 @@ interface DriversAnswer {
   drivers: FoundDriver[];
 }
 
-/** Every one is in a complete answer, and not older than it was told to be at the fault. */
-async function allFound(load: Load, told: ReadonlyMap<string, number>): Promise<boolean> {
-  const ids = [...told.keys()];
-  for (let from = 0; from < ids.length; from += MAX_IDS) {
-    const { status, body } = await load.get(`/v1/drivers?ids=${ids.slice(from, from + MAX_IDS)}`);
-    if (status !== 200) return false;
-    const { complete, absent, drivers } = body as DriversAnswer;
-    const isOld = (d: FoundDriver) => Date.parse(d.recorded_at) < (told.get(d.driver_id) ?? 0);
-    if (!complete || absent.length > 0 || drivers.some(isOld)) return false;
-  }
-  return true;
+/** Milliseconds from the fault. */
+export interface Healing {
+  /** Every driver was in the answers again, complete or not. */
+  foundMs: number | null;
+  /** ... and the answers were complete. */
+  healedMs: number | null;
 }
 
-/** Resolves with the time since the fault; with null when it is over first. */
+/** Whether every one is in the answers, and not older than it was told to be at the fault. */
+async function look(load: Load, told: ReadonlyMap<string, number>): Promise<'lacks' | 'found' | 'complete'> {
+  const ids = [...told.keys()];
+  let isComplete = true;
+  for (let from = 0; from < ids.length; from += MAX_IDS) {
+    const { status, body } = await load.get(`/v1/drivers?ids=${ids.slice(from, from + MAX_IDS)}`);
+    if (status !== 200) return 'lacks';
+    const { complete, absent, drivers } = body as DriversAnswer;
+    const isOld = (d: FoundDriver) => Date.parse(d.recorded_at) < (told.get(d.driver_id) ?? 0);
+    if (absent.length > 0 || drivers.some(isOld)) return 'lacks';
+    isComplete &&= complete;
+  }
+  return isComplete ? 'complete' : 'found';
+}
+
+/** Resolves when all is healed, or with null for what was not when it was over. */
 export async function untilHealed(
   load: Load,
   region: number,
   faultAtMs: number,
   over: () => boolean,
-): Promise<number | null> {
+): Promise<Healing> {
   const newest = (id: string) => load.truth.newest.get(id)?.recordedAtMs ?? 0;
   const told = new Map(load.driversOf(region).map(({ driverId }) => [driverId, newest(driverId)]));
+  let foundMs: number | null = null;
   while (!over()) {
-    if (await allFound(load, told).catch(() => false)) return performance.now() - faultAtMs;
+    const seen = await look(load, told).catch(() => 'lacks');
+    if (seen === 'lacks') foundMs = null;
+    else foundMs ??= performance.now() - faultAtMs;
+    if (seen === 'complete') return { foundMs, healedMs: performance.now() - faultAtMs };
     await sleep(LOOK_MS);
   }
-  return null;
+  return { foundMs, healedMs: null };
 }

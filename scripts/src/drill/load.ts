@@ -14,6 +14,8 @@ import { type Region, readerHeaders } from './regions.js';
 
 /** Four reports a second are within the limit of five; staggered, a partition reports every 80 ms or so. */
 export const REPORT_INTERVAL_MS = 250;
+/** One in each partition reports seldom: after a failover only being recorded again brings it back soon. */
+export const QUIET_INTERVAL_MS = 4_000;
 const DRIVERS = 192;
 const ASK_EVERY_MS = 50;
 const ASK_TIMEOUT_MS = 2_000;
@@ -80,12 +82,17 @@ export class Load implements DriverBook {
   acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void {
     this.truth.acknowledged(report);
     if (durability === 'replicated') this.replicated.acknowledged(report);
-    const ack = { sentAtMs, ackAtMs: performance.now(), partition: driver.spot.partition };
+    const { driverId, spot } = driver;
+    const ack = { driverId, sentAtMs, ackAtMs: performance.now(), partition: spot.partition };
     this.observations.acks[this.regionOf(driver)]?.push(ack);
   }
 
   refused(driver: DrillDriver, code: string): void {
     this.observations.nacks[this.regionOf(driver)]?.push({ atMs: performance.now(), code });
+  }
+
+  attempted(): void {
+    this.observations.attempts.push(performance.now());
   }
 
   connected(driver: DrillDriver): void {
@@ -153,9 +160,11 @@ export class Load implements DriverBook {
     const perRound = this.drivers.length / rounds;
     for (const [i, driver] of this.drivers.entries()) {
       const round = Math.floor(i / perRound);
-      const delayMs = (REPORT_INTERVAL_MS * (round + (i % perRound) / perRound)) / rounds;
+      const intervalMs = round === 0 && rounds > 1 ? QUIET_INTERVAL_MS : REPORT_INTERVAL_MS;
+      const delayMs = (intervalMs * (round + (i % perRound) / perRound)) / rounds;
       setTimeout(() => {
-        this.#timers.push(setInterval(() => driver.report(), REPORT_INTERVAL_MS));
+        driver.report();
+        this.#timers.push(setInterval(() => driver.report(), intervalMs));
       }, delayMs);
     }
   }

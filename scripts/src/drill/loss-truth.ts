@@ -1,101 +1,152 @@
-// What a failover loses, taken from outside: while its master is dead, the replica is read directly, again and again
-// until it is promoted, and held against what the drivers were told by then.
+// What a failover loses, taken from outside: every node that may be the region's next owner is read directly, again and
+// again, and held against what the drivers were told by then. What counts is the last look before somebody wrote under
+// a new reign, on the node that is the owner in the end.
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { partitionKeys } from '@whereabouts/infra/live-store/keys';
 import { decodeRecord } from '@whereabouts/infra/position-record';
 import type { Stack } from '../stack-file.js';
 import type { Truth } from '../testing/truth.js';
-import { openReplica } from './cluster-view.js';
+import { openReplica, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import type { Load } from './load.js';
 import type { Region } from './regions.js';
 
-/** The replica may be frozen for a while. */
+/** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
+const TRY_AGAIN_MS = 20;
 
 interface Order {
   session: number;
   recordedAtMs: number;
 }
 
+interface Group {
+  positions: string;
+  meta: string;
+  /** Run id of the process that wrote it before the fault. */
+  owner: string;
+  drivers: DrillDriver[];
+}
+
+export interface Lost {
+  lost: number;
+  /** Of those, what was acknowledged as held by every replica. */
+  replicated: number;
+}
+
+/** What one node lacked of each partition when it was last seen before a new reign wrote there. */
+class Watched {
+  readonly lost = new Map<Group, Lost>();
+  readonly #over = new Set<Group>();
+
+  constructor(
+    readonly address: string,
+    readonly groups: readonly Group[],
+  ) {}
+
+  async watch(stack: Stack, load: Load, isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
+      let node: ReaderConnection | undefined;
+      try {
+        node = await openReplica(stack, this.address, PATIENCE_MS);
+        while (!isOver()) await this.#look(node, load);
+      } catch {
+        // It is gone; another process may come back in its place, with other data.
+        for (const group of this.groups) if (!this.#over.has(group)) this.lost.delete(group);
+        await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+      } finally {
+        node?.disconnect();
+      }
+    }
+  }
+
+  async #look(node: ReaderConnection, load: Load): Promise<void> {
+    const groups = this.groups.filter((group) => !this.#over.has(group));
+    const pipeline = node.pipeline();
+    for (const { positions, meta, drivers } of groups) {
+      pipeline.hmgetBuffer(positions, ...drivers.map(({ driverId }) => driverId));
+      // After the records: if the old owner's word stands now, it stood when they were read.
+      pipeline.hget(meta, 'owner');
+    }
+    const replies = (await pipeline.exec()) ?? [];
+    for (const [i, group] of groups.entries()) {
+      const [failed, found] = replies[2 * i] as [Error | null, (Buffer | null)[]];
+      const [, owner] = replies[2 * i + 1] as [Error | null, string | null];
+      if (failed) throw failed;
+      if (owner !== null && owner !== group.owner) this.#over.add(group);
+      else this.lost.set(group, lostOf(group, found, load));
+    }
+    if (groups.length === 0) await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+  }
+}
+
 export class LossTruth {
-  readonly #replica: ReaderConnection;
+  readonly #stack: Stack;
   readonly #load: Load;
-  readonly #groups: { key: string; drivers: DrillDriver[] }[];
-  #lost: number | null = null;
-  #lostReplicated = 0;
+  readonly #watched: Watched[];
   #over = false;
 
-  private constructor(replica: ReaderConnection, load: Load, region: Region) {
-    this.#replica = replica;
+  private constructor(stack: Stack, load: Load, watched: Watched[]) {
+    this.#stack = stack;
     this.#load = load;
-    this.#groups = region.partitions
+    this.#watched = watched;
+  }
+
+  /** `candidates`: the region's master and its replicas. */
+  static async of(
+    stack: Stack,
+    candidates: readonly string[],
+    load: Load,
+    region: Region,
+  ): Promise<LossTruth> {
+    const groups = region.partitions
       .map(({ partition, tag }) => ({
-        key: partitionKeys(tag).positions,
+        ...partitionKeys(tag),
+        owner: '',
         drivers: load.drivers.filter(({ spot }) => spot.partition === partition),
       }))
       .filter(({ drivers }) => drivers.length > 0);
+    await withNode(stack, candidates[0] as string, async (master) => {
+      for (const group of groups) group.owner = (await master.hget(group.meta, 'owner')) ?? '';
+    });
+    return new LossTruth(
+      stack,
+      load,
+      candidates.map((address) => new Watched(address, groups)),
+    );
   }
 
-  /** Connected while the replica still is what it was. */
-  static async of(stack: Stack, replicaAddress: string, load: Load, region: Region): Promise<LossTruth> {
-    return new LossTruth(await openReplica(stack, replicaAddress, PATIENCE_MS), load, region);
-  }
-
-  /** From the death of the master until the replica is promoted, or `stop`. */
+  /** From the fault until `stop`. */
   async watch(): Promise<void> {
-    try {
-      while (!this.#over && (await this.#look()));
-    } catch {
-      // The replica went away too: what was seen last counts.
-    } finally {
-      this.#replica.disconnect();
-    }
+    const isOver = () => this.#over;
+    await Promise.all(this.#watched.map((node) => node.watch(this.#stack, this.#load, isOver)));
   }
 
   stop(): void {
     this.#over = true;
   }
 
-  /** Drivers whose newest acknowledged position the replica lacked when it was promoted; null: it was not seen. */
-  get lost(): number | null {
-    return this.#lost;
-  }
-
-  /** The same of positions that were acknowledged as held by every replica. */
-  get lostReplicated(): number {
-    return this.#lostReplicated;
-  }
-
-  /** False once it is a master: then what it holds is no longer what it had. */
-  async #look(): Promise<boolean> {
-    const pipeline = this.#replica.pipeline();
-    for (const { key, drivers } of this.#groups) {
-      pipeline.hmgetBuffer(key, ...drivers.map(({ driverId }) => driverId));
+  /** What this node, the owner in the end, lacked at the first write of a new reign; null: it was not seen. */
+  lostBy(owner: string): Lost | null {
+    const node = this.#watched.find(({ address }) => address === owner);
+    if (node === undefined || node.lost.size < node.groups.length) return null;
+    const sum: Lost = { lost: 0, replicated: 0 };
+    for (const { lost, replicated } of node.lost.values()) {
+      sum.lost += lost;
+      sum.replicated += replicated;
     }
-    // Last: if it is a replica now, it was one at each answer before.
-    pipeline.role();
-    const replies = (await pipeline.exec()) ?? [];
-    const role = replies.pop()?.[1] as unknown[] | undefined;
-    if (role === undefined || String(role[0]) !== 'slave') return false;
-    const records = replies.map(([error, found]) => (error ? [] : (found as (Buffer | null)[])));
-    this.#lost = this.#count(records, this.#load.truth);
-    this.#lostReplicated = this.#count(records, this.#load.replicated);
-    return true;
+    return sum;
   }
+}
 
-  #count(records: readonly (Buffer | null)[][], truth: Truth): number {
-    let lost = 0;
-    for (const [i, { drivers }] of this.#groups.entries()) {
-      for (const [j, { driverId }] of drivers.entries()) {
-        const told = truth.newest.get(driverId);
-        if (told === undefined) continue;
-        const record = records[i]?.[j] ?? null;
-        if (record === null || isOlder(decodeRecord(driverId, record), told)) lost++;
-      }
-    }
-    return lost;
-  }
+function lostOf({ drivers }: Group, records: readonly (Buffer | null)[], load: Load): Lost {
+  const lacks = (truth: Truth) =>
+    drivers.filter(({ driverId }, i) => {
+      const told = truth.newest.get(driverId);
+      const record = records[i] ?? null;
+      return told !== undefined && (record === null || isOlder(decodeRecord(driverId, record), told));
+    }).length;
+  return { lost: lacks(load.truth), replicated: lacks(load.replicated) };
 }
 
 const isOlder = (a: Order, b: Order): boolean =>

@@ -1,15 +1,46 @@
 // What follows from what was seen.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { measureRegion, Observations, percentile, takesWritesAgainMs } from './observations.js';
+import {
+  acknowledgedBetween,
+  busiest,
+  measureRegion,
+  Observations,
+  percentile,
+  reportedAgainMs,
+  takesWritesAgainMs,
+} from './observations.js';
 
-const ack = (sentAtMs: number, ackAtMs: number, partition = 1) => ({ sentAtMs, ackAtMs, partition });
+const ack = (sentAtMs: number, ackAtMs: number, partition = 1, driverId = `d${partition}`) => ({
+  driverId,
+  sentAtMs,
+  ackAtMs,
+  partition,
+});
 
 test('a region takes writes again when each of its partitions does, for reports sent after the fault', () => {
   assert.equal(takesWritesAgainMs([ack(1_010, 1_200), ack(1_020, 1_300, 2)], [1, 2], 1_000), 300);
   assert.equal(takesWritesAgainMs([ack(990, 1_200), ack(1_400, 1_410)], [1], 1_000), 410);
   assert.equal(takesWritesAgainMs([ack(1_010, 1_200)], [1, 2], 1_000), null);
   assert.equal(takesWritesAgainMs([], [1], 1_000), null);
+});
+
+test('everybody has reported again when the last has', () => {
+  const acks = [ack(1_010, 1_200, 1, 'a'), ack(1_020, 5_000, 1, 'b'), ack(5_010, 5_020, 1, 'b')];
+  assert.equal(reportedAgainMs(acks, ['a', 'b'], 1_000), 4_000);
+  assert.equal(reportedAgainMs(acks, ['a', 'b', 'c'], 1_000), null);
+});
+
+test('what may be lost: drivers acknowledged within the time, each once', () => {
+  const acks = [ack(880, 890, 1, 'a'), ack(900, 910, 1, 'b'), ack(950, 960, 1, 'b'), ack(990, 1_040, 1, 'c')];
+  assert.equal(acknowledgedBetween(acks, 900, 1_050), 2);
+  assert.equal(acknowledgedBetween(acks, 0, 1_000), 2);
+});
+
+test('the busiest stretch', () => {
+  assert.equal(busiest([], 100), 0);
+  assert.equal(busiest([500, 0, 99, 100, 150], 100), 3);
+  assert.equal(busiest([7, 7, 7], 100), 3);
 });
 
 test('percentiles by the nearest rank', () => {

@@ -1,7 +1,8 @@
 // What was seen from outside, region by region, and what follows from it. Pure; times are performance.now().
 import { type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
-interface Ack {
+export interface Ack {
+  driverId: string;
   sentAtMs: number;
   ackAtMs: number;
   partition: number;
@@ -19,6 +20,8 @@ export class Observations {
   readonly nacks: { atMs: number; code: string }[][];
   readonly answers: Answer[][];
   readonly connections: { atMs: number; driverId: string }[] = [];
+  /** When somebody tried to connect. */
+  readonly attempts: number[] = [];
 
   constructor(regions: number) {
     this.acks = Array.from({ length: regions }, () => []);
@@ -40,6 +43,36 @@ export function percentile(values: readonly number[], q: number): number | null 
   return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] as number;
 }
 
+/** Drivers of whom something was acknowledged from then on, as of a moment. */
+export function acknowledgedBetween(acks: readonly Ack[], fromMs: number, toMs: number): number {
+  const drivers = acks.filter(({ ackAtMs }) => ackAtMs >= fromMs && ackAtMs < toMs);
+  return new Set(drivers.map(({ driverId }) => driverId)).size;
+}
+
+/** The most within any stretch of that length. */
+export function busiest(times: readonly number[], stretchMs: number): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  let most = 0;
+  let first = 0;
+  for (const [last, atMs] of sorted.entries()) {
+    while ((sorted[first] as number) <= atMs - stretchMs) first++;
+    most = Math.max(most, last - first + 1);
+  }
+  return most;
+}
+
+/**
+ * Until every driver was acknowledged that reported after the fault: how long it takes where one waits for the next
+ * reports; null: one of them never was.
+ */
+export function reportedAgainMs(
+  acks: readonly Ack[],
+  drivers: Iterable<string>,
+  faultAtMs: number,
+): number | null {
+  return latestFirst(acks, drivers, ({ driverId }) => driverId, faultAtMs);
+}
+
 /**
  * Until every partition was acknowledged that was sent to after the fault; null: one of them never was. A report sent
  * before the fault proves nothing: it may have been written before.
@@ -49,14 +82,25 @@ export function takesWritesAgainMs(
   partitions: Iterable<number>,
   faultAtMs: number,
 ): number | null {
-  const first = new Map<number, number>();
-  for (const { sentAtMs, ackAtMs, partition } of acks) {
-    if (sentAtMs < faultAtMs) continue;
-    first.set(partition, Math.min(ackAtMs, first.get(partition) ?? Number.POSITIVE_INFINITY));
+  return latestFirst(acks, partitions, ({ partition }) => partition, faultAtMs);
+}
+
+/** From the fault until the last of these had its first acknowledgement of a report sent after it. */
+function latestFirst<Key>(
+  acks: readonly Ack[],
+  keys: Iterable<Key>,
+  keyOf: (ack: Ack) => Key,
+  faultAtMs: number,
+): number | null {
+  const first = new Map<Key, number>();
+  for (const ack of acks) {
+    if (ack.sentAtMs < faultAtMs) continue;
+    const key = keyOf(ack);
+    first.set(key, Math.min(ack.ackAtMs, first.get(key) ?? Number.POSITIVE_INFINITY));
   }
   let last = faultAtMs;
-  for (const partition of partitions) {
-    const at = first.get(partition);
+  for (const key of keys) {
+    const at = first.get(key);
     if (at === undefined) return null;
     last = Math.max(last, at);
   }

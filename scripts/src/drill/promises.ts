@@ -11,6 +11,9 @@ export type DarkKind = keyof (typeof DARK_BUDGET_MS)['alone'];
 /** A new master's answers are incomplete for its first two seconds; then a second to find everybody. */
 const WARMING_MS = 2_000;
 const HEAL_SLACK_MS = 1_000;
+/** Who comes back together within this, with a third of all, is a herd. */
+export const HERD_MS = 100;
+const HERD_PART = 1 / 3;
 const ELSEWHERE_P99_FLOOR_MS = 50;
 const ELSEWHERE_P99_FACTOR = 2;
 
@@ -35,6 +38,8 @@ export interface Evidence {
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
   reconnectedMs: number | null;
+  /** The most attempts to connect within HERD_MS after the fault. */
+  busiestReconnect: { attempts: number; of: number };
 }
 
 const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
@@ -116,8 +121,20 @@ function audited(
   return verdicts;
 }
 
+function noHerd({ attempts, of }: Evidence['busiestReconnect']): PromiseVerdict {
+  const most = Math.floor(of * HERD_PART);
+  return {
+    promise: `no thundering herd: attempts to connect in the busiest ${HERD_MS} ms`,
+    passed: attempts <= most,
+    measured: `${attempts}`,
+    budget: `at most ${most}, a third of the drivers`,
+    detail: '',
+  };
+}
+
 export function judge(evidence: Evidence): PromiseVerdict[] {
-  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
+  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs, busiestReconnect } =
+    evidence;
   const hit = regions.filter(({ affected }) => affected);
   const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
@@ -134,6 +151,7 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
   }
   if (expected.reconnectMs !== null) {
     verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
+    verdicts.push(noHerd(busiestReconnect));
   }
   if (lostReplicated !== null) {
     verdicts.push(none('lost although acknowledged as replicated', lostReplicated));

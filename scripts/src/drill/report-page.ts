@@ -83,7 +83,7 @@ function auditOf(audit: LossAudit | null): Markup {
   return factList({
     'seen from outside': audit.lost ?? 'not measured',
     'counted by ingest': audit.counted,
-    'at most allowed': audit.allowed ?? 'no stated maximum for this fault',
+    'at most allowed': audit.allowed ?? 'all that was not flushed',
     'how the truth was taken': audit.how,
   });
 }

@@ -104,7 +104,7 @@ export interface LossAudit {
   lost: number | null;
   /** What ingest counted: `whereabouts_ingest_lost_positions_total`. */
   counted: number;
-  /** The most that the durability setting allows; null: no stated maximum for this fault. */
+  /** The most that may be lost, see RELIABILITY.md; null: all that was not flushed. */
   allowed: number | null;
   /** Drivers in the region that are not the drill's: ingest counts theirs too, so its count may be greater. */
   others?: number;

@@ -12,7 +12,7 @@ import { archiveDifferences } from '../testing/archive-rows.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
 import type { Drill } from './faults.js';
-import { untilHealed } from './healing.js';
+import { type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
 import type { Evidence } from './promises.js';
@@ -76,8 +76,7 @@ function reconnectedMs({ drivers, observations }: Load, faultAtMs: number): numb
   return first.size < drivers.length ? null : Math.max(...first.values());
 }
 
-interface Watched {
-  healedMs: number | null;
+interface Watched extends Healing {
   reconnectedMs: number | null;
   wholeAgain: boolean;
 }
@@ -94,7 +93,9 @@ async function takeCourse(
   const faultAtMs = scene.faultAtMs ?? performance.now();
   let over = false;
   const watches = drill.hits === 'region' && drill.dark !== null;
-  const healing = watches ? untilHealed(load, hit, faultAtMs, () => over) : Promise.resolve(0);
+  const healing = watches
+    ? untilHealed(load, hit, faultAtMs, () => over)
+    : Promise.resolve({ foundMs: 0, healedMs: 0 });
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
   await drill.undo(scene);
   const wholeAgain = await waitFor('the cluster is whole', WHOLE_DEADLINE_MS, async () =>
@@ -104,7 +105,7 @@ async function takeCourse(
   setTimeout(() => {
     over = true;
   }, PATIENCE_MS).unref();
-  const healedMs = await healing;
+  const healed = await healing;
   let backMs: number | null = null;
   if (drill.hits === 'connections') {
     await waitFor('the drivers are back', RECONNECT_DEADLINE_MS, () => {
@@ -113,7 +114,16 @@ async function takeCourse(
     }).catch(() => {});
   }
   await sleep(AFTER_MS);
-  return { healedMs, reconnectedMs: backMs, wholeAgain };
+  return { ...healed, reconnectedMs: backMs, wholeAgain };
+}
+
+/** Who owns the region's partitions in the end. */
+async function ownerNow(stack: Stack, { partitions }: Region): Promise<string> {
+  const slot = partitions[0]?.slot ?? 0;
+  const owner = ownersOf(await clusterNodes(stack)).find(({ slots }) =>
+    slots.some(([first, last]) => first <= slot && slot <= last),
+  );
+  return owner?.address ?? '';
 }
 
 /** Live drivers of the region that are not ours. */
@@ -143,9 +153,9 @@ async function watchedCourse(
   const delay = monitorEventLoopDelay({ resolution: 10 });
   const others = await othersIn(stack(), load, regions[hit] as Region, hit);
   const countedBefore = await lostCounted(stack());
-  const replica = scene.replicas[0];
-  if (drill.loses === 'what the replica lacks' && replica !== undefined) {
-    truth = await LossTruth.of(stack(), replica.address, load, regions[hit] as Region);
+  if (drill.losesAtMostMs !== undefined) {
+    const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
+    truth = await LossTruth.of(stack(), shard, load, regions[hit] as Region);
   }
   await sleep(CALM_MS);
   delay.enable();
@@ -153,6 +163,7 @@ async function watchedCourse(
   delay.disable();
   truth?.stop();
   await watching;
+  const lost = truth === null ? null : truth.lostBy(await ownerNow(stack(), regions[hit] as Region));
   const endAtMs = performance.now();
   const unheard = load.unheard(endAtMs);
   await load.settle();
@@ -173,7 +184,7 @@ async function watchedCourse(
     unheard,
     wrongRows,
     counted: drill.hits === 'connections' ? 0 : (await lostCounted(stack())) - countedBefore,
-    truth,
+    lost,
     others,
     slowestTurnMs: Math.round(delay.max / 1e6),
   };

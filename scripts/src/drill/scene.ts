@@ -36,6 +36,8 @@ export class Scene {
   /** performance.now() of the fault itself. */
   faultAtMs: number | null = null;
   undoneAtMs: number | null = null;
+  /** Since when its replicas hear nothing any more, where that came before the fault. */
+  behindSinceMs: number | null = null;
   readonly #onFault: () => void;
   readonly #say: (text: string) => void;
   readonly #recipes = new Map<string, Recipe>();
@@ -61,6 +63,11 @@ export class Scene {
     this.faultAtMs ??= performance.now();
     if (isFirst) this.#onFault();
     this.tell('fault', text);
+  }
+
+  behind(text: string): void {
+    this.behindSinceMs ??= performance.now();
+    this.tell('observed', text);
   }
 
   undone(text: string): void {
