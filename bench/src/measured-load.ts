@@ -130,4 +130,4 @@ export const sumUs = ({ cpuUs }: LoadCost, parts: readonly string[]): number =>
 export const cell = (value: string | number): string | number =>
   typeof value !== 'number' ? value : Number.isFinite(value) ? Number(value.toPrecision(3)) : 'not measured';
 
-export const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
