@@ -1,10 +1,17 @@
-// `npm run plan`: one master more or one fewer, with every share still one stretch of the curve: which slots move,
-// what that does to the map, the commands that do it; --apply does it on the running stack.
+// `npm run plan`: how much is needed for so many drivers (plan/capacity.ts); or one master more or one fewer, with
+// every share still one stretch of the curve: which slots move, what that does to the map, the commands that do it;
+// --apply does it on the running stack.
 import { adminConnection } from '@whereabouts/infra/dev/redis-node';
 import { parseCommand, runMain, style, UsageError } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
 import { partitionRows } from './drill/regions.js';
 import { home } from './home.js';
+import {
+  asksForCapacity,
+  CAPACITY_OPTIONS,
+  refuseCapacityOptions,
+  runCapacity,
+} from './plan/capacity-command.js';
 import { type Move, movesToAdd, movesToRemove, PlanError, type Stretch } from './plan/contiguous-moves.js';
 import { type Effect, effectOf, type Share } from './plan/effects.js';
 import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-nodes.js';
@@ -16,8 +23,10 @@ import { runningStack, type Stack } from './stack-file.js';
 const NEW_MASTER = 'NEW_HOST:6379';
 const COMMAND = {
   name: 'run plan',
-  about: 'Plans one Redis master more or fewer, so that each still carries one stretch of the map.',
+  about:
+    'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
   options: {
+    ...CAPACITY_OPTIONS,
     'add-master': { about: 'the moves to a new one' },
     'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
     at: {
@@ -27,6 +36,7 @@ const COMMAND = {
     apply: { about: 'carries it out on the running stack, under load' },
   },
   notes: [
+    'What a plan with --drivers or --table needs to know is measured by `npm run bench`; it says what is missing.',
     'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part;',
     '--remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
   ],
@@ -105,9 +115,14 @@ let say = (text: string): void => console.log(text);
 
 async function main(): Promise<void> {
   const args = parseCommand(COMMAND);
+  if (asksForCapacity(args)) {
+    runCapacity(args);
+    return;
+  }
+  refuseCapacityOptions(args);
   const [adds, removed, apply] = [args.has('add-master'), args.text('remove-master'), args.has('apply')];
   if (adds === (removed !== undefined))
-    throw new UsageError('Give --add-master or --remove-master HOST:PORT.');
+    throw new UsageError('Give --drivers N, --table, --add-master or --remove-master HOST:PORT.');
   if (args.has('json')) say = (text) => console.error(text);
   const stack = runningStack();
   let cluster = await look(stack);
