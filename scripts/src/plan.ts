@@ -6,12 +6,7 @@ import { parseCommand, runMain, style, UsageError } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
 import { partitionRows } from './drill/regions.js';
 import { home } from './home.js';
-import {
-  asksForCapacity,
-  CAPACITY_OPTIONS,
-  refuseCapacityOptions,
-  runCapacity,
-} from './plan/capacity-command.js';
+import { asksForCapacity, CAPACITY_OPTIONS, refuseMixture, runCapacity } from './plan/capacity-command.js';
 import { type Move, movesToAdd, movesToRemove, PlanError, type Stretch } from './plan/contiguous-moves.js';
 import { type Effect, effectOf, type Share } from './plan/effects.js';
 import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-nodes.js';
@@ -21,20 +16,20 @@ import { redisAdminPassword } from './stack/redis-admin.js';
 import { runningStack, type Stack } from './stack-file.js';
 
 const NEW_MASTER = 'NEW_HOST:6379';
+const CLUSTER_OPTIONS = {
+  'add-master': { about: 'the moves to a new one' },
+  'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
+  at: {
+    value: 'HOST:PORT',
+    about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
+  },
+  apply: { about: 'carries it out on the running stack, under load' },
+};
 const COMMAND = {
   name: 'run plan',
   about:
     'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
-  options: {
-    ...CAPACITY_OPTIONS,
-    'add-master': { about: 'the moves to a new one' },
-    'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
-    at: {
-      value: 'HOST:PORT',
-      about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
-    },
-    apply: { about: 'carries it out on the running stack, under load' },
-  },
+  options: { ...CAPACITY_OPTIONS, ...CLUSTER_OPTIONS },
   notes: [
     'What a plan with --drivers or --table needs to know is measured by `npm run bench`; it says what is missing.',
     'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part;',
@@ -115,11 +110,11 @@ let say = (text: string): void => console.log(text);
 
 async function main(): Promise<void> {
   const args = parseCommand(COMMAND);
+  refuseMixture(args, Object.keys(CLUSTER_OPTIONS));
   if (asksForCapacity(args)) {
     runCapacity(args);
     return;
   }
-  refuseCapacityOptions(args);
   const [adds, removed, apply] = [args.has('add-master'), args.text('remove-master'), args.has('apply')];
   if (adds === (removed !== undefined))
     throw new UsageError('Give --drivers N, --table, --add-master or --remove-master HOST:PORT.');

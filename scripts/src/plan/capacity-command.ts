@@ -25,9 +25,16 @@ export const CAPACITY_OPTIONS = {
 export const asksForCapacity = (args: Arguments): boolean =>
   args.has('table') || args.text('drivers') !== undefined;
 
-/** Options of a capacity plan mean nothing without one. */
-export function refuseCapacityOptions(args: Arguments): void {
-  const given = Object.keys(CAPACITY_OPTIONS).find((name) => args.text(name) !== undefined);
+/** Options of a capacity plan mean nothing without one, and the others nothing with it. */
+export function refuseMixture(args: Arguments, others: readonly string[]): void {
+  const givenOf = (names: readonly string[]) =>
+    names.find((name) => args.has(name) || args.text(name) !== undefined);
+  if (asksForCapacity(args)) {
+    const given = givenOf(others);
+    if (given !== undefined) throw new UsageError(`--${given} has nothing to do with --drivers and --table.`);
+    return;
+  }
+  const given = givenOf(Object.keys(CAPACITY_OPTIONS));
   if (given !== undefined) throw new UsageError(`--${given} is for --drivers N or --table.`);
 }
 

@@ -29,7 +29,7 @@ function scaled(value: number, step: number, units: readonly string[]): string {
 
 const bytes = (value: number) => scaled(value, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
 const bits = (bytesPerS: number) => scaled(8 * bytesPerS, 1000, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s']);
-const percent = (part: number) => `${Math.round(100 * part)} %`;
+const percent = (part: number) => `${Math.round(100 * part).toLocaleString('en')} %`;
 const busy = ({ utilisation, utilisationAfterLoss }: Pick<Part, 'utilisation' | 'utilisationAfterLoss'>) =>
   `${percent(utilisation)}; ${percent(utilisationAfterLoss)}`;
 
@@ -59,7 +59,7 @@ function sections(plan: CapacityPlan): Section[] {
     {
       title: 'Cores',
       rows: [
-        ['Redis hosts', `${shown(redis.hosts)} of ${redis.coresPerHost}`],
+        ['Redis', `${shown(redis.hosts)} hosts x ${redis.coresPerHost}`],
         ['ingest', shown(ingest.processes)],
         ['query-api', shown(queryApi.processes)],
         ['flusher', shown(flusher.processes)],

@@ -168,6 +168,7 @@ test('more rows than one Postgres was measured to take: a longer flush interval 
   assert.ok(
     warned(/FLUSH_INTERVAL_MS=13000 set LOSS_BUDGET_MS=19000/, plan(1_000_000, { flushIntervalS: 13 })),
   );
+  assert.ok(warned(/split by region, with a Postgres for each/, plan(10_000_000)));
   assert.deepEqual(plan(300_000).warnings, []);
 });
 
