@@ -1,10 +1,12 @@
-// `npm run plan`: one master more or one fewer, with every share still one stretch of the curve: which slots move,
-// what that does to the map, the commands that do it; --apply does it on the running stack.
+// `npm run plan`: how much is needed for so many drivers (plan/capacity.ts); or one master more or one fewer, with
+// every share still one stretch of the curve: which slots move, what that does to the map, the commands that do it;
+// --apply does it on the running stack.
 import { adminConnection } from '@whereabouts/infra/dev/redis-node';
 import { parseCommand, runMain, style, UsageError } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
 import { partitionRows } from './drill/regions.js';
 import { home } from './home.js';
+import { asksForCapacity, CAPACITY_OPTIONS, refuseMixture, runCapacity } from './plan/capacity-command.js';
 import { type Move, movesToAdd, movesToRemove, PlanError, type Stretch } from './plan/contiguous-moves.js';
 import { type Effect, effectOf, type Share } from './plan/effects.js';
 import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-nodes.js';
@@ -14,19 +16,22 @@ import { redisAdminPassword } from './stack/redis-admin.js';
 import { runningStack, type Stack } from './stack-file.js';
 
 const NEW_MASTER = 'NEW_HOST:6379';
+const CLUSTER_OPTIONS = {
+  'add-master': { about: 'the moves to a new one' },
+  'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
+  at: {
+    value: 'HOST:PORT',
+    about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
+  },
+  apply: { about: 'carries it out on the running stack, under load' },
+};
 const COMMAND = {
   name: 'run plan',
-  about: 'Plans one Redis master more or fewer, so that each still carries one stretch of the map.',
-  options: {
-    'add-master': { about: 'the moves to a new one' },
-    'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
-    at: {
-      value: 'HOST:PORT',
-      about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
-    },
-    apply: { about: 'carries it out on the running stack, under load' },
-  },
+  about:
+    'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
+  options: { ...CAPACITY_OPTIONS, ...CLUSTER_OPTIONS },
   notes: [
+    'What a plan with --drivers or --table needs to know is measured by `npm run bench`; it says what is missing.',
     'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part;',
     '--remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
   ],
@@ -105,9 +110,14 @@ let say = (text: string): void => console.log(text);
 
 async function main(): Promise<void> {
   const args = parseCommand(COMMAND);
+  refuseMixture(args, Object.keys(CLUSTER_OPTIONS));
+  if (asksForCapacity(args)) {
+    runCapacity(args);
+    return;
+  }
   const [adds, removed, apply] = [args.has('add-master'), args.text('remove-master'), args.has('apply')];
   if (adds === (removed !== undefined))
-    throw new UsageError('Give --add-master or --remove-master HOST:PORT.');
+    throw new UsageError('Give --drivers N, --table, --add-master or --remove-master HOST:PORT.');
   if (args.has('json')) say = (text) => console.error(text);
   const stack = runningStack();
   let cluster = await look(stack);

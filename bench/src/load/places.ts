@@ -11,7 +11,7 @@ const SIGMA_KM = 8;
 const KM_PER_DEGREE = 111.2;
 
 /** mulberry32 */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

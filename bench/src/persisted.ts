@@ -1,0 +1,122 @@
+// How long a checkpoint takes until its driver hears that it stands in Postgres, on a stack that has nothing else to do.
+
+import { setTimeout as sleepFor } from 'node:timers/promises';
+import { DriverClient } from '@whereabouts/client/driver-client';
+import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { driverTokens } from '@whereabouts/scripts/driver-tokens';
+import type { Stack } from '@whereabouts/scripts/stack-file';
+import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import type { Bench, BenchContext, BenchOutcome } from './bench.js';
+import { cityFleet, type Place, seeded } from './load/places.js';
+import { cell, sleep } from './measured-load.js';
+
+const DEFAULTS = { seconds: 20, rounds: 3 };
+const DRIVER_ID = 'checkpoint-bench';
+const CONNECT_DEADLINE_MS = 10_000;
+/** The first ones pay for connections and for code that has not run yet. */
+const WARM_UP_S = 3;
+const PERSISTED_DEADLINE_MS = 30_000;
+/** Between two, so that none falls into step with the flusher's look every 100 ms, or is too fast for ingest. */
+const PAUSE_MS = { min: 300, max: 500 };
+const SEED = 7;
+const FIGURE = { unit: 'ms', baseline: null };
+
+async function connect(stack: Stack): Promise<DriverClient> {
+  const tokenFor = driverTokens(stack);
+  const client = new DriverClient({
+    url: stack.ingest.url,
+    getToken: () => tokenFor(DRIVER_ID),
+    format: 'bin',
+  });
+  const endMs = Date.now() + CONNECT_DEADLINE_MS;
+  while (client.state !== 'open') {
+    if (Date.now() > endMs) throw new Error(`the driver is ${client.state}, not open`);
+    await sleep(10);
+  }
+  return client;
+}
+
+/** One after the other, for so long; each is given up, and the bench with it, where nothing is heard. */
+async function timesMs(client: DriverClient, seconds: number, random: () => number): Promise<number[]> {
+  const [place] = cityFleet(1, SEED) as [Place];
+  const times: number[] = [];
+  const endMs = performance.now() + seconds * 1000;
+  do {
+    await sleep(PAUSE_MS.min + (PAUSE_MS.max - PAUSE_MS.min) * random());
+    const sentAtMs = performance.now();
+    const lon = place.lon + times.length / 1e6;
+    await withDeadline(client.checkpoint({ lat: place.lat, lon, status: 'busy' }));
+    times.push(performance.now() - sentAtMs);
+  } while (performance.now() < endMs);
+  return times;
+}
+
+async function withDeadline(persisted: Promise<void>): Promise<void> {
+  const late = new AbortController();
+  const deadline = sleepFor(PERSISTED_DEADLINE_MS, null, { signal: late.signal }).then(() => {
+    throw new Error(`no \`persisted\` in ${PERSISTED_DEADLINE_MS} ms`);
+  });
+  try {
+    await Promise.race([persisted, deadline]);
+  } finally {
+    late.abort();
+    deadline.catch(() => {});
+  }
+}
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}
+
+async function run(context: BenchContext): Promise<BenchOutcome> {
+  const rounds = context.rounds ?? DEFAULTS.rounds;
+  const seconds = context.seconds ?? DEFAULTS.seconds;
+  const random = seeded(SEED);
+  const stack = await StackUnderTest.start(buildPartitionMap(cityFleet(1000, SEED)));
+  const times: number[][] = [];
+  try {
+    const client = await connect(stack.now);
+    await timesMs(client, WARM_UP_S, random);
+    for (let round = 0; round < rounds; round++) {
+      context.say(`persisted: round ${round + 1} of ${rounds}`);
+      times.push(await timesMs(client, seconds, random));
+    }
+    await client.close();
+  } finally {
+    await stack.stop();
+  }
+  const count = times.reduce((sum, { length }) => sum + length, 0);
+  const quantiles = (q: number) => times.map((ms) => quantile(ms, q));
+  const all = times.flat();
+  return {
+    workload: `one driver (the project's own client, binary) on a stack with nothing else to do, ${count} checkpoints one after the other, ${PAUSE_MS.min} to ${PAUSE_MS.max} ms between them (seed ${SEED}); ${rounds} rounds of ${seconds} s`,
+    figures: [
+      {
+        ...FIGURE,
+        name: 'from sending a checkpoint to `persisted`: median',
+        measured: quantiles(0.5),
+        goal: { atMost: 300 },
+      },
+      {
+        ...FIGURE,
+        name: 'from sending a checkpoint to `persisted`: p99',
+        measured: quantiles(0.99),
+        goal: null,
+      },
+    ],
+    tables: [
+      {
+        title: 'All checkpoints, ms',
+        heads: ['least', 'p50', 'p90', 'p99', 'most'],
+        rows: [[0, 0.5, 0.9, 0.99, 1].map((q) => cell(quantile(all, q)))],
+      },
+    ],
+    notes: ['Of so few in a round the p99 is the slowest.'],
+  };
+}
+
+export const PERSISTED: Bench = {
+  about: 'how long a checkpoint takes until its driver hears that Postgres has it',
+  run,
+};

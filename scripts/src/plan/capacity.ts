@@ -1,0 +1,241 @@
+// How much is needed for so many drivers: from what each thing was measured to cost, with headroom. Pure.
+//
+// What runs on one core (ingest, a Redis node, query-api, a flusher) is counted in processes, so that each is busy for
+// CPU_TARGET of its core at most, and for CPU_AFTER_LOSS once one of its kind is gone and the rest carry its part.
+import { SPARSE_ACK_INTERVAL_MS } from '@whereabouts/client/protocol';
+import {
+  COPY_ON_WRITE,
+  CPU_AFTER_LOSS,
+  CPU_TARGET,
+  INGEST_BASE_BYTES,
+  MAX_CONNECTIONS,
+  MIN_PROCESSES,
+  OTHER_DESCRIPTORS,
+  REDIS_BASE_BYTES,
+  REDIS_HOST_SPARE_CORES,
+  REPLICAS,
+} from './assumptions.js';
+import { warningsOf } from './capacity-warnings.js';
+import { type ClusterShape, clusterFor } from './cluster-shape.js';
+import type { Costs } from './measured-costs.js';
+import { costName, requiredCosts, type UsedCost } from './required-costs.js';
+import { type Format, wireBytes } from './wire-bytes.js';
+
+export interface Target {
+  drivers: number;
+  /** Between two reports of a driver. */
+  intervalS: number;
+  flushIntervalS: number;
+  durability: 'cache' | 'replicated';
+  questionsPerS: number;
+  frames: Format;
+  ack: 'each' | 'sparse';
+}
+
+/** Processes of a kind; shares of one core. */
+export interface Part {
+  processes: number;
+  busyCores: number;
+  utilisation: number;
+  utilisationAfterLoss: number;
+}
+
+export interface RedisPlan extends ClusterShape {
+  replicas: number;
+  master: { utilisation: number; utilisationAfterLoss: number };
+  busyCores: number;
+  /** One master and a replica of another each. */
+  hosts: number;
+  coresPerHost: number;
+  dataBytesPerMaster: number;
+  bytesPerNode: number;
+  bytesInAll: number;
+  /** Of the master that lost its host: what it may have to record again, at once. */
+  catchUpS: number;
+}
+
+export interface CapacityPlan {
+  target: Target;
+  load: { positionsPerS: number; acksPerS: number; rowsPerS: number };
+  redis: RedisPlan;
+  ingest: Part & { bytesPerProcess: number; bytesInAll: number; positionsPerCall: number };
+  queryApi: Part;
+  flusher: Part;
+  postgres: { busyCores: number; cores: number; walBytesPerS: number; measuredRowsPerS: number };
+  cores: number;
+  connections: {
+    driversPerProcess: number;
+    driversPerProcessAfterLoss: number;
+    redisPerIngestProcess: number;
+    descriptorsPerIngestProcess: number;
+    perRedisNode: number;
+  };
+  network: { inBytesPerS: number; outBytesPerS: number };
+  warnings: string[];
+  measured: UsedCost[];
+}
+
+/** No cluster carries so much: a plan would be a lie. */
+export class TooMuch extends Error {
+  readonly code = 'too_much';
+}
+
+interface Load {
+  positionsPerS: number;
+  acksPerS: number;
+  rowsPerS: number;
+}
+
+/** Measured costs by name; `requiredCosts` has seen to it that they are there. */
+type CostOf = (name: string) => number;
+
+const US = 1e-6;
+/** A process ticks at its slowest from some 2,500 reports/s on: TICK_MAX_MS. */
+const TICK_S = 0.1;
+
+function loadOf({ drivers, intervalS, flushIntervalS, ack }: Target): Load {
+  const ackIntervalS = ack === 'each' ? intervalS : Math.max(intervalS, SPARSE_ACK_INTERVAL_MS / 1000);
+  return {
+    positionsPerS: drivers / intervalS,
+    acksPerS: drivers / ackIntervalS,
+    // A driver who has not reported since is not written again.
+    rowsPerS: drivers / Math.max(intervalS, flushIntervalS),
+  };
+}
+
+/** `least`: what something else than CPU asks for. */
+function partFor(busyCores: number, least = MIN_PROCESSES): Part {
+  const processes = Math.max(
+    least,
+    Math.ceil(busyCores / CPU_TARGET),
+    Math.ceil(busyCores / CPU_AFTER_LOSS) + 1,
+  );
+  return {
+    processes,
+    busyCores,
+    utilisation: busyCores / processes,
+    utilisationAfterLoss: busyCores / (processes - 1),
+  };
+}
+
+/** What a position costs, with what the durability adds to it; noise may have made that less than nothing. */
+function positionUs(target: Target, cost: CostOf, part: 'ingest' | 'masters' | 'replicas'): number {
+  const extra = target.durability === 'replicated' ? cost(`durability_replicated_extra_${part}_us`) : 0;
+  return cost(costName(`${part}_us`, target)) + Math.max(0, extra);
+}
+
+function redisFor(target: Target, { positionsPerS }: Load, cost: CostOf): RedisPlan {
+  const { drivers, questionsPerS } = target;
+  const mastersUs = positionUs(target, cost, 'masters');
+  const questionUs = questionsPerS > 0 ? cost('redis_us_per_question') : 0;
+  const mastersBusy = (positionsPerS * mastersUs + questionsPerS * questionUs) * US;
+  const replicasBusy = positionsPerS * positionUs(target, cost, 'replicas') * US;
+  const shape = clusterFor(mastersBusy);
+  if (shape === null) {
+    throw new TooMuch(
+      `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with a cluster of its own.`,
+    );
+  }
+  const { masters, greatestShare, greatestShareAfterLoss } = shape;
+  const master = {
+    utilisation: mastersBusy * greatestShare,
+    utilisationAfterLoss: mastersBusy * greatestShareAfterLoss,
+  };
+  const replicaBusy = REPLICAS * replicasBusy * greatestShare;
+  // Where the neighbour's host is gone, its replica here is a master too.
+  const hostBusy = Math.max(
+    (master.utilisation + replicaBusy) / CPU_TARGET,
+    (2 * master.utilisation) / CPU_AFTER_LOSS,
+  );
+  const bytesPerDriver = cost('redis_bytes_per_driver');
+  const bytesPerNode = drivers * greatestShareAfterLoss * bytesPerDriver * COPY_ON_WRITE + REDIS_BASE_BYTES;
+  return {
+    ...shape,
+    replicas: REPLICAS * masters,
+    master,
+    busyCores: mastersBusy + REPLICAS * replicasBusy,
+    hosts: masters,
+    coresPerHost: Math.ceil(hostBusy) + REDIS_HOST_SPARE_CORES,
+    dataBytesPerMaster: drivers * greatestShare * bytesPerDriver,
+    bytesPerNode,
+    bytesInAll: bytesPerNode * masters * (1 + REPLICAS),
+    catchUpS: drivers * greatestShare * mastersUs * US,
+  };
+}
+
+function ingestFor(target: Target, load: Load, partitions: number, cost: CostOf): CapacityPlan['ingest'] {
+  const { drivers } = target;
+  const forConnections = Math.ceil(drivers / MAX_CONNECTIONS) + 1;
+  const busyCores = load.positionsPerS * positionUs(target, cost, 'ingest') * US;
+  const part = partFor(busyCores, Math.max(MIN_PROCESSES, forConnections));
+  const connections = Math.ceil(drivers / (part.processes - 1));
+  const bytesPerProcess = INGEST_BASE_BYTES + connections * cost('ingest_bytes_per_connection');
+  return {
+    ...part,
+    bytesPerProcess,
+    bytesInAll: part.processes * bytesPerProcess,
+    positionsPerCall: Math.max(1, ((load.positionsPerS / part.processes) * TICK_S) / partitions),
+  };
+}
+
+/** Two to each node, data and control; a third to each master where calls wait for replicas. */
+function connectionsOf(
+  { drivers, durability }: Target,
+  { masters, replicas }: RedisPlan,
+  { ingest, queryApi, flusher }: Record<'ingest' | 'queryApi' | 'flusher', Part>,
+): CapacityPlan['connections'] {
+  const waiting = durability === 'replicated' ? 1 : 0;
+  const redisPerIngestProcess = 2 * (masters + replicas) + waiting * masters;
+  const services = ingest.processes + queryApi.processes + flusher.processes;
+  const promoters = MIN_PROCESSES;
+  return {
+    driversPerProcess: Math.ceil(drivers / ingest.processes),
+    driversPerProcessAfterLoss: Math.ceil(drivers / (ingest.processes - 1)),
+    redisPerIngestProcess,
+    descriptorsPerIngestProcess: MAX_CONNECTIONS + redisPerIngestProcess + OTHER_DESCRIPTORS,
+    perRedisNode: 2 * services + waiting * ingest.processes + promoters + REPLICAS,
+  };
+}
+
+function networkOf({ frames }: Target, { positionsPerS, acksPerS }: Load): CapacityPlan['network'] {
+  const bytes = wireBytes(frames);
+  return {
+    inBytesPerS: positionsPerS * bytes.report + acksPerS * bytes.receipt,
+    outBytesPerS: positionsPerS * bytes.receipt + acksPerS * bytes.ack,
+  };
+}
+
+/** Throws NotMeasured and TooMuch. */
+export function planCapacity(target: Target, costs: Costs): CapacityPlan {
+  const measured = requiredCosts(target, costs);
+  const byName = new Map(measured.map(({ name, value }) => [name, value]));
+  const cost: CostOf = (name) => byName.get(name) as number;
+  const { questionsPerS } = target;
+  const load = loadOf(target);
+  const redis = redisFor(target, load, cost);
+  const ingest = ingestFor(target, load, redis.partitions, cost);
+  const queryApi = partFor(questionsPerS > 0 ? questionsPerS * cost('query_api_us_per_question') * US : 0);
+  const flusher = partFor(load.rowsPerS * cost('flusher_us_per_row') * US);
+  const postgresBusy = load.rowsPerS * cost('postgres_us_per_row') * US;
+  const postgres = {
+    busyCores: postgresBusy,
+    cores: Math.max(1, Math.ceil(postgresBusy / CPU_TARGET)),
+    walBytesPerS: load.rowsPerS * cost('postgres_wal_bytes_per_row'),
+    measuredRowsPerS: cost('postgres_rows_per_s'),
+  };
+  const processes = ingest.processes + queryApi.processes + flusher.processes;
+  const plan: Omit<CapacityPlan, 'warnings'> = {
+    target,
+    load,
+    redis,
+    ingest,
+    queryApi,
+    flusher,
+    postgres,
+    cores: processes + redis.hosts * redis.coresPerHost + postgres.cores,
+    connections: connectionsOf(target, redis, { ingest, queryApi, flusher }),
+    network: networkOf(target, load),
+    measured,
+  };
+  return { ...plan, warnings: warningsOf(plan, cost(costName('positions_per_call', target))) };
+}
