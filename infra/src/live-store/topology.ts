@@ -9,6 +9,8 @@ export interface NodeClaim {
   /** Agreed or suspected to be down, by the node that was asked. */
   failing: boolean;
   configEpoch: number;
+  /** The node that was asked has a link to it over the cluster's bus. */
+  linked: boolean;
   slots: [from: number, to: number][];
 }
 
@@ -16,7 +18,7 @@ export interface NodeClaim {
 export function parseClusterNodes(text: string, askedAddress: string): NodeClaim[] {
   const claims: NodeClaim[] = [];
   for (const line of text.split('\n')) {
-    const [id, endpoint, flagText, masterId, , , epoch, , ...slotTexts] = line.trim().split(' ');
+    const [id, endpoint, flagText, masterId, , , epoch, linkState, ...slotTexts] = line.trim().split(' ');
     if (!id || !endpoint || !flagText || epoch === undefined) continue;
     const flags = flagText.split(',');
     if (flags.includes('handshake') || flags.includes('noaddr')) continue;
@@ -28,6 +30,7 @@ export function parseClusterNodes(text: string, askedAddress: string): NodeClaim
       masterId: masterId === undefined || masterId === '-' ? null : masterId,
       failing: flags.includes('fail') || flags.includes('fail?'),
       configEpoch: Number(epoch),
+      linked: linkState === 'connected',
       slots: slotTexts.filter((slot) => !slot.startsWith('[')).map(parseSlots),
     });
   }

@@ -10,8 +10,9 @@ import { withAdmin } from '../dev/redis-node.js';
 import { type RedisCluster, startRedisCluster } from '../dev/redis-servers.js';
 import { waitFor } from '../dev/server-process.js';
 import { QUIET } from '../live-store/testing/store-fixture.js';
+import { parseClusterNodes } from '../live-store/topology.js';
 import { createMetrics } from '../service/metrics.js';
-import { Promoter } from './promoter.js';
+import { isHeardByMost, Promoter } from './promoter.js';
 
 const DEADLINE_MS = 20_000;
 /** Below what a promotion for a wrong reason takes to give up. */
@@ -124,3 +125,51 @@ async function counted(): Promise<string> {
     .filter((line) => line.startsWith('whereabouts_promoter_promotions_total'))
     .join('\n');
 }
+
+test('a replica is asked for an orderly handover once most masters hear it and are heard', () => {
+  const line = (id: string, address: string, role: string, link: string, slots = '') =>
+    `${id} ${address}@17000 ${role} ${role === 'slave' ? 'm1' : '-'} 0 0 1 ${link} ${slots}`;
+  const viewOf = (asked: string, unlinked: readonly string[]) =>
+    parseClusterNodes(
+      [
+        line(
+          'm1',
+          '127.0.0.1:7001',
+          'master',
+          unlinked.includes('7001') ? 'disconnected' : 'connected',
+          '0-5',
+        ),
+        line(
+          'm2',
+          '127.0.0.1:7002',
+          'master',
+          unlinked.includes('7002') ? 'disconnected' : 'connected',
+          '6-9',
+        ),
+        line(
+          'm3',
+          '127.0.0.1:7003',
+          'master',
+          unlinked.includes('7003') ? 'disconnected' : 'connected',
+          '10',
+        ),
+        line('r1', '127.0.0.1:7004', 'slave', unlinked.includes('7004') ? 'disconnected' : 'connected'),
+      ].join('\n'),
+      asked,
+    );
+  const heard = (unlinked: Record<string, string[]>) =>
+    isHeardByMost(
+      '127.0.0.1:7004',
+      new Map(
+        ['7001', '7002', '7003', '7004'].map((port) => [
+          `127.0.0.1:${port}`,
+          viewOf(`127.0.0.1:${port}`, unlinked[port] ?? []),
+        ]),
+      ),
+    );
+  assert.equal(heard({}), true);
+  assert.equal(heard({ 7003: ['7004'] }), true);
+  assert.equal(heard({ 7002: ['7004'], 7003: ['7004'] }), false);
+  assert.equal(heard({ 7002: ['7004'], 7004: ['7003'] }), false);
+  assert.equal(isHeardByMost('127.0.0.1:7004', new Map()), false);
+});

@@ -197,6 +197,20 @@ export class Promoter {
     return views.includes('master');
   }
 
+  /**
+   * A handover that does not get its votes holds up the master's writes for seconds, and they are asked for once: who
+   * was restarted a moment ago waits until the others have linked to it again.
+   */
+  async #canBeElected(replica: WatchedNode): Promise<boolean> {
+    const nodes = [replica, ...this.#masters().map(({ address }) => this.#watch(address))];
+    const told = await Promise.all(nodes.map((node) => node.clusterNodes()));
+    const views = told.filter((view) => view !== null);
+    return isHeardByMost(
+      replica.address,
+      new Map(views.map(({ address, text }) => [address, parseClusterNodes(text, address)])),
+    );
+  }
+
   /** Asks the replica that has most of the master's writes; returns whether there is one to ask. */
   async #ask(master: NodeClaim, why: Why): Promise<boolean> {
     const replicas = this.#replicasOf(master).map((replica) => this.#watch(replica.address));
@@ -206,12 +220,21 @@ export class Promoter {
       .filter((state) => why !== 'rebooted' || state.linked)
       .sort((a, b) => b.offset - a.offset);
     const [best] = fit;
-    if (!best) return false;
+    if (!best || (why === 'rebooted' && !(await this.#canBeElected(best.node)))) return false;
     for (const { address } of [master, ...this.#replicasOf(master)])
       this.#askedAtMs.set(address, performance.now());
     await best.node.failover(why !== 'rebooted');
     return true;
   }
+}
+
+/** Whether most masters can hear that replica and be heard by it: links both ways carry the question and the vote. */
+export function isHeardByMost(replica: string, views: ReadonlyMap<string, readonly NodeClaim[]>): boolean {
+  const isLinked = (from: string, to: string) =>
+    views.get(from)?.some(({ address, linked }) => address === to && linked) === true;
+  const masters = (views.get(replica) ?? []).filter(({ master, slots }) => master && slots.length > 0);
+  const voters = masters.filter(({ address }) => isLinked(replica, address) && isLinked(address, replica));
+  return 2 * voters.length > masters.length;
 }
 
 function epochOf(claims: readonly NodeClaim[]): number {

@@ -113,10 +113,11 @@ function notesOf(course: Course): string[] {
   return notes;
 }
 
-/** The most attempts to connect within a moment, after the fault, and of how many drivers. */
+/** The most connections within a moment, after the fault, and of how many drivers. */
 function reconnectsOf({ load, scene, endAtMs }: Course): Evidence['busiestReconnect'] {
-  const after = load.observations.attempts.filter((atMs) => atMs >= (scene.faultAtMs ?? endAtMs));
-  return { attempts: busiest(after, HERD_MS), of: load.drivers.length };
+  const times = load.observations.connections.map(({ atMs }) => atMs);
+  const after = times.filter((atMs) => atMs >= (scene.faultAtMs ?? endAtMs));
+  return { connections: busiest(after, HERD_MS), of: load.drivers.length };
 }
 
 export function reportOf(course: Course): DrillReport {

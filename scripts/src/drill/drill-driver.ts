@@ -16,8 +16,6 @@ export interface Spot {
 export interface DriverBook {
   acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void;
   refused(driver: DrillDriver, code: string): void;
-  /** It tries to connect. */
-  attempted(): void;
   connected(driver: DrillDriver): void;
 }
 
@@ -58,7 +56,6 @@ export class DrillDriver {
   }
 
   connect(): void {
-    this.#book.attempted();
     const ws = new WebSocket(`${this.#url}/v1/stream?ack=each`, ['whereabouts.v1.json'], {
       headers: { authorization: `Bearer ${this.#token}` },
       perMessageDeflate: false,

@@ -91,10 +91,6 @@ export class Load implements DriverBook {
     this.observations.nacks[this.regionOf(driver)]?.push({ atMs: performance.now(), code });
   }
 
-  attempted(): void {
-    this.observations.attempts.push(performance.now());
-  }
-
   connected(driver: DrillDriver): void {
     this.observations.connections.push({ atMs: performance.now(), driverId: driver.driverId });
   }

@@ -20,8 +20,6 @@ export class Observations {
   readonly nacks: { atMs: number; code: string }[][];
   readonly answers: Answer[][];
   readonly connections: { atMs: number; driverId: string }[] = [];
-  /** When somebody tried to connect. */
-  readonly attempts: number[] = [];
 
   constructor(regions: number) {
     this.acks = Array.from({ length: regions }, () => []);

@@ -38,7 +38,7 @@ function evidence(change: Partial<Evidence> = {}): Evidence {
     wrongRows: { wrong: 0, of: 192, first: '' },
     wholeAgain: true,
     reconnectedMs: null,
-    busiestReconnect: { attempts: 0, of: 192 },
+    busiestReconnect: { connections: 0, of: 192 },
     ...change,
   };
 }
@@ -122,10 +122,10 @@ test('drivers of a killed ingest: all of them, within 30 s', () => {
   assert.deepEqual(broken({ ...change, reconnectedMs: 30_000 }), []);
   assert.equal(broken({ ...change, reconnectedMs: 30_001 }).length, 1);
   assert.equal(broken({ ...change, reconnectedMs: null }).length, 1);
-  const herd = (attempts: number) => ({
+  const herd = (connections: number) => ({
     ...change,
     reconnectedMs: 900,
-    busiestReconnect: { attempts, of: 192 },
+    busiestReconnect: { connections, of: 192 },
   });
   assert.deepEqual(broken(herd(64)), []);
   assert.equal(broken(herd(65)).length, 1);

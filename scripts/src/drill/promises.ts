@@ -38,8 +38,8 @@ export interface Evidence {
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
   reconnectedMs: number | null;
-  /** The most attempts to connect within HERD_MS after the fault. */
-  busiestReconnect: { attempts: number; of: number };
+  /** The most connections within HERD_MS after the fault. */
+  busiestReconnect: { connections: number; of: number };
 }
 
 const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
@@ -121,12 +121,12 @@ function audited(
   return verdicts;
 }
 
-function noHerd({ attempts, of }: Evidence['busiestReconnect']): PromiseVerdict {
+function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdict {
   const most = Math.floor(of * HERD_PART);
   return {
-    promise: `no thundering herd: attempts to connect in the busiest ${HERD_MS} ms`,
-    passed: attempts <= most,
-    measured: `${attempts}`,
+    promise: `no thundering herd: connections in the busiest ${HERD_MS} ms`,
+    passed: connections <= most,
+    measured: `${connections}`,
     budget: `at most ${most}, a third of the drivers`,
     detail: '',
   };
