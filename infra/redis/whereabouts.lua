@@ -30,8 +30,13 @@ local SILENT_MS = 5000
 local WARMING_MS = 2000
 local BODY_BYTES = 35
 local RECORD_BYTES = 43
+local SCORE_BYTES = 16
 -- Of a body: format, session, recorded_at, lat, lon, status, flags, seq.
 local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
+-- Of a record, what a newer one is held against: session, recorded_at, status, flags, seq.
+local ORDER = '<xI6I6xxxxxxxxxxxxxxBBxxI4'
+-- Of an arena's record: id, then the length of the checkpoint id.
+local HEAD = '<Bc0B'
 -- Of a record: the same, and the revision.
 local RECORD = BODY .. 'I8'
 local FLAGS_AT = 29
@@ -172,65 +177,44 @@ local function is_newer(a, b)
   return a.recorded_at > b.recorded_at
 end
 
--- Arena: for each record  u8 id length | id | u8 checkpoint id length | checkpoint id | body (35 bytes).
--- Returns nil where it does not add up, for then no id in it can be trusted.
-local function parse_arena(arena)
-  local records, at, size = {}, 1, #arena
+-- Arena: for each record  u8 id length | id | u8 checkpoint id length | checkpoint id | body (35 bytes)
+--   | score of its place in a geo set (16 decimal digits: a number would be printed and read again)
+-- Returns the ids, where each one's checkpoint id and body begin, and what is wrong, or nil: an arena that does not add
+-- up is refused whole, for then no id in it can be trusted.
+local function index_of(arena)
+  local ids, checkpoint_ats, body_ats, n = {}, {}, {}, 0
+  local at, size = 1, #arena
   while at <= size do
-    local id_length = byte(arena, at)
-    local id_end = at + id_length
-    local checkpoint_length = byte(arena, id_end + 1)
-    if not checkpoint_length then return nil end
-    local body_at = id_end + 2 + checkpoint_length
-    if body_at + BODY_BYTES - 1 > size then return nil end
-    local format, session, recorded_at, lat, lon, status, flags, seq = unpack_struct(BODY, arena, body_at)
-    records[#records + 1] = {
-      id = sub(arena, at + 1, id_end), format = format, session = session, recorded_at = recorded_at, lat = lat,
-      lon = lon, status = status, flags = flags, seq = seq,
-      body = sub(arena, body_at, body_at + BODY_BYTES - 1),
-      checkpoint_id = sub(arena, id_end + 2, body_at - 1),
-    }
-    at = body_at + BODY_BYTES
+    local id_end = at + byte(arena, at)
+    if id_end + 1 > size then return ids, checkpoint_ats, body_ats, 'the arena does not add up' end
+    local id, checkpoint_length, checkpoint_at = unpack_struct(HEAD, arena, at)
+    local body_at = checkpoint_at + checkpoint_length
+    at = body_at + BODY_BYTES + SCORE_BYTES
+    n = n + 1
+    ids[n], checkpoint_ats[n], body_ats[n] = id, checkpoint_at, body_at
   end
-  return records
+  if at ~= size + 1 then return ids, checkpoint_ats, body_ats, 'the arena does not add up' end
+  if n > MAX_RECORDS then return ids, checkpoint_ats, body_ats, n .. ' records, at most ' .. MAX_RECORDS end
+  return ids, checkpoint_ats, body_ats
 end
 
-local function is_valid(r)
-  return r.format == RECORD_FORMAT and #r.id > 0 and #r.id <= 64 and r.session > 0 and r.seq > 0
-    and r.lat >= -MAX_LATITUDE_E7 and r.lat <= MAX_LATITUDE_E7
-    and r.lon >= -MAX_LONGITUDE_E7 and r.lon <= MAX_LONGITUDE_E7
-    and r.status <= 2 and (r.flags == 0 or r.flags == CHECKPOINT)
+local function score_at(arena, body_at)
+  return sub(arena, body_at + BODY_BYTES, body_at + BODY_BYTES + SCORE_BYTES - 1)
 end
 
--- Decides what becomes of one record against the newest known of its driver; changes nothing.
-local function outcome_of(r, current, now)
-  if not is_valid(r) then return 'b' end
-  if r.recorded_at > now + MAX_CLOCK_AHEAD_MS then return 'f' end
-  if current then
-    if r.session < current.session then return 'o' end
-    if r.session == current.session and r.recorded_at == current.recorded_at and r.seq == current.seq then
-      return 'd'
-    end
-    if not is_newer(r, current) then return 's' end
-  end
-  return 'a'
+local function is_valid(id, format, session, lat, lon, status, flags, seq, score)
+  return format == RECORD_FORMAT and #id > 0 and #id <= 64 and session > 0 and seq > 0
+    and lat >= -MAX_LATITUDE_E7 and lat <= MAX_LATITUDE_E7 and lon >= -MAX_LONGITUDE_E7 and lon <= MAX_LONGITUDE_E7
+    and status <= 2 and (flags == 0 or flags == CHECKPOINT) and tonumber(score) ~= nil
 end
 
-local function current_records(key, records)
-  local ids, seen = {}, {}
-  for i = 1, #records do
-    local id = records[i].id
-    if not seen[id] then
-      seen[id] = true
-      ids[#ids + 1] = id
-    end
-  end
-  local current = {}
-  local found = redis.call('HMGET', key, unpack(ids))
-  for i = 1, #ids do
-    if found[i] then current[ids[i]] = decode(found[i]) end
-  end
-  return current
+-- What becomes of a valid record against the newest known of its driver (old_session nil: none is); changes nothing.
+local function outcome_of(session, recorded_at, seq, old_session, old_recorded_at, old_seq, now)
+  if recorded_at > now + MAX_CLOCK_AHEAD_MS then return 'f' end
+  if not old_session or session > old_session then return 'a' end
+  if session < old_session then return 'o' end
+  if recorded_at > old_recorded_at then return 'a' end
+  return recorded_at == old_recorded_at and seq == old_seq and 'd' or 's'
 end
 
 -- A checkpoint is taken whether or not it moves the latest position, unless its session is superseded.
@@ -256,25 +240,29 @@ local function write_checkpoints(key, waiting, revision)
   redis.call('HINCRBY', key, '*', waiting.added)
 end
 
--- `kept`: id -> the record that becomes its latest; `before`: id -> the one that stood there.
-local function write_positions(keys, kept, before, revision)
-  local hash, add, remove = {}, { {}, {} }, { {}, {} }
-  for id, r in pairs(kept) do
-    push(hash, id, r.body .. revision)
-    local old = before[id]
-    if old and old.status ~= r.status and GEO_SETS[old.status] and band(old.flags, UNLISTED) == 0 then
-      remove[old.status][#remove[old.status] + 1] = id
-    end
-    local set = add[r.status]
+-- `kept`: ids in order; `latest`: which of the arena's records becomes the latest of each; `statuses`: of each record;
+-- `listed`: in which geo set an id stands so far.
+local function write_positions(keys, arena, body_ats, kept, latest, statuses, listed, revision)
+  local hash, n, sets, sizes, left = {}, 0, { {}, {} }, { 0, 0 }, { {}, {} }
+  for k = 1, #kept do
+    local id = kept[k]
+    local i = latest[id]
+    local body_at = body_ats[i]
+    hash[n + 1], hash[n + 2] = id, sub(arena, body_at, body_at + BODY_BYTES - 1) .. revision
+    n = n + 2
+    local status, old_status = statuses[i], listed[id]
+    if old_status and old_status ~= status then left[old_status][#left[old_status] + 1] = id end
+    local set = sets[status]
     if set then
-      local n = #set
-      set[n + 1], set[n + 2], set[n + 3] = r.lon / 1e7, r.lat / 1e7, id
+      local m = sizes[status]
+      set[m + 1], set[m + 2] = score_at(arena, body_at), id
+      sizes[status] = m + 2
     end
   end
-  if #hash > 0 then redis.call('HSET', keys[1], unpack(hash)) end
+  if n > 0 then redis.call('HSET', keys[1], unpack(hash)) end
   for status = 1, 2 do
-    if #remove[status] > 0 then redis.call('ZREM', keys[status + 1], unpack(remove[status])) end
-    if #add[status] > 0 then redis.call('GEOADD', keys[status + 1], unpack(add[status])) end
+    if #left[status] > 0 then redis.call('ZREM', keys[status + 1], unpack(left[status])) end
+    if sizes[status] > 0 then redis.call('ZADD', keys[status + 1], unpack(sets[status])) end
   end
 end
 
@@ -284,32 +272,48 @@ end
 -- Returns state, outcomes (a letter for each record: a accepted, d duplicate, s stale, o older session,
 --   f clock ahead, b bad, c too many checkpoints), then the stored session of each `o` in order.
 -- Errors MAPMISMATCH, BADBATCH (nothing written)
+-- No table is made for a record: in the store's most frequent call they cost more than all of its commands.
 local function record(keys, args)
   local map, arena, freshness_ms = args[1], args[2], tonumber(args[3])
-  local records = parse_arena(arena)
-  if not records then return fail('BADBATCH', 'the arena does not add up') end
-  if #records > MAX_RECORDS then return fail('BADBATCH', #records .. ' records, at most ' .. MAX_RECORDS) end
+  local ids, checkpoint_ats, body_ats, wrong = index_of(arena)
+  if wrong then return fail('BADBATCH', wrong) end
   local meta, fields = open_for_write(keys[4], map)
   if not meta then return fields end
 
-  local before = #records > 0 and current_records(keys[1], records) or {}
-  local newest, kept, outcomes, sessions = {}, {}, {}, {}
-  local waiting = { fields = {}, counts = {}, added = 0 }
-  local accepted = 0
-  for i = 1, #records do
-    local r = records[i]
-    local current = newest[r.id] or before[r.id]
-    local outcome = outcome_of(r, current, meta.now)
+  local found = #ids > 0 and redis.call('HMGET', keys[1], unpack(ids))
+  local outcomes, sessions, waiting, accepted = {}, {}, nil, 0
+  local kept, latest, statuses, listed = {}, {}, {}, {}
+  for i = 1, #ids do
+    local id, body_at = ids[i], body_ats[i]
+    local format, session, recorded_at, lat, lon, status, flags, seq = unpack_struct(BODY, arena, body_at)
+    local before, old_session, old_recorded_at, old_status, old_flags, old_seq = latest[id]
+    if before then
+      local _
+      _, old_session, old_recorded_at, _, _, _, _, old_seq = unpack_struct(BODY, arena, body_ats[before])
+    elseif found[i] then
+      old_session, old_recorded_at, old_status, old_flags, old_seq = unpack_struct(ORDER, found[i])
+    end
+    local outcome = 'b'
+    if is_valid(id, format, session, lat, lon, status, flags, seq, score_at(arena, body_at)) then
+      outcome = outcome_of(session, recorded_at, seq, old_session, old_recorded_at, old_seq, meta.now)
+    end
     local moves = outcome == 'a'
-    if band(r.flags, CHECKPOINT) ~= 0 then
+    if band(flags, CHECKPOINT) ~= 0 then
+      waiting = waiting or { fields = {}, counts = {}, added = 0 }
+      local r = { id = id, session = session, seq = seq, body = sub(arena, body_at, body_at + BODY_BYTES - 1),
+        checkpoint_id = sub(arena, checkpoint_ats[i], body_at - 1) }
       outcome = outcome_of_checkpoint(keys[5], r, outcome, waiting)
-      moves = moves and outcome == 'a' and r.recorded_at >= meta.now - freshness_ms
+      moves = moves and outcome == 'a' and recorded_at >= meta.now - freshness_ms
     end
     if moves then
-      newest[r.id], kept[r.id] = r, r
+      if not before then
+        kept[#kept + 1] = id
+        if old_status and GEO_SETS[old_status] and band(old_flags, UNLISTED) == 0 then listed[id] = old_status end
+      end
+      latest[id], statuses[i] = i, status
     end
     if outcome == 'a' then accepted = accepted + 1 end
-    if outcome == 'o' then sessions[#sessions + 1] = current.session end
+    if outcome == 'o' then sessions[#sessions + 1] = old_session end
     outcomes[i] = outcome
   end
 
@@ -320,8 +324,8 @@ local function record(keys, args)
     end
     meta.rev = meta.rev + 1
     local revision = pack('<I8', meta.rev)
-    write_positions(keys, kept, before, revision)
-    write_checkpoints(keys[5], waiting, revision)
+    write_positions(keys, arena, body_ats, kept, latest, statuses, listed, revision)
+    if waiting then write_checkpoints(keys[5], waiting, revision) end
     push(fields, 'rev', digits(meta.rev))
     push(fields, 'accepted', digits(meta.accepted + accepted))
   end
@@ -617,19 +621,20 @@ end
 -- Returns how many were put back, how many had a record here, how many were invalid
 -- Errors MAPMISMATCH, BADBATCH (nothing written)
 local function restore(keys, args)
-  local records = parse_arena(args[2])
-  if not records then return fail('BADBATCH', 'the arena does not add up') end
-  if #records > MAX_RECORDS then return fail('BADBATCH', #records .. ' records, at most ' .. MAX_RECORDS) end
+  local arena = args[2]
+  local ids, _, body_ats, wrong = index_of(arena)
+  if wrong then return fail('BADBATCH', wrong) end
   local meta, fields = open_for_write(keys[2], args[1])
   if not meta then return fields end
   local counts = { 0, 0, 0 }
   local flushed_always = pack('<I8', 0)
-  for i = 1, #records do
-    local r = records[i]
+  for i = 1, #ids do
+    local id, body_at = ids[i], body_ats[i]
+    local format, session, _, lat, lon, status, flags, seq = unpack_struct(BODY, arena, body_at)
     local what = 3
-    if is_valid(r) then
-      local stored = with_flags(r.body, UNLISTED + ARCHIVED) .. flushed_always
-      what = redis.call('HSETNX', keys[1], r.id, stored) == 1 and 1 or 2
+    if is_valid(id, format, session, lat, lon, status, flags, seq, score_at(arena, body_at)) then
+      local body = sub(arena, body_at, body_at + BODY_BYTES - 1)
+      what = redis.call('HSETNX', keys[1], id, with_flags(body, UNLISTED + ARCHIVED) .. flushed_always) == 1 and 1 or 2
     end
     counts[what] = counts[what] + 1
   end

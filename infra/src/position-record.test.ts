@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { GEO_SCORE_DIGITS } from './geo-score.js';
 import { NONE_U16, type Position, PositionError, STATUSES } from './position.js';
 import { Arena, BODY_BYTES, decodeRecord, encodeBody, RECORD_BYTES } from './position-record.js';
 
@@ -50,7 +51,7 @@ function readArena(bytes: Buffer): { id: string; checkpointId: string; body: Buf
       checkpointId: bytes.toString('latin1', idEnd + 1, checkpointEnd),
       body: Buffer.from(bytes.subarray(checkpointEnd, checkpointEnd + BODY_BYTES)),
     });
-    at = checkpointEnd + BODY_BYTES;
+    at = checkpointEnd + BODY_BYTES + GEO_SCORE_DIGITS;
   }
   return records;
 }
@@ -144,7 +145,7 @@ test('an arena does not make a new buffer for the next batch', () => {
   const arena = new Arena();
   for (let i = 0; i < 512; i++)
     arena.add({ ...sample, driverId: 'x'.repeat(64), checkpointId: 'y'.repeat(64) });
-  assert.equal(arena.bytes().length, 512 * (2 + 64 + 64 + BODY_BYTES));
+  assert.equal(arena.bytes().length, 512 * (2 + 64 + 64 + BODY_BYTES + GEO_SCORE_DIGITS));
   const { buffer } = arena.bytes();
   arena.reset();
   assert.equal(arena.bytes().length, 0);

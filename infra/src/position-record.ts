@@ -5,8 +5,10 @@
 //    1 u48 session     17 i32 lon e7      25 u16 accuracy dm    29 u16 services
 //    7 u48 recorded at 21 u16 heading c°  27 u8  status         31 u32 seq
 // and, where its driver has been recorded in another partition since, 43 u16 that partition.
-// Batch (Arena): for each record  u8 id length | id | u8 checkpoint id length, 0 for none | checkpoint id | body
+// Batch (Arena): for each record  u8 id length | id | u8 checkpoint id length, 0 for none | checkpoint id | body | score,
+// 16 digits: where it belongs in a geo set, which Redis would otherwise work out of two printed numbers.
 
+import { GEO_SCORE_DIGITS, writeGeoScore } from './geo-score.js';
 import { NONE_U16, type Position, PositionError, STATUSES, type StoredPosition } from './position.js';
 
 export const BODY_BYTES = 35;
@@ -83,7 +85,7 @@ export class Arena {
   add(p: Position): void {
     const idLength = idBytes(p.driverId);
     const checkpointIdLength = p.checkpointId === null ? 0 : idBytes(p.checkpointId);
-    const end = this.#length + 2 + idLength + checkpointIdLength + BODY_BYTES;
+    const end = this.#length + 2 + idLength + checkpointIdLength + BODY_BYTES + GEO_SCORE_DIGITS;
     if (end > this.#buffer.length) this.#grow(end);
     const buffer = this.#buffer;
     let at = this.#length;
@@ -92,6 +94,7 @@ export class Arena {
     buffer[at++] = checkpointIdLength;
     if (p.checkpointId !== null) at += buffer.write(p.checkpointId, at, 'latin1');
     encodeBody(p, buffer, at);
+    writeGeoScore(p.latE7, p.lonE7, buffer, at + BODY_BYTES);
     this.#length = end;
     this.#count++;
   }

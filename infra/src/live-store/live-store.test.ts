@@ -152,6 +152,33 @@ describe('record', () => {
     }
   });
 
+  test('a position stands in its geo set where GEOADD would put it, all over the world', async () => {
+    const p = fresh();
+    const tag = fixture.map.tagOf(p);
+    // Spread evenly by two irrational steps; corners and borders of cells besides.
+    const part = (i: number, step: number) => 2 * ((i * step) % 1) - 1;
+    const places: [latE7: number, lonE7: number][] = [
+      [0, 0],
+      [-850511287, -1_800_000_000],
+      [850511287, 1_799_999_999],
+      [-1, 1],
+      ...Array.from({ length: 500 }, (_, i): [number, number] => [
+        Math.round(850511287 * part(i, Math.SQRT2)),
+        Math.round(1.8e9 * part(i, Math.E)),
+      ]),
+    ];
+    const positions = places.map(([latE7, lonE7], i) => ({ ...position(`d${i}`), latE7, lonE7 }));
+    await record(p, ...positions);
+    const geo = positions.flatMap(({ driverId, latE7, lonE7 }) => [lonE7 / 1e7, latE7 / 1e7, driverId]);
+    await fixture.command(p, 'GEOADD', `scratch:{${tag}}`, ...geo);
+    const [expected, stored] = await Promise.all(
+      ['scratch', 'available'].map((key) =>
+        fixture.command(p, 'ZRANGE', `${key}:{${tag}}`, 0, -1, 'WITHSCORES'),
+      ),
+    );
+    assert.deepEqual(stored, expected);
+  });
+
   test('an arena that does not add up is refused whole', async () => {
     const p = fresh();
     const name = String(await fixture.command(p, 'FUNCTION', 'LIST')).match(/record_[0-9a-f]{8}/)?.[0] ?? '';
