@@ -2,7 +2,7 @@
 // than Postgres can take. They leave the cache after the commit, so a crash in between costs a second INSERT that
 // finds its row there.
 
-import type { LiveStore, PartitionStatus, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
+import type { LiveStore, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -36,23 +36,25 @@ export class CheckpointWriter {
     this.#metrics = o.metrics;
   }
 
-  /** Rejects with ArchiveError. What a partition's node does not answer waits for the next round. */
-  async run(statuses: readonly PartitionStatus[]): Promise<void> {
-    const found = await this.#gather(statuses);
+  /**
+   * Of partitions where some wait. Rejects with ArchiveError. What a partition's node does not answer waits for the
+   * next round.
+   */
+  async run(partitions: readonly number[]): Promise<void> {
+    const found = await this.#gather(partitions);
     if (found.length === 0) return;
     const { refused } = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
     const done = refused.length === 0 ? found : found.filter(({ position }) => !refused.includes(position));
     for (const entry of found) if (!done.includes(entry)) this.#remember(entry);
     this.#metrics.checkpointsRefused.inc(refused.length);
-    const partitions = new Set(done.map(({ partition }) => partition));
-    await Promise.all([...partitions].map((partition) => this.#done(partition, done)));
+    const written = new Set(done.map(({ partition }) => partition));
+    await Promise.all([...written].map((partition) => this.#done(partition, done)));
   }
 
-  async #gather(statuses: readonly PartitionStatus[]): Promise<Found[]> {
-    const waiting = statuses.filter(({ checkpointsWaiting }) => checkpointsWaiting > 0);
-    const chosen = waiting.slice(0, Math.ceil(ROUND_LIMIT / PARTITION_LIMIT));
+  async #gather(partitions: readonly number[]): Promise<Found[]> {
+    const chosen = partitions.slice(0, Math.ceil(ROUND_LIMIT / PARTITION_LIMIT));
     const pages = await Promise.all(
-      chosen.map(async ({ partition }) => {
+      chosen.map(async (partition) => {
         const page = await this.#store
           .waitingCheckpoints(partition, PARTITION_LIMIT)
           .catch((error) => this.#nothingYet(error, partition));

@@ -1,4 +1,5 @@
-// The pace of the flusher: a look at all partitions every 100 ms, and from what it saw
+// The pace of the flusher: every 100 ms it asks where checkpoints wait, every half second at the most for the state of
+// all partitions (five times the cost, and no interval needs it oftener), and from what it saw
 //
 //   checkpoints wait       -> a round of the checkpoint writer  (one at a time)
 //   partitions are due     -> a pass                            (one at a time)
@@ -21,6 +22,8 @@ import { LossWindow } from './loss-window.js';
 import { byUrgency, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
+/** A tenth of the interval is fine enough to keep it. */
+const STATES_EVERY_MS = { min: LOOK_EVERY_MS, max: 500, ofInterval: 0.1 };
 /** A partition that a pass had to leave is not due again before about this. */
 const LEFT_WAIT_MS = 300;
 /** Of the interval, to either side, drawn anew for each pass: flushers that start together drift apart. */
@@ -51,13 +54,17 @@ export class FlushLoop {
   #pass: Promise<unknown> | null = null;
   #round: Promise<unknown> | null = null;
   #jitter = 1;
+  readonly #statesEveryMs: number;
+  #statesAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(o: FlushLoopOptions) {
     const { store, archive, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
     this.gate = new ArchiveGate({ probe: () => archive.readProgress(), log, metrics });
-    const { lossBudgetMs: budgetMs } = o.settings;
+    const { lossBudgetMs: budgetMs, flushIntervalMs } = o.settings;
+    const { min, max, ofInterval } = STATES_EVERY_MS;
+    this.#statesEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
     this.lossWindow = new LossWindow({ budgetMs, partitions: store.map.partitions, log, metrics });
   }
 
@@ -95,21 +102,46 @@ export class FlushLoop {
   }
 
   async #tick(): Promise<void> {
+    if (!(await this.gate.open())) {
+      await this.#look();
+      return;
+    }
+    if (this.#round === null) {
+      const waiting = await this.#withCheckpoints();
+      if (waiting.length > 0) {
+        this.#round = this.#writeCheckpoints(waiting).finally(() => {
+          this.#round = null;
+        });
+      }
+    }
+    if (performance.now() - this.#statesAtMs < this.#statesEveryMs) return;
+    this.#statesAtMs = performance.now();
     // What a look sees while a pass is under way may be flushed by the time that it is back.
     const wasFlushing = this.#pass !== null;
     const known = await this.#look();
-    if (!(await this.gate.open())) return;
-    if (this.#round === null && known.some(({ checkpointsWaiting }) => checkpointsWaiting > 0)) {
-      this.#round = this.#writeCheckpoints(known).finally(() => {
-        this.#round = null;
-      });
-    }
     const due = wasFlushing ? [] : this.#due(known);
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
       });
     }
+  }
+
+  /** Partitions where checkpoints wait, of those that answered. */
+  async #withCheckpoints(): Promise<number[]> {
+    const { store } = this.#o;
+    const partitions = Array.from({ length: store.map.partitions }, (_, partition) => partition).filter(
+      (partition) => store.reachable(partition),
+    );
+    const have = await Promise.all(
+      partitions.map((partition) =>
+        store.hasCheckpoints(partition).catch((error) => {
+          if (!(error instanceof StoreError)) throw error;
+          return false;
+        }),
+      ),
+    );
+    return partitions.filter((_, i) => have[i]);
   }
 
   /** Returns those that answered. */
@@ -166,9 +198,9 @@ export class FlushLoop {
   }
 
   /** Returns whether Postgres has taken them. */
-  async #writeCheckpoints(known: readonly PartitionStatus[]): Promise<boolean> {
+  async #writeCheckpoints(partitions: readonly number[]): Promise<boolean> {
     try {
-      await this.#checkpoints.run(known);
+      await this.#checkpoints.run(partitions);
       return true;
     } catch (error) {
       if (!(error instanceof ArchiveError)) throw error;
@@ -183,7 +215,11 @@ export class FlushLoop {
     const dirty = known.filter((s) => s.dirtySinceMs !== null || s.checkpointsWaiting > 0).sort(byUrgency);
     if (dirty.length === 0) return 0;
     if (!(await this.gate.open())) return dirty.length;
-    const [haveCheckpoints, report] = await Promise.all([this.#writeCheckpoints(known), this.#flush(dirty)]);
+    const waiting = known.filter((s) => s.checkpointsWaiting > 0).map(({ partition }) => partition);
+    const [haveCheckpoints, report] = await Promise.all([
+      this.#writeCheckpoints(waiting),
+      this.#flush(dirty),
+    ]);
     const left = [...report.left.values()].filter((reason) => reason !== 'leased').length;
     return haveCheckpoints ? left : Math.max(1, left);
   }

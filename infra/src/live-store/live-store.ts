@@ -285,6 +285,14 @@ export class LiveStore {
     };
   }
 
+  /** Whether checkpoints wait here: no function, for it is asked ten times a second of every partition. */
+  async hasCheckpoints(partition: number): Promise<boolean> {
+    return (
+      (await this.#cluster.call(this.map.slotOf(partition), ['EXISTS', this.#key(partition).checkpoints])) ===
+      1
+    );
+  }
+
   /** Takes the partition's lease; StoreError `leased` while another flusher has it. */
   async begin(partition: number, flusherId: string, leaseMs: number): Promise<PartitionState> {
     const k = this.#key(partition);

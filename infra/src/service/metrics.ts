@@ -1,7 +1,7 @@
 // Prometheus metrics of one service. The factories hold the naming rules: the service's prefix, base units,
 // `_total` for counters alone, and no label that grows with the fleet.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import {
   Counter,
   type CounterConfiguration,
@@ -29,6 +29,8 @@ export interface Metrics {
   ): Histogram<L>;
 }
 
+const FILE_DESCRIPTORS = '/proc/self/fd';
+
 export class MetricError extends Error {
   readonly code = 'bad_metric';
 }
@@ -49,6 +51,7 @@ export function createMetrics(service: string, build: { commit: string }): Metri
   // Without our prefix: every dashboard knows `process_*` and `nodejs_*` by these names.
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
+  countOpenFiles(registry);
 
   const named = <O extends { labelNames?: readonly string[] }>(
     name: string,
@@ -74,6 +77,24 @@ export function createMetrics(service: string, build: { commit: string }): Metri
     })
     .set({ version: productVersion(), commit: build.commit, node: process.version }, 1);
   return metrics;
+}
+
+/**
+ * prom-client lists the folder at each scrape, which took a sixth of the CPU of an ingest with 18,000 sockets. Linux 6.2
+ * and newer tell the number as the folder's size.
+ */
+function countOpenFiles(registry: Registry): void {
+  const name = 'process_open_fds';
+  if (registry.getSingleMetric(name) === undefined) return; // it has none where there is no /proc
+  registry.removeSingleMetric(name);
+  new Gauge({
+    name,
+    help: 'Number of open file descriptors.',
+    registers: [registry],
+    collect() {
+      this.set(statSync(FILE_DESCRIPTORS).size || readdirSync(FILE_DESCRIPTORS).length);
+    },
+  });
 }
 
 function checkName(name: string, isCounter: boolean, labels: readonly string[]): void {
