@@ -150,7 +150,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     tables: tablesOf(runs),
     notes: [
       ...crossed,
-      'k6 shares the cores with what it measures, and costs more of them than any service here.',
+      'k6 shares the cores with what it measures, and needs of the same order as ingest does.',
     ],
   };
 }
