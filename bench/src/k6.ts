@@ -103,6 +103,7 @@ function tablesOf({ drivers, dispatch, both, spike }: Runs): Table[] {
         ['acked', 'reports_acked', 'count'],
         ['nacks', 'nacks', 'count'],
         ['lost connections', 'lost_connections', 'count'],
+        ['went under with it', 'reports_unanswered', 'count'],
         ...times('ack_latency'),
       ],
     ),
