@@ -10,4 +10,8 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   questions: QUESTIONS,
   durability: DURABILITY,
   persisted: PERSISTED,
+import { K6 } from './k6.js';
+
+export const BENCHES: Readonly<Record<string, Bench>> = {
+  k6: K6,
 };
