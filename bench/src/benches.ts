@@ -1,7 +1,13 @@
 // Every bench by its name, in the order in which `npm run bench` runs them.
 import type { Bench } from './bench.js';
 import { COST } from './cost.js';
+import { MEMORY } from './memory.js';
+import { NEAREST } from './nearest.js';
+import { UPDATE } from './update.js';
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
   cost: COST,
+  update: UPDATE,
+  nearest: NEAREST,
+  memory: MEMORY,
 };
