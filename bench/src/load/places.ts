@@ -7,6 +7,7 @@ export interface Place {
 }
 
 const CENTRE = { lat: 52.2297, lon: 21.0122 };
+/** A large city: two of three drivers within 12 km of the middle. */
 const SIGMA_KM = 8;
 const KM_PER_DEGREE = 111.2;
 
@@ -21,10 +22,10 @@ export function seeded(seed: number): () => number {
   };
 }
 
-export function cityFleet(count: number, seed: number): Place[] {
+export function cityFleet(count: number, seed: number, sigmaKm = SIGMA_KM): Place[] {
   const random = seeded(seed);
   return Array.from({ length: count }, (_, i) => {
-    const distance = Math.sqrt(-2 * Math.log(1 - random())) * SIGMA_KM;
+    const distance = Math.sqrt(-2 * Math.log(1 - random())) * sigmaKm;
     const angle = 2 * Math.PI * random();
     const lat = CENTRE.lat + (distance * Math.cos(angle)) / KM_PER_DEGREE;
     const widen = Math.cos((CENTRE.lat * Math.PI) / 180) * KM_PER_DEGREE;
