@@ -1,9 +1,11 @@
 // Every bench by its name, in the order in which `npm run bench` runs them.
 import type { Bench } from './bench.js';
+import { COMMITS } from './commits.js';
 import { COST } from './cost.js';
 import { FLUSH } from './flush.js';
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
   cost: COST,
   flush: FLUSH,
+  commits: COMMITS,
 };
