@@ -13,7 +13,7 @@ const DEFAULTS = { drivers: 100_000, seconds: 5, rounds: 5 };
 const SEED = 1;
 const GOAL = 0.6;
 const WARM_UP_ROUNDS = 2;
-const SINGLE_CONNECTIONS = 8;
+const SINGLE_CONNECTIONS = [1, 8];
 const IDLE_S = 3;
 
 /** Of one writer in one round. */
@@ -116,11 +116,13 @@ async function measure(context: BenchContext, setting: Setting, rounds: number, 
     ours: sides.ours,
   });
   const all = difference(warm, await setting.probe.read());
-  context.say(`flush: single rows for ${seconds} s`);
-  const rows = rowsOfNext();
-  const o = { connections: SINGLE_CONNECTIONS, seconds };
-  const write = () => writeSingles(flusher.database.url, fleet.map.hash, rows, o);
-  const singles = await bareRound(setting, write, null);
+  const singles: Record<number, Round> = {};
+  for (const connections of SINGLE_CONNECTIONS) {
+    context.say(`flush: single rows over ${connections} connections for ${seconds} s`);
+    const rows = rowsOfNext();
+    const write = () => writeSingles(flusher.database.url, fleet.map.hash, rows, { connections, seconds });
+    singles[connections] = await bareRound(setting, write, null);
+  }
   return { bare, ours, singles, hotShare: all.hotUpdates / all.updates };
 }
 
@@ -153,10 +155,13 @@ function outcomeOf(
     baseline: null,
     goal: null,
   });
+  const single = Object.entries(singles).map(
+    ([connections, round]) => [`single-row upserts, connections: ${connections}`, round] as const,
+  );
   return {
     workload:
       `${fleet.drivers.toLocaleString('en')} drivers of one city (seed ${SEED}) in ${fleet.map.partitions} partitions, all of them dirty and each with a row in Postgres already; ${ours.length} rounds after ${WARM_UP_ROUNDS} to warm up. ` +
-      `The flusher: its process, from the first begin of a pass to the last watermark. The bare upsert: the statement of flusher/src/archive.ts, made of the same columns (a copy, as nobody may import the flusher), on one connection with the same rows in the same batches of ${BATCH_ROWS.toLocaleString('en')} sorted by id, a transaction each, its parameters made before the clock starts.`,
+      `The flusher: its process, from the first begin of a pass to the last watermark. The bare upsert: the statement of flusher/src/archive.ts, made of the same columns (a copy, as nobody may import the flusher), on one connection with the same rows in the same batches of ${BATCH_ROWS.toLocaleString('en')} sorted by id, a transaction each, its parameters made before the clock starts, down to the text that is sent.`,
     figures: [
       {
         name: 'rows flushed a second',
@@ -165,7 +170,7 @@ function outcomeOf(
         baseline: { name: 'bare upsert', measured: bare.map(rowsPerS) },
         goal: { atLeast: GOAL },
       },
-      figure(`single-row upserts, ${SINGLE_CONNECTIONS} connections`, 'rows/s', [rowsPerS(singles)]),
+      ...single.map(([name, round]) => figure(name, 'rows/s', [rowsPerS(round)])),
       figure('WAL for each row flushed', 'bytes', ours.map(walBytes)),
       figure('updates that touch no index (HOT)', 'share', [hotShare]),
       figure('CPU of the flusher for each row', 'us', ours.map(writerUs)),
@@ -177,13 +182,14 @@ function outcomeOf(
         rows: [
           rowOf('bare upsert', bare),
           rowOf('flusher', ours),
-          rowOf(`single rows, ${SINGLE_CONNECTIONS} connections`, [singles]),
+          ...single.map(([name, round]) => rowOf(name, [round])),
         ],
       },
     ],
     notes: [
       `A flusher with nothing to do looks ten times a second; that CPU (${(idleCpuShare * 100).toFixed(1)} % of a core) is not in what a row costs.`,
       'After each checkpoint of Postgres the first change of a page logs the whole page: more bytes than here where checkpoints are close together.',
+      'One row after the other on one connection shows how long a commit waits for the disk of this machine.',
       'Redis has three masters and no replicas here; nobody reports and nobody asks while a round is flushed.',
     ],
     costs: {

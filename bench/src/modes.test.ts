@@ -4,7 +4,7 @@ import { lossOf, type ModeCost } from './modes/mode-load.js';
 import { heldRate } from './modes.js';
 
 const cost = (ackedPerS: number, p99Ms: number): ModeCost => ({
-  offeredPerS: 100,
+  askedPerS: 100,
   ackedPerS,
   p50Ms: 1,
   p99Ms,

@@ -27,7 +27,7 @@ import { type ModeSetting, startBehind, startDirect } from './modes/mode-setting
 const MODES = ['write-through', 'write-around', 'write-behind'] as const;
 type Mode = (typeof MODES)[number];
 
-const RATES_PER_S = [500, 2_000, 8_000];
+const RATES_PER_S = [500, 2_000, 8_000, 16_000];
 /** Whole intervals of the flusher. */
 const DEFAULTS = { seconds: 20, rounds: 1 };
 const SEED = 1;
@@ -97,7 +97,7 @@ const digits = (value: number) => (Number.isFinite(value) ? Number(value.toPreci
 
 const COLUMNS: [head: string, value: (cost: ModeCost) => number][] = [
   ['acknowledged/s', ({ ackedPerS }) => ackedPerS],
-  ['acknowledged share', ({ ackedPerS, offeredPerS }) => ackedPerS / offeredPerS],
+  ['acknowledged share', ({ ackedPerS, askedPerS }) => ackedPerS / askedPerS],
   ['ack p50 ms', ({ p50Ms }) => p50Ms],
   ['ack p99 ms', ({ p99Ms }) => p99Ms],
   ['stale p50 ms', ({ stalenessP50Ms }) => stalenessP50Ms],
@@ -165,10 +165,13 @@ function chartsOf(measured: readonly Measured[]): BarChart[] {
   const chart = (title: string, unit: string, value: (cost: ModeCost) => number) => ({
     title,
     unit,
-    bars: measured.map((one) => ({
-      name: `${one.ratePerS.toLocaleString('en')} positions/s, ${one.mode}`,
-      value: of(one, value),
-    })),
+    bars: measured
+      .map((one) => ({
+        name: `${one.ratePerS.toLocaleString('en')} positions/s, ${one.mode}`,
+        value: of(one, value),
+      }))
+      // Where nothing was acknowledged, no latency is known.
+      .filter((bar) => Number.isFinite(bar.value)),
   });
   const held = MODES.map((mode) => ({
     name: mode,
@@ -185,8 +188,8 @@ function chartsOf(measured: readonly Measured[]): BarChart[] {
     chart('Commits for each 1,000 positions', 'commits', ({ commits }) => 1000 * commits),
     chart('Acknowledgement, p99', 'ms', ({ p99Ms }) => p99Ms),
     chart(
-      'How old a read is, p99',
-      'ms behind the newest acknowledged',
+      'How far a read is behind the newest acknowledged position, p99',
+      'ms',
       ({ stalenessP99Ms }) => stalenessP99Ms,
     ),
   ];

@@ -29,11 +29,17 @@ export const UPSERT_BATCH = upsertFrom(
 );
 export const UPSERT_ROW = upsertFrom(`VALUES ($1, $2::integer, ${scalars.join(', ')})`);
 
-/** Sorted by driver id, as the flusher does it. */
-export function batchValues(mapHash: string, rows: readonly PlacedPosition[]): unknown[] {
+type Value = string | number | null;
+
+/** As Postgres reads it; ids and times need no escapes. */
+const literal = (values: readonly Value[]) =>
+  `{${values.map((value) => (typeof value === 'string' ? `"${value}"` : (value ?? 'NULL'))).join(',')}}`;
+
+/** Sorted by driver id, as the flusher does it; down to the text that is sent. */
+export function batchValues(mapHash: string, rows: readonly PlacedPosition[]): string[] {
   const sorted = rows.toSorted((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
-  const columns = COLUMNS.map((column) => sorted.map(({ position }) => column.value(position)));
-  return [mapHash, sorted.map(({ partition }) => partition), ...columns];
+  const columns = COLUMNS.map((column) => literal(sorted.map(({ position }) => column.value(position))));
+  return [mapHash, literal(sorted.map(({ partition }) => partition)), ...columns];
 }
 
 export function rowValues(mapHash: string, { partition, position }: PlacedPosition): unknown[] {
