@@ -1,9 +1,12 @@
 // Every bench by its name, in the order in which `npm run bench` runs them.
 import type { Bench } from './bench.js';
+import { COMMITS } from './commits.js';
 import { COST } from './cost.js';
 import { DURABILITY } from './durability.js';
+import { FLUSH } from './flush.js';
 import { K6 } from './k6.js';
 import { MEMORY } from './memory.js';
+import { MODES_BENCH } from './modes.js';
 import { NEAREST } from './nearest.js';
 import { PERSISTED } from './persisted.js';
 import { QUESTIONS } from './questions.js';
@@ -14,6 +17,9 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   update: UPDATE,
   nearest: NEAREST,
   memory: MEMORY,
+  flush: FLUSH,
+  commits: COMMITS,
+  modes: MODES_BENCH,
   questions: QUESTIONS,
   durability: DURABILITY,
   persisted: PERSISTED,

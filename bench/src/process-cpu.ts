@@ -1,17 +1,44 @@
 // CPU time of processes, user and system, as the kernel counts it (Linux).
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on. */
 const TICKS_PER_S = 100;
 
+interface ProcessTimes {
+  parent: number;
+  ticks: number;
+  /** Of children that have ended and were waited for. */
+  reapedTicks: number;
+}
+
+/** The name of the program may hold blanks and brackets: what is read stands after it. */
+export function parseStat(text: string): ProcessTimes {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const sum = (first: number) => Number(fields[first]) + Number(fields[first + 1]);
+  return { parent: Number(fields[1]), ticks: sum(11), reapedTicks: sum(13) };
+}
+
+const timesOf = (pid: number | string) => parseStat(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+
 /** With that of their children that have ended: Redis rewrites its append-only file in one. */
 export function cpuS(pids: readonly number[]): number {
-  let ticks = 0;
-  for (const pid of pids) {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    for (const field of fields.slice(11, 15)) ticks += Number(field);
+  const ticksOf = ({ ticks, reapedTicks }: ProcessTimes) => ticks + reapedTicks;
+  return pids.reduce((sum, pid) => sum + ticksOf(timesOf(pid)), 0) / TICKS_PER_S;
+}
+
+/** Of a server that works in children of its own, as Postgres does; never less than before, also when one ends. */
+export function treeCpuS(pid: number): number {
+  const { ticks, reapedTicks } = timesOf(pid);
+  let all = ticks + reapedTicks;
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const times = timesOf(entry);
+      if (times.parent === pid) all += times.ticks;
+    } catch {
+      // It has ended meanwhile: its parent counts it the next time.
+    }
   }
-  return ticks / TICKS_PER_S;
+  return all / TICKS_PER_S;
 }

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
 import { Client } from 'pg';
-import { type Archive, type ArchiveRow, MAX_BATCH_ROWS } from './archive.js';
+import { type Archive, MAX_BATCH_ROWS } from './archive.js';
+import type { ArchiveRow } from './archive-row.js';
 import { type ArchiveFixture, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
 
 let fixture: ArchiveFixture;
@@ -23,6 +24,31 @@ const fleet = (count: number, fields: Partial<StoredPosition> = {}) =>
 const counted = async (from: string) =>
   (await fixture.sql<{ n: number }>(`SELECT count(*)::integer AS n FROM ${from}`))[0]?.n;
 const asOf = async () => Object.fromEntries(await archive.readProgress());
+
+describe('commits that follow each other', () => {
+  test('one waits until the one before is done, and lets others work once Postgres has it', async () => {
+    const steps: string[] = [];
+    let done = () => {};
+    const before = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    const committed = archive.commit(fleet(10), [], { before, sent: () => steps.push('sent') });
+    await fixture.sql('SELECT');
+    assert.equal(await counted('driver_positions'), 0);
+    steps.push('done');
+    done();
+    await committed.then(() => steps.push('committed'));
+    assert.deepEqual(steps, ['done', 'sent', 'committed']);
+    assert.equal(await counted('driver_positions'), 10);
+  });
+
+  test('after one that failed none is tried', async () => {
+    const before = Promise.reject(new Error('the one before'));
+    const turn = { before, sent: () => assert.fail('it was sent') };
+    await assert.rejects(archive.commit(fleet(10), [], turn), /the one before/);
+    assert.equal(await counted('driver_positions'), 0);
+  });
+});
 
 describe('positions', () => {
   test('every field arrives as it was, to the millisecond and the last digit', async () => {

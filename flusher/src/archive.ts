@@ -10,6 +10,7 @@
 import { COLUMNS, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import { archiveError, isOfPostgres } from './archive-error.js';
+import { type ArchiveRow, arrayLiteral, columnParameters, rowParameters } from './archive-row.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
 
@@ -17,11 +18,6 @@ import { Pieces } from './pieces.js';
 export const MAX_BATCH_ROWS = 5_000;
 // One for the passes, one for checkpoints, one for the retention and the probe.
 const CONNECTIONS = 3;
-
-export interface ArchiveRow {
-  partition: number;
-  position: StoredPosition;
-}
 
 /** Partition `partition` is in the table as of `asOfMs`, if the archive still is as of `flushedAtMs` at least. */
 export interface Progress {
@@ -37,6 +33,14 @@ export interface Behind {
   asOfMs: number | null;
 }
 
+/** Of commits that follow each other. */
+export interface Turn {
+  /** Settles when the one before is done; if it rejects, this one is not tried. */
+  before: Promise<void>;
+  /** Called when Postgres has work again, so that there is time for other things; perhaps more than once. */
+  sent(): void;
+}
+
 export interface CommitAnswer {
   /** Inserted or updated; the others were not newer than what is there. */
   written: number;
@@ -45,6 +49,8 @@ export interface CommitAnswer {
   behind: Behind[];
   transactions: number;
 }
+
+const AT_ONCE: Turn = { before: Promise.resolve(), sent: () => {} };
 
 const names = COLUMNS.map((column) => column.name);
 const parameters = (first: number) => COLUMNS.map((column, i) => `$${first + i}::${column.type}[]`);
@@ -148,12 +154,22 @@ export class Archive {
     this.#pool.on('connect', (client) => client.on('error', () => {}));
   }
 
-  /** Rows in any order, each driver at most once. Rejects with ArchiveError; then any part may have been written. */
-  async commit(rows: readonly ArchiveRow[], progress: readonly Progress[]): Promise<CommitAnswer> {
+  /**
+   * Rows in any order, each driver at most once. They are made ready at once, while Postgres still has to do with the
+   * ones before. Rejects with ArchiveError; then any part may have been written.
+   */
+  async commit(
+    rows: readonly ArchiveRow[],
+    progress: readonly Progress[],
+    turn: Turn = AT_ONCE,
+  ): Promise<CommitAnswer> {
     const sorted = rows.toSorted((a, b) => byDriver(a.position, b.position));
+    const whole = rowParameters(sorted);
+    await turn.before;
     const answer: CommitAnswer = { written: 0, refused: [], behind: [], transactions: 0 };
     answer.refused = await this.#pieces.write(sorted, async (piece, isLast) => {
-      const { written, behind } = await this.#transaction(piece, isLast ? progress : []);
+      const upsert = piece.length === 0 ? null : piece === sorted ? whole : rowParameters(piece);
+      const { written, behind } = await this.#transaction(upsert, isLast ? progress : [], turn);
       answer.written += written;
       answer.behind.push(...behind);
       answer.transactions++;
@@ -170,8 +186,8 @@ export class Archive {
     const sorted = positions.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
     const refused = await this.#pieces.write(sorted, async (piece) => {
       if (piece.length === 0) return;
-      const ids = piece.map((position) => position.checkpointId);
-      const result = await this.#pool.query(INSERT_CHECKPOINTS, [ids, ...columnsOf(piece)]);
+      const ids = arrayLiteral(piece.map((position) => position.checkpointId));
+      const result = await this.#pool.query(INSERT_CHECKPOINTS, [ids, ...columnParameters(piece)]);
       written += result.rowCount ?? 0;
     });
     return { written, refused };
@@ -209,11 +225,11 @@ export class Archive {
     return this.#pool.end();
   }
 
-  async #transaction(rows: readonly ArchiveRow[], progress: readonly Progress[]) {
+  async #transaction(upsert: string[] | null, progress: readonly Progress[], turn: Turn) {
     const client = await this.#pool.connect();
     try {
       await client.query('BEGIN');
-      const written = rows.length > 0 ? await this.#upsert(client, rows) : 0;
+      const written = upsert === null ? 0 : await this.#upsert(client, upsert, turn);
       const behind = progress.length > 0 ? await this.#move(client, progress) : [];
       this.#reached('after_upsert');
       await client.query('COMMIT');
@@ -225,11 +241,10 @@ export class Archive {
     }
   }
 
-  async #upsert(client: PoolClient, rows: readonly ArchiveRow[]): Promise<number> {
-    const partitions = rows.map((row) => row.partition);
-    const columns = columnsOf(rows.map((row) => row.position));
-    const result = await client.query(UPSERT_POSITIONS, [this.#mapHash, partitions, ...columns]);
-    return result.rowCount ?? 0;
+  async #upsert(client: PoolClient, parameters: string[], turn: Turn): Promise<number> {
+    const result = client.query(UPSERT_POSITIONS, [this.#mapHash, ...parameters]);
+    turn.sent();
+    return (await result).rowCount ?? 0;
   }
 
   async #move(client: PoolClient, progress: readonly Progress[]): Promise<Behind[]> {
@@ -249,11 +264,6 @@ export class Archive {
 
 const byDriver = (a: Position, b: Position) =>
   Number(a.driverId > b.driverId) - Number(a.driverId < b.driverId);
-
-/** The columns' arrays, in the order of COLUMNS. */
-function columnsOf(positions: readonly Position[]): (string | number | null)[][] {
-  return COLUMNS.map((column) => positions.map(column.value));
-}
 
 /** A connection whose state is known goes back to the pool; any other is closed. */
 async function giveBack(client: PoolClient, error: unknown): Promise<void> {

@@ -3,7 +3,8 @@
 import type { PartitionState } from '@whereabouts/infra/live-store/answers';
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { isNewer, type StoredPosition } from '@whereabouts/infra/position';
-import type { ArchiveRow, Progress } from './archive.js';
+import type { Progress } from './archive.js';
+import type { ArchiveRow } from './archive-row.js';
 
 /** One partition's way through a pass. */
 export interface Flush {

@@ -15,8 +15,9 @@ import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/l
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
 import { PositionError, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
-import { type Archive, type ArchiveRow, type Behind, MAX_BATCH_ROWS } from './archive.js';
+import { type Archive, type Behind, MAX_BATCH_ROWS, type Turn } from './archive.js';
 import { ArchiveError } from './archive-error.js';
+import type { ArchiveRow } from './archive-row.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
@@ -62,7 +63,10 @@ export class FlushPass {
   #open = new Batch();
   /** Settles when the newest sealed batch is committed. */
   #committed: Promise<void> = Promise.resolve();
-  /** Settles when the batch ahead of that one is: nothing more is taken in before. */
+  /**
+   * Settles when that one has been sent. Nothing more is taken in before: to make the next batch ready takes as long as
+   * Postgres needs for a third of one, and it would wait for that with nothing to do.
+   */
   #room: Promise<void> = Promise.resolve();
 
   constructor(options: FlushPassOptions) {
@@ -155,17 +159,20 @@ export class FlushPass {
   async #seal(): Promise<void> {
     const batch = this.#open;
     this.#open = new Batch();
-    this.#room = this.#committed;
-    this.#committed = this.#committed.then(() => this.#commit(batch));
+    const before = this.#committed;
+    const sent = new Promise<void>((resolve) => {
+      this.#committed = this.#commit(batch, { before, sent: resolve });
+    });
+    this.#room = Promise.race([sent, this.#committed]);
     // Whoever comes next hears of a failure; until somebody does it is no unhandled rejection.
     this.#committed.catch(() => {});
     await this.#room;
   }
 
-  async #commit(batch: Batch): Promise<void> {
+  async #commit(batch: Batch, turn: Turn): Promise<void> {
     const { archive, metrics, reached } = this.#o;
-    if (batch.size === 0 && batch.finished.length === 0) return;
-    const answer = await archive.commit(batch.rows, batch.progress);
+    if (batch.size === 0 && batch.finished.length === 0) return turn.before;
+    const answer = await archive.commit(batch.rows, batch.progress, turn);
     reached('after_commit');
     this.#report.rows += answer.written;
     metrics.batches.inc();

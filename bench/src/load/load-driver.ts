@@ -22,6 +22,8 @@ const NONE_U16 = 65_535;
 /** About 10 m/s on the ground at one report in 2 s. */
 const STEP_E7 = 1800;
 const RECONNECT_MS = 2000;
+/** Reports whose acknowledgement is still awaited; at 2 s each more than the latencies can tell. */
+const REMEMBERED = 8;
 
 export class LoadDriver {
   readonly #options: WsSocketOptions;
@@ -33,7 +35,10 @@ export class LoadDriver {
   #latE7: number;
   #lonE7: number;
   #seq = 0;
-  #sentAtMs = 0;
+  /** By seq modulo REMEMBERED: an overloaded server acknowledges what was sent long before the newest. */
+  readonly #sentAtMs = new Float64Array(REMEMBERED);
+  readonly #recordedAtMs = new Float64Array(REMEMBERED);
+  #ackedRecordedAtMs = 0;
   #isOpen = false;
 
   constructor(
@@ -58,9 +63,15 @@ export class LoadDriver {
     return this.#isOpen;
   }
 
+  /** Of the newest report that was acknowledged; 0 before the first. */
+  get ackedRecordedAtMs(): number {
+    return this.#ackedRecordedAtMs;
+  }
+
   report(nowMs: number): void {
     this.#seq++;
-    this.#sentAtMs = nowMs;
+    this.#sentAtMs[this.#seq % REMEMBERED] = nowMs;
+    this.#recordedAtMs[this.#seq % REMEMBERED] = Date.now();
     this.#latE7 += this.#seq % 2 === 0 ? STEP_E7 : -STEP_E7;
     this.#lonE7 += this.#seq % 4 < 2 ? STEP_E7 : -STEP_E7;
     this.#socket.send(this.#format === 'bin' ? this.#binary() : this.#json());
@@ -89,7 +100,7 @@ export class LoadDriver {
   #binary(): Buffer {
     const frame = this.#frame;
     frame.writeUInt32LE(this.#seq, FRAME_PAYLOAD_AT + 1);
-    frame.writeUIntLE(Date.now(), FRAME_PAYLOAD_AT + 5, 6);
+    frame.writeUIntLE(this.#recordedAtMs[this.#seq % REMEMBERED] as number, FRAME_PAYLOAD_AT + 5, 6);
     frame.writeInt32LE(this.#latE7, FRAME_PAYLOAD_AT + 11);
     frame.writeInt32LE(this.#lonE7, FRAME_PAYLOAD_AT + 15);
     return frame;
@@ -98,7 +109,8 @@ export class LoadDriver {
   #json(): Buffer {
     const lat = this.#latE7 / 1e7;
     const lon = this.#lonE7 / 1e7;
-    const text = `{"type":"position","seq":${this.#seq},"recorded_at_ms":${Date.now()},"lat":${lat},"lon":${lon}}`;
+    const recordedAtMs = this.#recordedAtMs[this.#seq % REMEMBERED];
+    const text = `{"type":"position","seq":${this.#seq},"recorded_at_ms":${recordedAtMs},"lat":${lat},"lon":${lon}}`;
     const frame = clientFrame(text.length, 1);
     frame.write(text, FRAME_PAYLOAD_AT, 'latin1');
     return frame;
@@ -117,6 +129,11 @@ export class LoadDriver {
 
   #acknowledged(seq: number): void {
     this.#totals.acks++;
-    if (seq === this.#seq) this.#latencies.add(performance.now() - this.#sentAtMs);
+    const isForgotten = seq + REMEMBERED <= this.#seq;
+    const sentAtMs = isForgotten ? Number.NEGATIVE_INFINITY : (this.#sentAtMs[seq % REMEMBERED] as number);
+    this.#latencies.add(performance.now() - sentAtMs);
+    if (isForgotten) return;
+    const recordedAtMs = this.#recordedAtMs[seq % REMEMBERED] as number;
+    this.#ackedRecordedAtMs = Math.max(this.#ackedRecordedAtMs, recordedAtMs);
   }
 }

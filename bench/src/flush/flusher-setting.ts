@@ -1,0 +1,167 @@
+// The flusher's own process on a cluster and a Postgres of its own. It does nothing until every driver of a partition
+// has reported once more: then that partition is due by what it has accepted, not by the clock.
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { freePort } from '@whereabouts/infra/dev/ports';
+import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
+import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { formatPartitionMap } from '@whereabouts/infra/partition-map';
+import { createLogger } from '@whereabouts/infra/service/log';
+import { root } from '@whereabouts/scripts/home';
+import { provideRedis } from '@whereabouts/scripts/servers/provide';
+import { scrape, total } from '@whereabouts/scripts/stack/scrape';
+import { type ArchiveDatabase, startArchiveDatabase } from '../postgres/archive-database.js';
+import type { PlacedPosition } from '../postgres/upsert-statement.js';
+import type { PlacedFleet } from './placed-fleet.js';
+
+const FLUSHER = join(root, 'flusher', 'dist', 'main.js');
+const MASTERS = 3;
+const RECORDS_A_CALL = 512;
+/** Recording a whole fleet at once keeps a node busy for longer than a service would wait. */
+const PATIENT = { commandTimeoutMs: 5_000, connectTimeoutMs: 5_000, socketTimeoutMs: 5_000 };
+/** The longest there are: the clock makes no partition due while a round is prepared. */
+const NEVER = { FLUSH_INTERVAL_MS: '600000', LOSS_BUDGET_MS: '3600000' };
+const DEADLINE_MS = 60_000;
+const POLL_MS = 100;
+
+export interface FlusherCounts {
+  rows: number;
+  transactions: number;
+  passes: number;
+  passS: number;
+}
+
+export class FlusherSetting {
+  readonly database: ArchiveDatabase;
+  readonly #home: string;
+  readonly #fleet: PlacedFleet;
+  readonly #cluster: RedisCluster;
+  readonly #store: LiveStore;
+  readonly #child: ChildProcess;
+  readonly #ops: string;
+
+  private constructor(o: {
+    home: string;
+    fleet: PlacedFleet;
+    database: ArchiveDatabase;
+    cluster: RedisCluster;
+    store: LiveStore;
+    child: ChildProcess;
+    ops: string;
+  }) {
+    this.#home = o.home;
+    this.#fleet = o.fleet;
+    this.database = o.database;
+    this.#cluster = o.cluster;
+    this.#store = o.store;
+    this.#child = o.child;
+    this.#ops = o.ops;
+  }
+
+  static async start(fleet: PlacedFleet, say: (text: string) => void): Promise<FlusherSetting> {
+    const home = await mkdtemp(join(tmpdir(), 'whereabouts-flush-'));
+    const redisServer = await provideRedis(say);
+    const dir = join(home, 'redis');
+    const [database, cluster] = await Promise.all([
+      startArchiveDatabase(home, say),
+      startRedisCluster({ masters: MASTERS, replicas: 0, dir, redisServer }),
+    ]);
+    const redis = { redisUrls: cluster.urls, ...PATIENT };
+    const log = createLogger('bench', 'silent');
+    const store = await LiveStore.connect({ redis, map: fleet.map, log, loadsFunctions: true });
+    const mapFile = join(home, 'map.json');
+    await writeFile(mapFile, formatPartitionMap(fleet.map));
+    const opsPort = await freePort();
+    const child = fork(FLUSHER, [], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: {
+        ...process.env,
+        ...NEVER,
+        HOST: '127.0.0.1',
+        OPS_PORT: String(opsPort),
+        REDIS_URL: cluster.urls.join(','),
+        DATABASE_URL: database.url,
+        PARTITION_MAP_FILE: mapFile,
+        FLUSH_MAX_ACCEPTED: String(fleet.driversEach),
+      },
+    });
+    const ops = `http://127.0.0.1:${opsPort}`;
+    const setting = new FlusherSetting({ home, fleet, database, cluster, store, child, ops });
+    try {
+      // Its first pass takes every partition: the clock has never been asked before.
+      await setting.#until('the flusher has passed once', (counts) => counts.passes > 0);
+      return setting;
+    } catch (error) {
+      await setting.stop();
+      throw error;
+    }
+  }
+
+  get flusherPid(): number {
+    return this.#child.pid as number;
+  }
+
+  async counts(): Promise<FlusherCounts> {
+    const samples = await scrape(this.#ops);
+    const of = (name: string) => total(samples, `whereabouts_flusher_${name}`) ?? Number.NaN;
+    return {
+      rows: of('rows_written_total'),
+      transactions: of('transactions_total'),
+      passes: of('pass_duration_seconds_count'),
+      passS: of('pass_duration_seconds_sum'),
+    };
+  }
+
+  /** Everybody but the last driver of each partition. */
+  async recordMost(round: readonly PlacedPosition[][]): Promise<void> {
+    await Promise.all(
+      round.map(async (rows, partition) => {
+        for (let at = 0; at < rows.length - 1; at += RECORDS_A_CALL) {
+          const end = Math.min(at + RECORDS_A_CALL, rows.length - 1);
+          await this.#record(partition, rows.slice(at, end));
+        }
+      }),
+    );
+  }
+
+  /** Makes every partition due. Returns what the flusher had counted when all of them were written. */
+  async recordLast(round: readonly PlacedPosition[][], before: FlusherCounts): Promise<FlusherCounts> {
+    await Promise.all(round.map((rows, partition) => this.#record(partition, rows.slice(-1))));
+    return this.#until('all is flushed', ({ rows, passes }) => {
+      return rows - before.rows >= this.#fleet.drivers && passes > before.passes;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#store.close();
+    if (this.#child.exitCode === null) {
+      const exited = once(this.#child, 'exit');
+      this.#child.kill('SIGTERM');
+      await exited;
+    }
+    await Promise.all([this.#cluster.stop(), this.database.stop()]);
+    await rm(this.#home, { recursive: true, force: true });
+  }
+
+  async #record(partition: number, rows: readonly PlacedPosition[]): Promise<void> {
+    if (rows.length === 0) return;
+    const positions = rows.map(({ position }) => position);
+    const { outcomes } = await this.#store.record(partition, positions);
+    const refused = outcomes.find((outcome) => outcome !== 'accepted');
+    if (refused !== undefined) throw new Error(`a position of partition ${partition} was ${refused}`);
+  }
+
+  async #until(what: string, isDone: (counts: FlusherCounts) => boolean): Promise<FlusherCounts> {
+    for (const endMs = Date.now() + DEADLINE_MS; ; await delay(POLL_MS)) {
+      const counts = await this.counts();
+      if (isDone(counts)) return counts;
+      if (this.#child.exitCode !== null) throw new Error('the flusher has ended');
+      if (Date.now() > endMs) throw new Error(`not within ${DEADLINE_MS} ms: ${what}`);
+    }
+  }
+}
