@@ -150,7 +150,7 @@ export class Scene {
     const { address } = this.victim;
     const configuration = readFileSync(recipeOf(await this.pid(address)).args[0] as string, 'utf8');
     const password = /^masterauth (".*")$/m.exec(configuration)?.[1];
-    await withAdmin(Number(address.split(':')[1]), password && (JSON.parse(password) as string), use);
+    await withAdmin(address, password && (JSON.parse(password) as string), use);
   }
 
   /** Its own word for its pid: stack.json has that of the start only. */
