@@ -1,4 +1,4 @@
-// When everybody of a region is found again, as a dispatcher would find them.
+// When everybody of a region is found again, as a dispatcher would find them, and that nobody is then found in the past.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Load } from './load.js';
 
@@ -15,15 +15,24 @@ interface DriversAnswer {
   drivers: FoundDriver[];
 }
 
+type Told = ReadonlyMap<string, number>;
+
+function toldOf(load: Load, region: number): Told {
+  const newest = (id: string) => load.truth.newest.get(id)?.recordedAtMs ?? 0;
+  return new Map(load.driversOf(region).map(({ driverId }) => [driverId, newest(driverId)]));
+}
+
+const isOlder = (driver: FoundDriver, told: Told): boolean =>
+  Date.parse(driver.recorded_at) < (told.get(driver.driver_id) ?? 0);
+
 /** Every one is in a complete answer, and not older than it was told to be at the fault. */
-async function allFound(load: Load, told: ReadonlyMap<string, number>): Promise<boolean> {
+async function allFound(load: Load, told: Told): Promise<boolean> {
   const ids = [...told.keys()];
   for (let from = 0; from < ids.length; from += MAX_IDS) {
     const { status, body } = await load.get(`/v1/drivers?ids=${ids.slice(from, from + MAX_IDS)}`);
     if (status !== 200) return false;
     const { complete, absent, drivers } = body as DriversAnswer;
-    const isOld = (d: FoundDriver) => Date.parse(d.recorded_at) < (told.get(d.driver_id) ?? 0);
-    if (!complete || absent.length > 0 || drivers.some(isOld)) return false;
+    if (!complete || absent.length > 0 || drivers.some((driver) => isOlder(driver, told))) return false;
   }
   return true;
 }
@@ -35,11 +44,34 @@ export async function untilHealed(
   faultAtMs: number,
   over: () => boolean,
 ): Promise<number | null> {
-  const newest = (id: string) => load.truth.newest.get(id)?.recordedAtMs ?? 0;
-  const told = new Map(load.driversOf(region).map(({ driverId }) => [driverId, newest(driverId)]));
+  const told = toldOf(load, region);
   while (!over()) {
     if (await allFound(load, told).catch(() => false)) return performance.now() - faultAtMs;
     await sleep(LOOK_MS);
   }
   return null;
+}
+
+/**
+ * Until it is over: how many drivers were answered with an older position than they had been told was taken; null: no
+ * answer was complete.
+ */
+export async function foundInThePast(
+  load: Load,
+  region: number,
+  over: () => boolean,
+): Promise<number | null> {
+  const past = new Set<string>();
+  let answers = 0;
+  while (!over()) {
+    const told = toldOf(load, region);
+    const reply = await load.get(`/v1/drivers?ids=${[...told.keys()].slice(0, MAX_IDS)}`).catch(() => null);
+    if (reply?.status === 200 && (reply.body as DriversAnswer).complete) {
+      answers++;
+      const { drivers } = reply.body as DriversAnswer;
+      for (const driver of drivers) if (isOlder(driver, told)) past.add(driver.driver_id);
+    }
+    await sleep(LOOK_MS);
+  }
+  return answers === 0 ? null : past.size;
 }

@@ -23,6 +23,8 @@ export interface Expectation {
   elsewhereUnharmed: boolean;
   /** The audit must find something, or nothing was proven. */
   mustLose: boolean;
+  /** A master that was replaced comes back, and nobody may be answered from what it has. */
+  comesBack: boolean;
 }
 
 export interface Evidence {
@@ -34,6 +36,8 @@ export interface Evidence {
   /** Rows of Postgres that are not what the drivers were told; null: it could not be compared. */
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
+  /** Drivers who were answered with an older position than they were told, once a replaced master was back; null: not measured. */
+  foundInThePast: number | null;
   reconnectedMs: number | null;
 }
 
@@ -117,7 +121,8 @@ function audited(
 }
 
 export function judge(evidence: Evidence): PromiseVerdict[] {
-  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
+  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs, foundInThePast } =
+    evidence;
   const hit = regions.filter(({ affected }) => affected);
   const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
@@ -134,6 +139,16 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
   }
   if (expected.reconnectMs !== null) {
     verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
+  }
+  if (expected.comesBack) {
+    verdicts.push({
+      promise:
+        'the master that comes back brings nothing back: drivers answered with an older position than before',
+      passed: foundInThePast === 0,
+      measured: foundInThePast === null ? 'not measured' : String(foundInThePast),
+      budget: 'none',
+      detail: '',
+    });
   }
   if (lostReplicated !== null) {
     verdicts.push(none('lost although acknowledged as replicated', lostReplicated));
