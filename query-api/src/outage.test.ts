@@ -163,7 +163,7 @@ test('outage: a frozen node costs no more than the deadline', async () => {
 test('outage: a partition written under another map is not answered from, and the service is not ready', async () => {
   const other = placeIn(dark, true);
   const partition = map.partitionOf(other.lat, other.lon);
-  const node = adminConnection(Number(running.store.nodeOf(partition)?.split(':')[1]), undefined);
+  const node = adminConnection(running.store.nodeOf(partition) ?? '', undefined);
   const { meta } = partitionKeys(map.tagOf(partition));
   try {
     await node.hset(meta, 'map', 'another');

@@ -1,6 +1,7 @@
 // `npm run drill`: breaks one thing under load and says whether what is promised about it was kept.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { whyNoNamespace } from '@whereabouts/infra/dev/network-namespace';
 import { commandLine, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';
@@ -29,6 +30,7 @@ const COMMAND = {
   options: {
     region: { value: 'LAT,LON', about: 'break the node that owns this place (one in the middle of the map)' },
     stack: { value: 'FILE', about: 'a stack.json of your own, for a cluster that `npm start` did not start' },
+    'no-promoter': { about: 'without the promoter; for a stack that the drill starts itself' },
     inject: { value: 'CMD', about: 'break it with this command instead, and judge the same way' },
     heal: { value: 'CMD', about: 'with --inject: what puts it right again' },
   },
@@ -39,8 +41,9 @@ const COMMAND = {
     '  all               each in turn',
     '',
     'It drills the stack that `npm start` left running in this clone, else one that it starts for itself.',
+    'isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
     'Reports (JSON, and a page to look at) are written to .whereabouts/drills/.',
-    'Exit status: 0 every promise kept, 1 not, 2 wrong usage.',
+    'Exit status: 0 every promise kept (a skipped drill is no broken one), 1 not, 2 wrong usage.',
   ],
 };
 
@@ -79,7 +82,9 @@ function partitionAt(stack: Stack, place: string | undefined): number | undefine
   }
 }
 
-function chosenDrills(args: Arguments): [name: string, drill: Drill][] {
+type NamedDrill = [name: string, drill: Drill];
+
+function chosenDrills(args: Arguments): NamedDrill[] {
   const [inject, heal] = [args.text('inject'), args.text('heal')];
   const [name, ...more] = args.positionals;
   if ((inject === undefined) !== (heal === undefined))
@@ -94,30 +99,44 @@ function chosenDrills(args: Arguments): [name: string, drill: Drill][] {
   throw new UsageError(`Give one drill: preview, ${NAMES.join(', ')} or all.`);
 }
 
-async function runDrills(args: Arguments, stack: () => Stack, own: boolean): Promise<boolean> {
-  const json = args.has('json');
-  let scene: Scene | undefined;
+let scene: Scene | undefined;
+
+function thawOnStop(): void {
   onStop(() => {
     scene?.thaw();
     console.error('Stopped in the middle of a drill: what was killed is not started again.');
     process.exit(1);
   });
+}
+
+/** Progress and other words for people. */
+function sayerOf(args: Arguments): (text: string) => void {
+  if (!args.has('json')) return (text) => console.log(text);
+  return (text) => console.log(JSON.stringify({ event: 'progress', text }));
+}
+
+async function runDrills(
+  args: Arguments,
+  drills: readonly NamedDrill[],
+  stack: () => Stack,
+  own: boolean,
+): Promise<boolean> {
   let passed = true;
-  for (const [name, drill] of chosenDrills(args)) {
+  for (const [name, drill] of drills) {
     const judged = await runDrill({
       name,
       drill,
       stack,
       own,
       partition: partitionAt(stack(), args.text('region')),
-      say: (text) => (json ? console.log(JSON.stringify({ event: 'progress', text })) : console.log(text)),
+      say: sayerOf(args),
       onScene: (now) => {
         scene = now;
       },
     });
     const report = { ...judged, facts: await gatherRunFacts() };
     const files = writeReport(report);
-    if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
+    if (args.has('json')) console.log(JSON.stringify({ event: 'verdict', files, report }));
     else console.log(`${verdictText(report)}\n  ${files.page}\n`);
     passed &&= report.passed;
   }
@@ -138,8 +157,12 @@ function givenStack(file: string | undefined): (() => Stack) | null {
   return running && (() => findStack() ?? running);
 }
 
-async function onOwnStack(work: (stack: () => Stack, own: boolean) => Promise<boolean>): Promise<boolean> {
-  const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
+type Work = (stack: () => Stack, own: boolean) => Promise<boolean>;
+
+async function onOwnStack(args: Arguments, options: readonly string[], work: Work): Promise<boolean> {
+  const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
+  sayerOf(args)('Starting a stack for the drill ...');
+  const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
   const nodes = own.now.redis.map(({ host, port }) => `${host}:${port}`);
   let pids: number[] = [];
   try {
@@ -154,19 +177,47 @@ async function onOwnStack(work: (stack: () => Stack, own: boolean) => Promise<bo
   }
 }
 
+/** On the given or running stack, else on one of their own. */
+async function onStack(args: Arguments, breaks: boolean, work: Work): Promise<boolean> {
+  const running = givenStack(args.text('stack'));
+  if (running === null) return onOwnStack(args, [], work);
+  if (args.has('no-promoter')) {
+    throw new UsageError(
+      '--no-promoter is for a stack that the drill starts itself: stop the one that runs.',
+    );
+  }
+  if (breaks && args.text('inject') === undefined && !isOurs(running())) {
+    throw new UsageError('That cluster is not ours to break: give --inject CMD and --heal CMD.');
+  }
+  return work(running, false);
+}
+
+/** Returns why they were skipped, or whether every promise was kept. */
+async function inNamespace(args: Arguments, drills: readonly NamedDrill[]): Promise<string | boolean> {
+  const lacking = await whyNoNamespace();
+  if (lacking !== null) return lacking;
+  const work: Work = (stack, own) => runDrills(args, drills, stack, own);
+  return onOwnStack(args, ['--network-namespace'], work);
+}
+
 await runMain(async () => {
   const args = parseCommand(COMMAND);
-  const isPreview = args.positionals[0] === 'preview';
-  if (!isPreview) chosenDrills(args);
-  const work = (stack: () => Stack, own: boolean) =>
-    isPreview ? previewOn(args, stack()) : runDrills(args, stack, own);
-  const running = givenStack(args.text('stack'));
-  if (running !== null) {
-    if (!isPreview && args.text('inject') === undefined && !isOurs(running())) {
-      throw new UsageError('That cluster is not ours to break: give --inject CMD and --heal CMD.');
-    }
-    process.exit((await work(running, false)) ? 0 : 1);
+  if (args.positionals[0] === 'preview') {
+    process.exit((await onStack(args, false, (stack) => previewOn(args, stack()))) ? 0 : 1);
   }
-  if (!args.has('json')) console.log('No stack runs in this clone: starting one for the drill ...');
-  process.exit((await onOwnStack(work)) ? 0 : 1);
+  const chosen = chosenDrills(args);
+  const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
+  const others = chosen.filter(([, drill]) => !drill.needsNamespace);
+  thawOnStop();
+  let passed = true;
+  if (others.length > 0) {
+    passed = await onStack(args, true, (stack, own) => runDrills(args, others, stack, own));
+  }
+  const isolated = isolating.length > 0 ? await inNamespace(args, isolating) : true;
+  if (typeof isolated === 'string') {
+    const names = isolating.map(([name]) => name).join(', ');
+    if (args.has('json')) console.log(JSON.stringify({ event: 'skipped', drill: names, why: isolated }));
+    else console.log(`${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`);
+  }
+  process.exit(passed && isolated !== false ? 0 : 1);
 });

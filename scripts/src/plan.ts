@@ -13,6 +13,7 @@ import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-n
 import { commandsToAdd, commandsToRemove } from './plan/redis-commands.js';
 import { carryOut } from './plan/slot-mover.js';
 import { redisAdminPassword } from './stack/redis-admin.js';
+import { HOST } from './stack/service-env.js';
 import { runningStack, type Stack } from './stack-file.js';
 
 const NEW_MASTER = 'NEW_HOST:6379';
@@ -36,8 +37,6 @@ const COMMAND = {
     '--remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
   ],
 };
-
-const portOf = (address: string) => Number(address.slice(address.lastIndexOf(':') + 1));
 
 interface Cluster {
   stack: Stack;
@@ -90,7 +89,7 @@ async function applyMoves(
   const addresses = new Set([...cluster.owners.map(({ address }) => address), ...moves.map(({ to }) => to)]);
   const masters = cluster.nodes
     .filter(({ address }) => addresses.has(address))
-    .map(({ address, id }) => ({ address, id, connection: adminConnection(portOf(address), password) }));
+    .map(({ address, id }) => ({ address, id, connection: adminConnection(address, password) }));
   let moved = 0;
   const progress = (count: number) => {
     moved += count;
@@ -126,6 +125,11 @@ async function main(): Promise<void> {
   const leaver = cluster.owners.find(({ address }) => address === removed);
   if (apply && removed !== undefined && !isGrown(home, removed)) {
     throw new UsageError(`--apply takes away only a master that --add-master has added, not ${removed}.`);
+  }
+  if (apply && adds && stack.redis.some(({ host }) => host !== HOST)) {
+    throw new UsageError(
+      '--apply adds nodes on loopback, which the master in a network namespace cannot reach.',
+    );
   }
   let added = args.text('at') ?? NEW_MASTER;
   if (adds && apply) {

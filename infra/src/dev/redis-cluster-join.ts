@@ -4,7 +4,8 @@ import { adminConnection } from './redis-node.js';
 import { waitFor } from './server-process.js';
 
 export interface ClusterShape {
-  ports: readonly number[];
+  /** host:port of each node, masters first. */
+  addresses: readonly string[];
   masters: number;
   replicas: number;
   password: string | undefined;
@@ -15,7 +16,7 @@ const JOIN_DEADLINE_MS = 20_000;
 const SETTLE_DEADLINE_MS = 30_000;
 
 async function withNodes<T>(shape: ClusterShape, use: (nodes: Redis[]) => Promise<T>): Promise<T> {
-  const nodes = shape.ports.map((port) => adminConnection(port, shape.password));
+  const nodes = shape.addresses.map((address) => adminConnection(address, shape.password));
   try {
     await Promise.all(nodes.map((node) => node.connect()));
     return await use(nodes);
@@ -37,10 +38,10 @@ async function giveSlots(masters: Redis[]): Promise<void> {
 }
 
 /** Everyone meets everyone: that takes a moment, where gossip alone would take several rounds. */
-async function meet(nodes: Redis[], ports: readonly number[]): Promise<void> {
+async function meet(nodes: Redis[], addresses: readonly string[]): Promise<void> {
   await Promise.all(
     nodes.flatMap((node, index) =>
-      ports.slice(index + 1).map((port) => clusterCommand(node, 'MEET', '127.0.0.1', port)),
+      addresses.slice(index + 1).map((address) => clusterCommand(node, 'MEET', ...address.split(':'))),
     ),
   );
 }
@@ -56,7 +57,7 @@ export function joinCluster(shape: ClusterShape): Promise<void> {
   return withNodes(shape, async (nodes) => {
     const masters = nodes.slice(0, shape.masters);
     await giveSlots(masters);
-    await meet(nodes, shape.ports);
+    await meet(nodes, shape.addresses);
     const ids = await Promise.all(masters.map((master) => clusterCommand(master, 'MYID')));
     const replicas = nodes.slice(shape.masters);
     await Promise.all(
@@ -73,7 +74,7 @@ async function whatIsMissing(node: Redis, shape: ClusterShape): Promise<string |
   const known = String(await clusterCommand(node, 'NODES'))
     .trim()
     .split('\n');
-  if (known.length !== shape.ports.length) return `${known.length} nodes are known`;
+  if (known.length !== shape.addresses.length) return `${known.length} nodes are known`;
   if (known.some((line) => /fail|handshake|noaddr|disconnected/.test(line))) return 'a node is not linked';
   const masters = known.filter((line) => / (myself,)?master /.test(line)).length;
   if (masters !== shape.masters) return `${masters} masters are known`;
@@ -91,7 +92,7 @@ export function waitForCluster(shape: ClusterShape): Promise<void> {
   return withNodes(shape, async (nodes) => {
     for (const [index, node] of nodes.entries()) {
       await waitFor(
-        `the node on port ${shape.ports[index]} sees a whole cluster`,
+        `the node ${shape.addresses[index]} sees a whole cluster`,
         SETTLE_DEADLINE_MS,
         async () => {
           const missing = await whatIsMissing(node, shape);

@@ -14,7 +14,10 @@ export interface RedisUser {
 
 export interface RedisNodeSettings {
   redisServer: string;
+  /** What stands before it, where it runs in a place of its own. */
+  launchPrefix?: readonly string[];
   dir: string;
+  host: string;
   port: number;
   appendfsync: 'everysec' | 'always';
   nodeTimeoutMs: number;
@@ -34,7 +37,7 @@ const quoted = (text: string) => JSON.stringify(text);
 function nodeConfiguration(s: RedisNodeSettings): string {
   const lines = [
     `port ${s.port}`,
-    'bind 127.0.0.1',
+    `bind ${s.host}`,
     'protected-mode yes',
     `dir ${quoted(s.dir)}`,
     // The command line then names this folder, by which a stray server is known.
@@ -71,11 +74,12 @@ function aclFile(s: RedisNodeSettings): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** A plain connection that fails at once instead of hiding a trouble behind retries. */
-export function adminConnection(port: number, password: string | undefined): Redis {
+/** To `host:port`; a plain connection that fails at once instead of hiding a trouble behind retries. */
+export function adminConnection(address: string, password: string | undefined): Redis {
+  const [host, port] = address.split(':');
   const connection = new Redis({
-    host: '127.0.0.1',
-    port,
+    host: host as string,
+    port: Number(port),
     ...(password === undefined ? {} : { password }),
     protocol: 2,
     lazyConnect: true,
@@ -91,11 +95,11 @@ export function adminConnection(port: number, password: string | undefined): Red
 }
 
 export async function withAdmin<T>(
-  port: number,
+  address: string,
   password: string | undefined,
   use: (connection: Redis) => Promise<T>,
 ): Promise<T> {
-  const connection = adminConnection(port, password);
+  const connection = adminConnection(address, password);
   try {
     await connection.connect();
     return await use(connection);
@@ -106,15 +110,17 @@ export async function withAdmin<T>(
 
 /** Starts the node and waits until it answers; a node that still loads its data answers LOADING to PING. */
 export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
-  const { dir, port } = settings;
+  const { dir, launchPrefix = [] } = settings;
+  const address = `${settings.host}:${settings.port}`;
   await mkdir(dir, { recursive: true });
   const configuration = join(dir, 'redis.conf');
   const logFile = join(dir, 'redis.log');
   await writeFile(configuration, nodeConfiguration(settings));
   await writeFile(join(dir, 'users.acl'), aclFile(settings), { mode: 0o600 });
+  const [command, ...args] = [...launchPrefix, settings.redisServer, configuration];
   const server = await startServer({
-    command: settings.redisServer,
-    args: [configuration],
+    command: command as string,
+    args,
     logFile,
     // Lua compares strings by the locale's collation.
     env: { ...process.env, LC_ALL: settings.locale },
@@ -122,12 +128,12 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
     orphanGraceS: settings.orphanGraceS,
   });
   try {
-    await waitFor(`Redis on port ${port} answers`, START_DEADLINE_MS, async () => {
+    await waitFor(`Redis ${address} answers`, START_DEADLINE_MS, async () => {
       if (server.hasExited()) return 'exited';
-      await withAdmin(port, settings.adminPassword, (connection) => connection.ping());
+      await withAdmin(address, settings.adminPassword, (connection) => connection.ping());
       return 'answered';
     });
-    if (server.hasExited()) throw new Error(`Redis on port ${port} ended at its start; see ${logFile}`);
+    if (server.hasExited()) throw new Error(`Redis ${address} ended at its start; see ${logFile}`);
   } catch (error) {
     await server.stop(STOP_DEADLINE_MS);
     throw error;

@@ -25,9 +25,11 @@ after(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+const at = (port: number) => `127.0.0.1:${port}`;
+
 /** The port of the master that owns this slot. */
 async function ownerOf(slot: number, asked = cluster.nodes[0]?.port): Promise<number> {
-  return withAdmin(asked ?? 0, cluster.password, async (connection) => {
+  return withAdmin(at(asked ?? 0), cluster.password, async (connection) => {
     const stretches = await connection.cluster('SLOTS');
     const stretch = stretches.find(([from, to]) => from <= slot && slot <= to);
     return Number(stretch?.[2]?.[1]);
@@ -36,7 +38,7 @@ async function ownerOf(slot: number, asked = cluster.nodes[0]?.port): Promise<nu
 
 /** The key `{b}` lives in slot 3300, in the first third. */
 async function value(): Promise<string | null> {
-  return withAdmin(await ownerOf(3300), cluster.password, (connection) => connection.get('{b}'));
+  return withAdmin(at(await ownerOf(3300)), cluster.password, (connection) => connection.get('{b}'));
 }
 
 test('three masters own contiguous thirds in the order of the ports, each with one replica', async () => {
@@ -61,7 +63,7 @@ test('the settings that were measured are in force', async () => {
     'maxmemory-policy': 'noeviction',
     save: '',
   };
-  await withAdmin(port, cluster.password, async (connection) => {
+  await withAdmin(at(port), cluster.password, async (connection) => {
     for (const [name, expected] of Object.entries(wanted)) {
       assert.deepEqual(await connection.config('GET', name), [name, expected]);
     }
@@ -70,13 +72,13 @@ test('the settings that were measured are in force', async () => {
 
 test('users may do what their rules say, and nobody enters without a password', async () => {
   const port = await ownerOf(3300);
-  const stranger = adminConnection(port, undefined);
+  const stranger = adminConnection(at(port), undefined);
   await assert.rejects(
     stranger.connect().then(() => stranger.ping()),
     /NOAUTH/,
   );
   stranger.disconnect();
-  await withAdmin(port, cluster.password, async (connection) => {
+  await withAdmin(at(port), cluster.password, async (connection) => {
     await connection.call('AUTH', 'reader', 'secret');
     assert.equal(await connection.get('{b}'), null);
     await assert.rejects(connection.set('{b}', 'x'), /NOPERM/);
@@ -94,7 +96,7 @@ test('a killed node comes back in its folder', async () => {
 });
 
 test('data survive a restart, also on other ports, and nothing is left behind', async () => {
-  await withAdmin(await ownerOf(3300), cluster.password, (connection) => connection.set('{b}', 'kept'));
+  await withAdmin(at(await ownerOf(3300)), cluster.password, (connection) => connection.set('{b}', 'kept'));
   const before = cluster.nodes.map((node) => node.port);
   const pids = cluster.nodes.map((node) => node.pid);
   await cluster.stop();
@@ -112,7 +114,7 @@ test('data survive a restart, also on other ports, and nothing is left behind', 
 test('a cluster that has failed over comes back whole, with the roles that it has now', async () => {
   const [first] = cluster.nodes;
   assert.ok(first);
-  await withAdmin(await ownerOf(3300), cluster.password, (connection) =>
+  await withAdmin(at(await ownerOf(3300)), cluster.password, (connection) =>
     connection.set('{b}', 'failed over'),
   );
   cluster.kill(first.port, 'SIGKILL');

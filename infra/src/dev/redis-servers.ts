@@ -4,11 +4,13 @@
 //   dir/node-0 ... node-5 a folder for each node: redis.conf, nodes.conf, users.acl, its append-only file, redis.log
 //
 // Masters come first and own contiguous slot ranges in order, so that each owns one stretch of the map. With the
-// same folder the cluster comes back by itself, with its data, also on other ports.
+// same folder the cluster comes back by itself, with its data, also at other addresses. With a network namespace the
+// master in the middle runs there, and all of them have addresses on its network; else all are on loopback.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
 import { type RedisUser, STOP_DEADLINE_MS, startRedisNode, withAdmin } from './redis-node.js';
@@ -29,6 +31,8 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
+  /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
+  namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
   users?: readonly RedisUser[];
   redisServer: string;
@@ -55,10 +59,30 @@ export class ClusterShapeError extends Error {
   readonly code = 'cluster_shape';
 }
 
+/** Where a node runs. */
+interface RedisPlace {
+  host: string;
+  port: number;
+  launchPrefix: readonly string[];
+}
+
 interface ClusterFile {
   masters: number;
   replicas: number;
   ports: number[];
+}
+
+const LOOPBACK = '127.0.0.1';
+
+const addressOf = ({ host, port }: { host: string; port: number }) => `${host}:${port}`;
+
+function placesOf({ masters, namespace }: RedisClusterOptions, ports: readonly number[]): RedisPlace[] {
+  const middle = Math.floor(masters / 2);
+  return ports.map((port, index) => {
+    if (!namespace) return { host: LOOPBACK, port, launchPrefix: [] };
+    if (index !== middle) return { host: namespace.hostAddress, port, launchPrefix: [] };
+    return { host: namespace.address, port, launchPrefix: commandInside(namespace.name) };
+  });
 }
 
 const clusterFile = (dir: string) => join(dir, 'cluster.json');
@@ -74,27 +98,27 @@ async function writeClusterFile(dir: string, content: ClusterFile): Promise<void
   await rename(`${clusterFile(dir)}.new`, clusterFile(dir));
 }
 
-/** The nodes know each other by address: where the ports changed, every nodes.conf is told before the start. */
-async function movePorts(dir: string, from: readonly number[], to: readonly number[]): Promise<void> {
-  const moved = new Map(from.map((port, index) => [port, to[index] as number]));
+/** The nodes know each other by address: every nodes.conf is told of those of now before the start. */
+async function moveNodes(dir: string, from: readonly number[], to: readonly RedisPlace[]): Promise<void> {
+  const moved = new Map(from.map((port, index) => [port, to[index] as RedisPlace]));
   for (const index of to.keys()) {
     const file = join(nodeDir(dir, index), 'nodes.conf');
     const text = await readFile(file, 'utf8');
-    const rewritten = text.replace(/:(\d+)@\d+/g, (whole, port: string) => {
-      const target = moved.get(Number(port));
-      return target === undefined ? whole : `:${target}@${target + REDIS_BUS_OFFSET}`;
+    const rewritten = text.replace(/\S*:(\d+)@\d+/g, (whole, known: string) => {
+      const place = moved.get(Number(known));
+      return place === undefined ? whole : `${addressOf(place)}@${place.port + REDIS_BUS_OFFSET}`;
     });
     await writeFile(file, rewritten);
   }
 }
 
 /** Takes what an earlier start left in the folder; says whether there is a cluster with its data. */
-async function prepareFolder(options: RedisClusterOptions, ports: readonly number[]): Promise<boolean> {
+async function prepareFolder(options: RedisClusterOptions, places: readonly RedisPlace[]): Promise<boolean> {
   const { dir, masters, replicas } = options;
   const earlier = await readClusterFile(dir);
   if (earlier === null) {
     // Nothing, or a cluster whose making was cut short.
-    for (const index of ports.keys()) await rm(nodeDir(dir, index), { recursive: true, force: true });
+    for (const index of places.keys()) await rm(nodeDir(dir, index), { recursive: true, force: true });
     return false;
   }
   if (earlier.masters !== masters || earlier.replicas !== replicas) {
@@ -103,15 +127,13 @@ async function prepareFolder(options: RedisClusterOptions, ports: readonly numbe
         `not of ${masters} with ${replicas}`,
     );
   }
-  if (earlier.ports.some((port, index) => port !== ports[index])) {
-    await movePorts(dir, earlier.ports, ports);
-    await writeClusterFile(dir, { masters, replicas, ports: [...ports] });
-  }
+  await moveNodes(dir, earlier.ports, places);
+  await writeClusterFile(dir, { masters, replicas, ports: places.map(({ port }) => port) });
   return true;
 }
 
-async function roleOf(port: number, password: string | undefined): Promise<'master' | 'replica'> {
-  const role = (await withAdmin(port, password, (connection) => connection.role())) as unknown[];
+async function roleOf(address: string, password: string | undefined): Promise<'master' | 'replica'> {
+  const role = (await withAdmin(address, password, (connection) => connection.role())) as unknown[];
   return String(role[0]) === 'master' ? 'master' : 'replica';
 }
 
@@ -122,18 +144,18 @@ class RunningCluster implements RedisCluster {
 
   constructor(
     readonly options: RedisClusterOptions,
-    readonly ports: readonly number[],
+    readonly places: readonly RedisPlace[],
     readonly password: string | undefined,
   ) {
-    this.urls = ports.map((port) => `redis://127.0.0.1:${port}`);
+    this.urls = places.map((place) => `redis://${addressOf(place)}`);
   }
 
-  async launch(port: number): Promise<ServerProcess> {
+  async launch(place: RedisPlace): Promise<ServerProcess> {
     const { options } = this;
     const server = await startRedisNode({
       redisServer: options.redisServer,
-      dir: nodeDir(options.dir, this.ports.indexOf(port)),
-      port,
+      dir: nodeDir(options.dir, this.places.indexOf(place)),
+      ...place,
       appendfsync: options.appendfsync ?? 'everysec',
       nodeTimeoutMs: options.nodeTimeoutMs ?? 1_000,
       locale: options.locale ?? 'C',
@@ -141,20 +163,23 @@ class RunningCluster implements RedisCluster {
       adminPassword: this.password,
       orphanGraceS: options.orphanGraceS ?? 0,
     });
-    this.#processes.set(port, server);
+    this.#processes.set(place.port, server);
     return server;
   }
 
-  async describe(port: number): Promise<RedisNode> {
+  async describe(place: RedisPlace): Promise<RedisNode> {
+    const { host, port } = place;
     const { pid } = this.#process(port);
-    return { host: '127.0.0.1', port, pid, role: await roleOf(port, this.password) };
+    return { host, port, pid, role: await roleOf(addressOf(place), this.password) };
   }
 
   async restartNode(port: number): Promise<RedisNode> {
     await this.#process(port).stop(STOP_DEADLINE_MS);
-    await this.launch(port);
-    const node = await this.describe(port);
-    this.nodes[this.ports.indexOf(port)] = node;
+    const index = this.places.findIndex((place) => place.port === port);
+    const place = this.places[index] as RedisPlace;
+    await this.launch(place);
+    const node = await this.describe(place);
+    this.nodes[index] = node;
     return node;
   }
 
@@ -179,18 +204,20 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
   await mkdir(dir, { recursive: true });
   const ports = options.ports ?? (await freeRedisPorts(count));
   if (ports.length !== count) throw new Error(`${count} ports are needed, not ${ports.length}`);
-  const kept = await prepareFolder(options, ports);
+  const places = placesOf(options, ports);
+  const kept = await prepareFolder(options, places);
   const password = options.users?.length ? randomBytes(16).toString('hex') : undefined;
-  const cluster = new RunningCluster(options, ports, password);
+  const cluster = new RunningCluster(options, places, password);
+  const shape = { addresses: places.map(addressOf), masters, replicas, password };
   try {
-    await Promise.all(ports.map((port) => cluster.launch(port)));
+    await Promise.all(places.map((place) => cluster.launch(place)));
     if (!kept) {
       options.log?.(`joining ${masters} masters and ${masters * replicas} replicas to a cluster`);
-      await joinCluster({ ports, masters, replicas, password });
+      await joinCluster(shape);
     }
-    await waitForCluster({ ports, masters, replicas, password });
+    await waitForCluster(shape);
     if (!kept) await writeClusterFile(dir, { masters, replicas, ports: [...ports] });
-    for (const port of ports) cluster.nodes.push(await cluster.describe(port));
+    for (const place of places) cluster.nodes.push(await cluster.describe(place));
     return cluster;
   } catch (error) {
     await cluster.stop();

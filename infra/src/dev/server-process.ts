@@ -2,7 +2,7 @@
 // - it runs in a session of its own, so that Ctrl-C reaches us alone and we stop it when its turn has come;
 // - a small shell waits beside it on a pipe from us: when we die without a word (SIGKILL), the pipe closes and
 //   the shell stops the server. What this cannot cover: somebody kills that shell too.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 export interface ServerOptions {
@@ -39,14 +39,16 @@ const HEIR = `while kill -0 "$3" 2>/dev/null; do sleep 1; done; kill -s "$2" "$1
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done
 kill -s KILL "$1" 2>/dev/null`;
 
-function guard(pid: number, options: ServerOptions): ChildProcess {
-  const signal = options.stopSignal.replace('SIG', '');
-  const args = ['-c', GUARD, 'guard', String(pid), signal, String(options.orphanGraceS ?? 0)];
-  const child = spawn('/bin/sh', args, { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+/** A shell that reads a line first: nothing when we die, `done` when it is dismissed by what is returned. */
+export function standGuard(script: string, args: readonly string[]): () => void {
+  const child = spawn('/bin/sh', ['-c', script, 'guard', ...args], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   child.on('error', () => {});
   child.stdin?.on('error', () => {});
   child.unref();
-  return child;
+  return () => child.stdin?.end('done\n');
 }
 
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
@@ -64,12 +66,13 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     child.once('error', (cause) => reject(new Error(`${options.command} could not be started`, { cause })));
   });
   const pid = child.pid as number;
-  const keeper = guard(pid, options);
+  const stopSignal = options.stopSignal.replace('SIG', '');
+  const dismiss = standGuard(GUARD, [String(pid), stopSignal, String(options.orphanGraceS ?? 0)]);
   let gone = false;
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => {
       gone = true;
-      keeper.stdin?.end('done\n');
+      dismiss();
       resolve();
     });
   });
@@ -90,9 +93,9 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     clearTimeout(timer);
   };
   const handOver = (heirPid: number) => {
-    const args = ['-c', HEIR, 'heir', String(pid), options.stopSignal.replace('SIG', ''), String(heirPid)];
+    const args = ['-c', HEIR, 'heir', String(pid), stopSignal, String(heirPid)];
     spawn('/bin/sh', args, { detached: true, stdio: 'ignore' }).unref();
-    keeper.stdin?.end('done\n');
+    dismiss();
     child.unref();
   };
   return { pid, exited, hasExited: () => gone, kill, stop, handOver };

@@ -60,8 +60,10 @@ after(async () => {
 const watched = () =>
   promoters.every((promoter) => promoter.readiness().checks[0]?.detail === '3 masters are watched');
 
+const at = (port: number) => `127.0.0.1:${port}`;
+
 async function masters(askedPort: number): Promise<number[]> {
-  return withAdmin(askedPort, cluster.password, async (connection) => {
+  return withAdmin(at(askedPort), cluster.password, async (connection) => {
     const stretches = await connection.cluster('SLOTS');
     return stretches.map((stretch) => Number(stretch[2]?.[1])).sort((a, b) => a - b);
   });
@@ -71,7 +73,7 @@ async function masters(askedPort: number): Promise<number[]> {
 async function whole(askedPort: number): Promise<number[] | undefined> {
   const ports = await masters(askedPort);
   for (const port of ports) {
-    const info = await withAdmin(port, cluster.password, (connection) => connection.info('replication'));
+    const info = await withAdmin(at(port), cluster.password, (connection) => connection.info('replication'));
     if (!/state=online/.test(info)) return undefined;
   }
   return ports.length === 3 ? ports : undefined;

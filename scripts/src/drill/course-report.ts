@@ -24,6 +24,8 @@ export interface Course {
   endAtMs: number;
   foundMs: number | null;
   healedMs: number | null;
+  /** Drivers who were answered with an older position than they were told, after the master was back; null: not measured. */
+  foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
   /** Of each region: reports that nothing was heard of, though their time is up. */

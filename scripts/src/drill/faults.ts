@@ -18,11 +18,16 @@ export interface Drill {
   losesAll?: boolean;
   /** The audit must find something, or nothing was proven. */
   mustLose?: boolean;
+  /** A master that was replaced comes back with what it had: nobody may be answered from that. */
+  comesBack?: boolean;
+  /** It breaks the master in a network namespace, on a stack of its own that has one. */
+  needsNamespace?: boolean;
   inject(scene: Scene): Promise<void>;
   undo(scene: Scene): Promise<void>;
 }
 
 const FREEZE_MS = 5_000;
+const ISOLATED_MS = 5_000;
 const BEHIND_MS = 1_000;
 const DARK_FOR_MS = 2_000;
 const CUT_MS = 4_000;
@@ -83,6 +88,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     hits: 'region',
     dark: 'freeze',
     ...LOSES_REPLICATION,
+    comesBack: true,
     inject: async (scene) => {
       const pid = await scene.pid(scene.victim.address);
       scene.fault(`SIGSTOP of the master ${scene.victim.address}`);
@@ -92,6 +98,19 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
       await scene.until(FREEZE_MS);
       scene.thaw();
       scene.undone('SIGCONT');
+    },
+  },
+  isolate: {
+    about: `a master that runs on, cut off from everything for ${ISOLATED_MS / 1000} s (a stack of its own; needs root and ip)`,
+    hits: 'region',
+    dark: 'freeze',
+    ...LOSES_REPLICATION,
+    comesBack: true,
+    needsNamespace: true,
+    inject: (scene) => scene.isolate(),
+    undo: async (scene) => {
+      await scene.until(ISOLATED_MS);
+      await scene.rejoin();
     },
   },
   restart: {
@@ -277,5 +296,6 @@ export function expectationOf(drill: Drill, promoter: boolean): Expectation {
     reconnectMs: drill.hits === 'connections' ? RECONNECT_MS : null,
     elsewhereUnharmed: drill.hits !== 'connections',
     mustLose: drill.mustLose === true,
+    comesBack: drill.comesBack === true,
   };
 }

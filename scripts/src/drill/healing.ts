@@ -1,4 +1,4 @@
-// When everybody of a region is found again, as a dispatcher would find them.
+// When everybody of a region is found again, as a dispatcher would find them, and that nobody is then found in the past.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Load } from './load.js';
 
@@ -23,16 +23,25 @@ export interface Healing {
   healedMs: number | null;
 }
 
+type Told = ReadonlyMap<string, number>;
+
+function toldOf(load: Load, region: number): Told {
+  const newest = (id: string) => load.truth.newest.get(id)?.recordedAtMs ?? 0;
+  return new Map(load.driversOf(region).map(({ driverId }) => [driverId, newest(driverId)]));
+}
+
+const isOlder = (driver: FoundDriver, told: Told): boolean =>
+  Date.parse(driver.recorded_at) < (told.get(driver.driver_id) ?? 0);
+
 /** Whether every one is in the answers, and not older than it was told to be at the fault. */
-async function look(load: Load, told: ReadonlyMap<string, number>): Promise<'lacks' | 'found' | 'complete'> {
+async function look(load: Load, told: Told): Promise<'lacks' | 'found' | 'complete'> {
   const ids = [...told.keys()];
   let isComplete = true;
   for (let from = 0; from < ids.length; from += MAX_IDS) {
     const { status, body } = await load.get(`/v1/drivers?ids=${ids.slice(from, from + MAX_IDS)}`);
     if (status !== 200) return 'lacks';
     const { complete, absent, drivers } = body as DriversAnswer;
-    const isOld = (d: FoundDriver) => Date.parse(d.recorded_at) < (told.get(d.driver_id) ?? 0);
-    if (absent.length > 0 || drivers.some(isOld)) return 'lacks';
+    if (absent.length > 0 || drivers.some((driver) => isOlder(driver, told))) return 'lacks';
     isComplete &&= complete;
   }
   return isComplete ? 'complete' : 'found';
@@ -45,8 +54,7 @@ export async function untilHealed(
   faultAtMs: number,
   over: () => boolean,
 ): Promise<Healing> {
-  const newest = (id: string) => load.truth.newest.get(id)?.recordedAtMs ?? 0;
-  const told = new Map(load.driversOf(region).map(({ driverId }) => [driverId, newest(driverId)]));
+  const told = toldOf(load, region);
   let foundMs: number | null = null;
   while (!over()) {
     const seen = await look(load, told).catch(() => 'lacks');
@@ -56,4 +64,28 @@ export async function untilHealed(
     await sleep(LOOK_MS);
   }
   return { foundMs, healedMs: null };
+}
+
+/**
+ * Until it is over: how many drivers were answered with an older position than they had been told was taken; null: no
+ * answer was complete.
+ */
+export async function foundInThePast(
+  load: Load,
+  region: number,
+  over: () => boolean,
+): Promise<number | null> {
+  const past = new Set<string>();
+  let answers = 0;
+  while (!over()) {
+    const told = toldOf(load, region);
+    const reply = await load.get(`/v1/drivers?ids=${[...told.keys()].slice(0, MAX_IDS)}`).catch(() => null);
+    if (reply?.status === 200 && (reply.body as DriversAnswer).complete) {
+      answers++;
+      const { drivers } = reply.body as DriversAnswer;
+      for (const driver of drivers) if (isOlder(driver, told)) past.add(driver.driver_id);
+    }
+    await sleep(LOOK_MS);
+  }
+  return answers === 0 ? null : past.size;
 }

@@ -4,11 +4,14 @@
 // and then stops it, so that nothing is left behind.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { commandInside, namespaceOf } from '@whereabouts/infra/dev/network-namespace';
 import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 
 /** All that is needed to start a process again. */
 export interface Recipe {
   command: string;
+  /** What stands before it, where it runs in a network namespace. */
+  launchPrefix: string[];
   /** The name it was called by: one binary may be several programs. */
   argv0: string;
   args: string[];
@@ -33,8 +36,10 @@ export function recipeOf(pid: number): Recipe {
     return [pair.slice(0, at), pair.slice(at + 1)];
   });
   const { uid, gid } = statSync(`/proc/${pid}`);
+  const namespace = namespaceOf(pid);
   return {
     command: readlinkSync(`/proc/${pid}/exe`),
+    launchPrefix: namespace === null ? [] : commandInside(namespace),
     argv0,
     args,
     env: Object.fromEntries(pairs),
@@ -55,12 +60,15 @@ export async function startAgain(
   livesWith: number,
 ): Promise<number> {
   const log = openSync(recipe.logFile, 'a');
-  const { command, argv0, args, env, cwd, uid, gid } = recipe;
+  const { command, launchPrefix, argv0, args, env, cwd, uid, gid } = recipe;
+  // `ip` goes by the name that it is called by too, so it is not told another; it calls by name what it runs.
+  const isInside = launchPrefix.length > 0;
+  const [first, ...rest] = isInside ? [...launchPrefix, argv0, ...args] : [command, ...args];
   const identity = process.getuid?.() === 0 ? { uid, gid } : {};
-  const child = spawn(command, args, {
+  const child = spawn(first as string, rest, {
     detached: true,
     stdio: ['ignore', log, log],
-    argv0,
+    ...(isInside ? {} : { argv0 }),
     env,
     cwd,
     ...identity,

@@ -37,6 +37,7 @@ function evidence(change: Partial<Evidence> = {}): Evidence {
     lostReplicated: null,
     wrongRows: { wrong: 0, of: 192, first: '' },
     wholeAgain: true,
+    foundInThePast: null,
     reconnectedMs: null,
     busiestReconnect: { connections: 0, of: 192 },
     ...change,
@@ -129,4 +130,13 @@ test('drivers of a killed ingest: all of them, within 30 s', () => {
   });
   assert.deepEqual(broken(herd(64)), []);
   assert.equal(broken(herd(65)).length, 1);
+});
+
+test('a replaced master that comes back may bring nothing back, and that has to be seen', () => {
+  for (const name of ['freeze', 'isolate']) {
+    const expected = expectationOf(DRILLS[name] as NonNullable<typeof kill>, true);
+    assert.deepEqual(broken({ expected, foundInThePast: 0 }), []);
+    assert.equal(broken({ expected, foundInThePast: 1 }).length, 1);
+    assert.equal(broken({ expected, foundInThePast: null }).length, 1);
+  }
 });

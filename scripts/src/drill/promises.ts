@@ -26,6 +26,8 @@ export interface Expectation {
   elsewhereUnharmed: boolean;
   /** The audit must find something, or nothing was proven. */
   mustLose: boolean;
+  /** A master that was replaced comes back, and nobody may be answered from what it has. */
+  comesBack: boolean;
 }
 
 export interface Evidence {
@@ -37,6 +39,8 @@ export interface Evidence {
   /** Rows of Postgres that are not what the drivers were told; null: it could not be compared. */
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
+  /** Drivers who were answered with an older position than they were told, once a replaced master was back; null: not measured. */
+  foundInThePast: number | null;
   reconnectedMs: number | null;
   /** The most connections within HERD_MS after the fault. */
   busiestReconnect: { connections: number; of: number };
@@ -133,8 +137,7 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
 }
 
 export function judge(evidence: Evidence): PromiseVerdict[] {
-  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs, busiestReconnect } =
-    evidence;
+  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
   const hit = regions.filter(({ affected }) => affected);
   const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
@@ -151,7 +154,17 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
   }
   if (expected.reconnectMs !== null) {
     verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
-    verdicts.push(noHerd(busiestReconnect));
+    verdicts.push(noHerd(evidence.busiestReconnect));
+  }
+  if (expected.comesBack) {
+    verdicts.push({
+      promise:
+        'the master that comes back brings nothing back: drivers answered with an older position than before',
+      passed: evidence.foundInThePast === 0,
+      measured: evidence.foundInThePast === null ? 'not measured' : String(evidence.foundInThePast),
+      budget: 'none',
+      detail: '',
+    });
   }
   if (lostReplicated !== null) {
     verdicts.push(none('lost although acknowledged as replicated', lostReplicated));

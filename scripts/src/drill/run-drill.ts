@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { namespaceOf } from '@whereabouts/infra/dev/network-namespace';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { scrape, total } from '../stack/scrape.js';
@@ -12,7 +13,7 @@ import { archiveDifferences } from '../testing/archive-rows.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
 import type { Drill } from './faults.js';
-import { type Healing, untilHealed } from './healing.js';
+import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
 import type { Evidence } from './promises.js';
@@ -46,9 +47,15 @@ const lostCounted = (stack: Stack): Promise<number> =>
   waitFor('the metrics of ingest', 10_000, async () => total(await scrape(stack.ingest.ops), LOST));
 
 async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFault: () => void) {
-  const { stack, say, partition } = setting;
+  const { drill, stack, say, partition } = setting;
   const nodes = await clusterNodes(stack());
-  const found = regions.findIndex(({ partitions }) => partitions.some((row) => row.partition === partition));
+  const isInNamespace = (address: string) => {
+    const node = stack().redis.find(({ host, port }) => `${host}:${port}` === address);
+    return node !== undefined && namespaceOf(node.pid) !== null;
+  };
+  const found = regions.findIndex(({ node, partitions }) =>
+    drill.needsNamespace ? isInNamespace(node) : partitions.some((row) => row.partition === partition),
+  );
   const hit = found >= 0 ? found : Math.floor(regions.length / 2);
   const victim = ownersOf(nodes).find(({ address }) => address === regions[hit]?.node);
   if (victim === undefined) throw new Error('the partitions and the cluster name different masters');
@@ -77,6 +84,7 @@ function reconnectedMs({ drivers, observations }: Load, faultAtMs: number): numb
 }
 
 interface Watched extends Healing {
+  foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
 }
@@ -98,6 +106,8 @@ async function takeCourse(
     : Promise.resolve({ foundMs: 0, healedMs: 0 });
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
   await drill.undo(scene);
+  let ended = false;
+  const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
   const wholeAgain = await waitFor('the cluster is whole', WHOLE_DEADLINE_MS, async () =>
     (await whatIsBroken(stack(), regions.length)) === null ? true : undefined,
   ).catch(() => false);
@@ -114,7 +124,8 @@ async function takeCourse(
     }).catch(() => {});
   }
   await sleep(AFTER_MS);
-  return { ...healed, reconnectedMs: backMs, wholeAgain };
+  ended = true;
+  return { ...healed, foundInThePast: await past, reconnectedMs: backMs, wholeAgain };
 }
 
 /** Who owns the region's partitions in the end. */

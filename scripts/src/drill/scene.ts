@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { namespaceOf, setCable } from '@whereabouts/infra/dev/network-namespace';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { redisUserName } from '../stack/redis-users.js';
@@ -27,6 +28,15 @@ export interface SceneOptions {
   say: (text: string) => void;
 }
 
+/** Redis's own words for a master that sees most other masters no more. */
+const GAVE_UP = /^\d+:M (\d.*?) # Cluster state changed: fail$/gm;
+
+/** Since 1970; 0: never. */
+function lastGaveUpAtMs(log: string): number {
+  const last = [...log.matchAll(GAVE_UP)].at(-1)?.[1];
+  return last === undefined ? 0 : Date.parse(last);
+}
+
 export class Scene {
   readonly stack: () => Stack;
   readonly victim: NodeView;
@@ -42,6 +52,7 @@ export class Scene {
   readonly #say: (text: string) => void;
   readonly #recipes = new Map<string, Recipe>();
   readonly #frozen = new Set<number>();
+  #isolated: { namespace: string; logFile: string } | undefined;
 
   constructor({ stack, victim, replicas, onFault, say }: SceneOptions) {
     this.stack = stack;
@@ -118,6 +129,28 @@ export class Scene {
     this.#frozen.clear();
   }
 
+  /** As by a pulled cable: nothing reaches the victim, and it reaches nobody. */
+  async isolate(): Promise<void> {
+    const { address } = this.victim;
+    const pid = await this.pid(address);
+    const namespace = namespaceOf(pid);
+    if (namespace === null) throw new Error(`${address} does not run in a network namespace of its own`);
+    this.#isolated = { namespace, logFile: recipeOf(pid).logFile };
+    this.fault(`the master ${address} is cut off from everything`);
+    await setCable(namespace, 'down');
+  }
+
+  async rejoin(): Promise<void> {
+    const { namespace, logFile } = this.#isolated as { namespace: string; logFile: string };
+    const gaveUpAtMs = lastGaveUpAtMs(readFileSync(logFile, 'utf8'));
+    const afterMs = Math.round(gaveUpAtMs - performance.timeOrigin - (this.faultAtMs ?? 0));
+    if (afterMs > 0)
+      this.tell('observed', `by its own log it took no more writes ${afterMs} ms after the cut`);
+    else this.tell('observed', 'it has not noticed that it is cut off');
+    await setCable(namespace, 'up');
+    this.undone('it is connected again');
+  }
+
   async spawnRedis(address: string): Promise<void> {
     await startAgain(this.recipe(address), 'TERM', this.stack().pid);
   }
@@ -157,7 +190,7 @@ export class Scene {
     const { address } = this.victim;
     const configuration = readFileSync(recipeOf(await this.pid(address)).args[0] as string, 'utf8');
     const password = /^masterauth (".*")$/m.exec(configuration)?.[1];
-    await withAdmin(Number(address.split(':')[1]), password && (JSON.parse(password) as string), use);
+    await withAdmin(address, password && (JSON.parse(password) as string), use);
   }
 
   /** Its own word for its pid: stack.json has that of the start only. */

@@ -69,8 +69,8 @@ async function ingestAnew(): Promise<void> {
 
 async function loseTheCache(): Promise<void> {
   const password = redisAdminPassword(stack.home);
-  for (const { port } of stack.now.redis) {
-    await withAdmin(port, password, async (node) => {
+  for (const { host, port } of stack.now.redis) {
+    await withAdmin(`${host}:${port}`, password, async (node) => {
       const [role] = (await node.role()) as unknown[];
       if (String(role) === 'master') await node.flushall();
     });

@@ -18,14 +18,25 @@ import { StackUnderTest } from '../testing/stack-under-test.js';
 
 let stack: StackUnderTest;
 
+interface Ended<T> {
+  status: number;
+  /** Its last line. */
+  last: T;
+  error: string;
+}
+
 before(async () => {
   stack = await StackUnderTest.start(mapOf(CITIES, 0.1, seededRandom(3)), { LOG_LEVEL: 'info' });
 });
 after(() => stack?.stop());
 
-async function drill<T>(...args: string[]): Promise<{ status: number; last: T; error: string }> {
+async function drill<T>(...args: string[]): Promise<Ended<T>> {
+  return drillWith({}, ...args);
+}
+
+async function drillWith<T>(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended<T>> {
   const child = spawn(process.execPath, [join(root, 'scripts', 'dist', 'drill.js'), ...args, '--json'], {
-    env: { ...process.env, WHEREABOUTS_HOME: stack.home },
+    env: { ...process.env, WHEREABOUTS_HOME: stack.home, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? -1)));
@@ -53,6 +64,21 @@ test('a drill that does not exist, and a region that is no place', async () => {
   const { status, error } = await drill('kill', '--region', '95,200');
   assert.equal(status, 2);
   assert.match(error, /no place/);
+});
+
+test('isolate is skipped aloud where no network namespace can be had, and that is no failure', async () => {
+  const { status, last } = await drillWith<{ event: string; drill: string; why: string }>(
+    { PATH: '/nowhere' },
+    'isolate',
+  );
+  assert.deepEqual([status, last.event, last.drill], [0, 'skipped', 'isolate']);
+  assert.match(last.why, /^it needs (Linux|(root and )?ip of iproute2 on the PATH)$/);
+});
+
+test('--no-promoter is refused for a stack that runs', async () => {
+  const { status, error } = await drill('kill', '--no-promoter');
+  assert.equal(status, 2);
+  assert.match(error, /that the drill starts itself/);
 });
 
 test('kill: one region, judged, written down, and whole again', async () => {

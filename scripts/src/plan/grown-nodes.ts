@@ -26,7 +26,7 @@ export interface Growth {
   say(text: string): void;
 }
 
-const portOf = (address: string) => Number(address.slice(address.lastIndexOf(':') + 1));
+const portOf = (address: string) => Number(address.split(':')[1]);
 const folderOf = (home: string, port: number) => join(clusterDir(home), `${GROWN}${port}`);
 
 export const isGrown = (home: string, address: string): boolean =>
@@ -49,6 +49,7 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
   const server = await startRedisNode({
     redisServer: await provideRedis(o.say),
     dir,
+    host: HOST,
     port,
     ...(await settingsOf(entry)),
     locale: 'C',
@@ -62,10 +63,9 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
 /** Starts a master and its replicas and lets them join; returns the master's address once everyone knows them. */
 export async function growCluster(o: Growth, replicas: number): Promise<string> {
   const password = redisAdminPassword(o.home);
-  const entryPort = portOf(o.nodes[0]?.address as string);
   const ports = await freeRedisPorts(1 + replicas);
-  const [master, ...followers] = ports as [number, ...number[]];
-  await withAdmin(entryPort, password, async (entry) => {
+  const [master, ...followers] = ports.map((port) => `${HOST}:${port}`) as [string, ...string[]];
+  await withAdmin(o.nodes[0]?.address as string, password, async (entry) => {
     for (const port of ports) {
       o.say(`Starting a Redis node on port ${port} ...`);
       await startNode(o, port, entry);
@@ -74,10 +74,10 @@ export async function growCluster(o: Growth, replicas: number): Promise<string> 
     const library = (await entry.callBuffer('FUNCTION', 'DUMP')) as Buffer;
     await withAdmin(master, password, (node) => node.call('FUNCTION', 'RESTORE', library, 'REPLACE'));
   });
-  await untilKnown(o, ports, password);
+  await untilKnown(o, [master, ...followers], password);
   const id = await withAdmin(master, password, (node) => clusterCommand(node, 'MYID'));
-  for (const port of followers) {
-    await withAdmin(port, password, async (node) => {
+  for (const follower of followers) {
+    await withAdmin(follower, password, async (node) => {
       await waitFor('the replica may follow', JOIN_DEADLINE_MS, () =>
         clusterCommand(node, 'REPLICATE', String(id)),
       );
@@ -86,14 +86,14 @@ export async function growCluster(o: Growth, replicas: number): Promise<string> 
       );
     });
   }
-  return `${HOST}:${master}`;
+  return master;
 }
 
-async function untilKnown(o: Growth, ports: readonly number[], password: string): Promise<void> {
-  const all = [...o.nodes.map(({ address }) => portOf(address)), ...ports];
-  for (const port of all) {
-    await waitFor(`the node on port ${port} knows the new ones`, JOIN_DEADLINE_MS, () =>
-      withAdmin(port, password, async (node) => {
+async function untilKnown(o: Growth, added: readonly string[], password: string): Promise<void> {
+  const all = [...o.nodes.map(({ address }) => address), ...added];
+  for (const known of all) {
+    await waitFor(`the node ${known} knows the new ones`, JOIN_DEADLINE_MS, () =>
+      withAdmin(known, password, async (node) => {
         const lines = String(await clusterCommand(node, 'NODES'))
           .trim()
           .split('\n');
@@ -114,11 +114,11 @@ export async function shrinkCluster(o: Growth, leaving: readonly KnownNode[]): P
   // A replica of theirs would refuse to forget its master.
   for (const { address } of leaving.toReversed()) {
     o.say(`Stopping ${address} ...`);
-    await withAdmin(portOf(address), password, (node) => node.shutdown('NOSAVE')).catch(() => {});
+    await withAdmin(address, password, (node) => node.shutdown('NOSAVE')).catch(() => {});
   }
   for (const { address, id } of o.nodes) {
     if (gone.has(id)) continue;
-    await withAdmin(portOf(address), password, async (node) => {
+    await withAdmin(address, password, async (node) => {
       for (const each of gone) await clusterCommand(node, 'FORGET', each);
     });
   }

@@ -37,6 +37,7 @@ before(async () => {
   added = await startRedisNode({
     redisServer,
     dir: join(dir, 'new'),
+    host: '127.0.0.1',
     port: newPort,
     appendfsync: 'everysec',
     nodeTimeoutMs: 1_000,
@@ -45,8 +46,8 @@ before(async () => {
     adminPassword: cluster.password,
     orphanGraceS: 0,
   });
-  for (const { port } of cluster.nodes) {
-    await withAdmin(port, cluster.password, (node) => node.call('FUNCTION', 'LOAD', LIBRARY));
+  for (const { host, port } of cluster.nodes) {
+    await withAdmin(`${host}:${port}`, cluster.password, (node) => node.call('FUNCTION', 'LOAD', LIBRARY));
   }
 });
 after(async () => {
@@ -59,10 +60,10 @@ const run = (commands: readonly string[]) =>
   promisify(execFile)('/bin/sh', ['-e', '-c', commands.join('\n')], {
     env: { ...process.env, REDISCLI_AUTH: cluster.password },
   });
-const firstPort = () => cluster.nodes[0]?.port as number;
+const first = () => `127.0.0.1:${cluster.nodes[0]?.port}`;
 async function claims() {
-  const text = await withAdmin(firstPort(), cluster.password, (node) => node.cluster('NODES'));
-  return parseClusterNodes(String(text), `127.0.0.1:${firstPort()}`);
+  const text = await withAdmin(first(), cluster.password, (node) => node.cluster('NODES'));
+  return parseClusterNodes(String(text), first());
 }
 
 test('the commands add a master with its functions, move the slots with their keys, and take it away', {
@@ -71,13 +72,13 @@ test('the commands add a master with its functions, move the slots with their ke
   const key = Array.from({ length: 100_000 }, (_, i) => `k${i}`).find(
     (each) => keySlot(each) === 5_455,
   ) as string;
-  await withAdmin(firstPort(), cluster.password, (node) => node.set(key, 'kept'));
-  const [from, to] = [`127.0.0.1:${firstPort()}`, `127.0.0.1:${newPort}`];
+  await withAdmin(first(), cluster.password, (node) => node.set(key, 'kept'));
+  const [from, to] = [first(), `127.0.0.1:${newPort}`];
   const there: Move = { from, to, slots: { first: 5_460, last: 5_451 } };
   const masters = await claims();
   await run(commandsToAdd([there], masters, to));
   assert.deepEqual((await claims()).find(({ address }) => address === to)?.slots, [[5_451, 5_460]]);
-  await withAdmin(newPort, cluster.password, async (node) => {
+  await withAdmin(to, cluster.password, async (node) => {
     assert.equal(await node.get(key), 'kept');
     assert.equal(await node.fcall('hello', 0), 'hello');
   });
@@ -91,7 +92,7 @@ test('the commands add a master with its functions, move the slots with their ke
       all.filter(({ address }) => address === to),
     ),
   );
-  assert.equal(await withAdmin(firstPort(), cluster.password, (node) => node.get(key)), 'kept');
+  assert.equal(await withAdmin(first(), cluster.password, (node) => node.get(key)), 'kept');
   await waitFor(
     'everyone has forgotten it',
     DEADLINE_MS,

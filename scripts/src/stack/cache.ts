@@ -2,6 +2,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import {
+  makeNetworkNamespace,
+  type NetworkNamespace,
+  whyNoNamespace,
+} from '@whereabouts/infra/dev/network-namespace';
+import {
   ClusterShapeError,
   type RedisCluster,
   startRedisCluster,
@@ -20,6 +25,8 @@ export interface CacheOptions {
   options: StackOptions;
   dir: string;
   ports: readonly number[];
+  /** Of one master. */
+  namespace: NetworkNamespace | null;
   secrets: StackSecrets;
   orphanGraceS: number;
   /** What was there is of no use any more. */
@@ -33,6 +40,12 @@ function appendfsync(): 'everysec' | 'always' {
   const wanted = process.env.REDIS_APPENDFSYNC ?? 'everysec';
   if (wanted === 'everysec' || wanted === 'always') return wanted;
   throw new UsageError(`REDIS_APPENDFSYNC must be everysec or always, not "${wanted}".`);
+}
+
+export async function makeCacheNamespace(): Promise<NetworkNamespace> {
+  const lacking = await whyNoNamespace();
+  if (lacking !== null) throw new UsageError(`--network-namespace: ${lacking}.`);
+  return makeNetworkNamespace();
 }
 
 export async function startCache(o: CacheOptions): Promise<RedisCluster> {
@@ -50,6 +63,7 @@ export async function startCache(o: CacheOptions): Promise<RedisCluster> {
       replicas: o.options.replicas,
       dir: o.dir,
       ports: o.ports,
+      namespace: o.namespace,
       appendfsync: appendfsync(),
       users: redisUsers(o.secrets),
       redisServer,

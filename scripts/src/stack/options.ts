@@ -13,6 +13,8 @@ export interface StackOptions {
   /** Of each master. */
   replicas: number;
   promoter: boolean;
+  /** One master runs in a network namespace of its own. */
+  networkNamespace: boolean;
   fresh: boolean;
   json: boolean;
 }
@@ -31,6 +33,9 @@ export const START = {
     'redis-masters': { value: 'N', about: 'masters of the Redis Cluster (3)' },
     replicas: { value: 'N', about: 'replicas of each master (1)' },
     'no-promoter': { about: 'leave failover to Redis alone' },
+    'network-namespace': {
+      about: 'one master in a network namespace of its own, which the drill isolate cuts off; needs root',
+    },
     fresh: { about: 'begin anew: forget all positions, the archive and the partition map' },
   },
   notes: [
@@ -61,6 +66,7 @@ export function stackOptions(args: Arguments): StackOptions {
     redisMasters: args.number('redis-masters', { min: 1, max: 16 }) ?? 3,
     replicas: args.number('replicas', { min: 0, max: 4 }) ?? 1,
     promoter: !args.has('no-promoter'),
+    networkNamespace: args.has('network-namespace'),
     fresh: args.has('fresh'),
     json: args.has('json'),
   };

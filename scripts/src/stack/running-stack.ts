@@ -7,11 +7,12 @@
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type NetworkNamespace, removeStrayNamespaces } from '@whereabouts/infra/dev/network-namespace';
 import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
 import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
 import { childPids } from '@whereabouts/infra/dev/server-process';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
-import { loadFunctions, startCache } from './cache.js';
+import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
 import type { Narrator } from './narrator.js';
 import type { StackOptions } from './options.js';
@@ -118,6 +119,7 @@ export class RunningStack {
   async #start(): Promise<Stack> {
     mkdirSync(this.#logsDir, { recursive: true });
     await this.#own.stopStrays((text) => this.#say(text, 'stray'));
+    await removeStrayNamespaces();
     if (this.#options.fresh) await this.#forget();
     const chosen = await this.#chooseMap();
     const secrets = stackSecrets(this.#home);
@@ -165,6 +167,7 @@ export class RunningStack {
       options: this.#options,
       dir: this.#cacheDir,
       ports: ports.redis,
+      namespace: await this.#makeNamespace(),
       secrets,
       orphanGraceS,
       anew: fresh || isOfOtherMap(this.#cacheDir, chosen.map),
@@ -189,6 +192,14 @@ export class RunningStack {
     const databaseUrl = await migrateOwn(postgres, secrets);
     this.#check();
     return { cluster, postgres, databaseUrl };
+  }
+
+  /** Undone after Redis; where there is no time for that, its own guard removes it. */
+  async #makeNamespace(): Promise<NetworkNamespace | null> {
+    if (!this.#options.networkNamespace) return null;
+    const namespace = await makeCacheNamespace();
+    this.#undo.add({ what: 'network namespace', undo: () => namespace.remove() });
+    return namespace;
   }
 
   #keepCluster(cluster: RedisCluster): void {

@@ -1,5 +1,5 @@
 // The stack of `npm start` for the end-to-end tests: in a folder of its own, without simulated drivers, with the
-// test's partition map and settings. It is a process of its own and gets what a person's would get.
+// test's partition map, settings and options. It is a process of its own and gets what a person's would get.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,13 +27,13 @@ export class StackUnderTest {
   readonly #lines: Line[] = [];
   readonly #child: ChildProcess;
 
-  private constructor(map: PartitionMap, env: Record<string, string>) {
+  private constructor(map: PartitionMap, env: Record<string, string>, options: readonly string[]) {
     this.map = map;
     this.#dir = mkdtempSync(join(tmpdir(), 'whereabouts-e2e-'));
     this.home = join(this.#dir, 'home');
     const mapFile = join(this.#dir, 'map.json');
     writeFileSync(mapFile, formatPartitionMap(map));
-    this.#child = spawn(process.execPath, [START, '--json', '--drivers', '0', '--map', mapFile], {
+    this.#child = spawn(process.execPath, [START, '--json', '--drivers', '0', '--map', mapFile, ...options], {
       cwd: root,
       env: { ...process.env, ...env, WHEREABOUTS_HOME: this.home },
       // When this test dies the channel closes, and the stack stops by itself.
@@ -46,8 +46,12 @@ export class StackUnderTest {
   }
 
   /** Resolves when every partition answers. */
-  static async start(map: PartitionMap, env: Record<string, string> = {}): Promise<StackUnderTest> {
-    const stack = new StackUnderTest(map, env);
+  static async start(
+    map: PartitionMap,
+    env: Record<string, string> = {},
+    options: readonly string[] = [],
+  ): Promise<StackUnderTest> {
+    const stack = new StackUnderTest(map, env, options);
     try {
       await waitFor('the stack is ready', START_DEADLINE_MS, () => {
         if (stack.#child.exitCode !== null) return true;

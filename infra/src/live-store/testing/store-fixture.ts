@@ -48,7 +48,7 @@ export async function startStore(options: Partial<RedisClusterOptions> = {}): Pr
     connect,
     async command(partition, ...args) {
       const [name, ...rest] = args;
-      const connection = adminConnection(Number(store.nodeOf(partition)?.split(':')[1]), cluster.password);
+      const connection = adminConnection(store.nodeOf(partition) ?? '', cluster.password);
       try {
         return await connection.call(
           name,
