@@ -9,13 +9,17 @@ import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
 import type { FlushMetrics } from './flush-metrics.js';
 
-/** Of one partition in one round; the next round takes the rest. */
-const PARTITION_LIMIT = 512;
-/** Of all partitions in one round. */
+/** Of all partitions in one round; the next round takes the rest. */
 const ROUND_LIMIT = 5_000;
+/** Of one partition in one round. */
+const PARTITION_LIMIT = 512;
 /** One that Postgres refuses stays in the cache (nothing drops a checkpoint) and is tried again this much later. */
 const REFUSED_RETRY_MS = 60_000;
 const MAX_REFUSED_KNOWN = 10_000;
+
+/** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
+export const partitionLimit = (partitions: number): number =>
+  Math.max(1, Math.min(PARTITION_LIMIT, Math.floor(ROUND_LIMIT / partitions)));
 
 interface Found extends WaitingCheckpoint {
   partition: number;
@@ -52,11 +56,11 @@ export class CheckpointWriter {
   }
 
   async #gather(partitions: readonly number[]): Promise<Found[]> {
-    const chosen = partitions.slice(0, Math.ceil(ROUND_LIMIT / PARTITION_LIMIT));
+    const limit = partitionLimit(partitions.length);
     const pages = await Promise.all(
-      chosen.map(async (partition) => {
+      partitions.map(async (partition) => {
         const page = await this.#store
-          .waitingCheckpoints(partition, PARTITION_LIMIT)
+          .waitingCheckpoints(partition, limit)
           .catch((error) => this.#nothingYet(error, partition));
         return page.map((entry) => ({ ...entry, partition }));
       }),

@@ -22,7 +22,7 @@ function spread(bits: number): number {
 }
 
 /** The score that GEOADD would give it. */
-export function geoScore(latE7: number, lonE7: number): number {
+function geoScore(latE7: number, lonE7: number): number {
   const lat = Math.floor(((latE7 / 1e7 + MAX_LATITUDE) / (2 * MAX_LATITUDE)) * STEPS);
   const lon = Math.floor(((lonE7 / 1e7 + 180) / 360) * STEPS);
   const high = spread(Math.floor(lat / HALF_STEPS)) | (spread(Math.floor(lon / HALF_STEPS)) << 1);
