@@ -1,11 +1,10 @@
 // What a failover loses, taken from outside: every node that may be the region's next owner is read directly, again and
-// again, and held against what the drivers were told by then. What counts is the last look before somebody wrote under
+// again, and held against what the drivers had been told at the fault. What counts is the last look before somebody wrote under
 // a new reign, on the node that is the owner in the end.
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { partitionKeys } from '@whereabouts/infra/live-store/keys';
 import { decodeRecord } from '@whereabouts/infra/position-record';
 import type { Stack } from '../stack-file.js';
-import type { Truth } from '../testing/truth.js';
 import { openReplica, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import type { Load } from './load.js';
@@ -14,11 +13,15 @@ import type { Region } from './regions.js';
 /** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
+/** What was acknowledged before the fault has reached the drivers by then, and no new owner has acknowledged anything. */
+const IN_FLIGHT_MS = 50;
 
 interface Order {
   session: number;
   recordedAtMs: number;
 }
+
+type ToldOrders = ReadonlyMap<string, Order>;
 
 interface Group {
   positions: string;
@@ -34,9 +37,9 @@ export interface Lost {
   replicated: number;
 }
 
-/** What one node lacked of each partition when it was last seen before a new reign wrote there. */
+/** What one node had of each partition when it was last seen before a new reign wrote there. */
 class Watched {
-  readonly lost = new Map<Group, Lost>();
+  readonly records = new Map<Group, readonly (Buffer | null)[]>();
   readonly #over = new Set<Group>();
 
   constructor(
@@ -44,15 +47,15 @@ class Watched {
     readonly groups: readonly Group[],
   ) {}
 
-  async watch(stack: Stack, load: Load, isOver: () => boolean): Promise<void> {
+  async watch(stack: Stack, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       let node: ReaderConnection | undefined;
       try {
         node = await openReplica(stack, this.address, PATIENCE_MS);
-        while (!isOver()) await this.#look(node, load);
+        while (!isOver()) await this.#look(node);
       } catch {
         // It is gone; another process may come back in its place, with other data.
-        for (const group of this.groups) if (!this.#over.has(group)) this.lost.delete(group);
+        for (const group of this.groups) if (!this.#over.has(group)) this.records.delete(group);
         await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
       } finally {
         node?.disconnect();
@@ -60,7 +63,7 @@ class Watched {
     }
   }
 
-  async #look(node: ReaderConnection, load: Load): Promise<void> {
+  async #look(node: ReaderConnection): Promise<void> {
     const groups = this.groups.filter((group) => !this.#over.has(group));
     const pipeline = node.pipeline();
     for (const { positions, meta, drivers } of groups) {
@@ -74,7 +77,7 @@ class Watched {
       const [, owner] = replies[2 * i + 1] as [Error | null, string | null];
       if (failed) throw failed;
       if (owner !== null && owner !== group.owner) this.#over.add(group);
-      else this.lost.set(group, lostOf(group, found, load));
+      else this.records.set(group, found);
     }
     if (groups.length === 0) await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
   }
@@ -84,6 +87,8 @@ export class LossTruth {
   readonly #stack: Stack;
   readonly #load: Load;
   readonly #watched: Watched[];
+  /** As of the fault: what a new owner acknowledges later was never lost. */
+  #told: { all: ToldOrders; replicated: ToldOrders } | null = null;
   #over = false;
 
   private constructor(stack: Stack, load: Load, watched: Watched[]) {
@@ -119,7 +124,11 @@ export class LossTruth {
   /** From the fault until `stop`. */
   async watch(): Promise<void> {
     const isOver = () => this.#over;
-    await Promise.all(this.#watched.map((node) => node.watch(this.#stack, this.#load, isOver)));
+    const { truth, replicated } = this.#load;
+    setTimeout(() => {
+      this.#told = { all: new Map(truth.newest), replicated: new Map(replicated.newest) };
+    }, IN_FLIGHT_MS);
+    await Promise.all(this.#watched.map((node) => node.watch(this.#stack, isOver)));
   }
 
   stop(): void {
@@ -129,24 +138,22 @@ export class LossTruth {
   /** What this node, the owner in the end, lacked at the first write of a new reign; null: it was not seen. */
   lostBy(owner: string): Lost | null {
     const node = this.#watched.find(({ address }) => address === owner);
-    if (node === undefined || node.lost.size < node.groups.length) return null;
+    if (node === undefined || this.#told === null || node.records.size < node.groups.length) return null;
     const sum: Lost = { lost: 0, replicated: 0 };
-    for (const { lost, replicated } of node.lost.values()) {
-      sum.lost += lost;
-      sum.replicated += replicated;
+    for (const [group, records] of node.records) {
+      sum.lost += lacking(group, records, this.#told.all);
+      sum.replicated += lacking(group, records, this.#told.replicated);
     }
     return sum;
   }
 }
 
-function lostOf({ drivers }: Group, records: readonly (Buffer | null)[], load: Load): Lost {
-  const lacks = (truth: Truth) =>
-    drivers.filter(({ driverId }, i) => {
-      const told = truth.newest.get(driverId);
-      const record = records[i] ?? null;
-      return told !== undefined && (record === null || isOlder(decodeRecord(driverId, record), told));
-    }).length;
-  return { lost: lacks(load.truth), replicated: lacks(load.replicated) };
+function lacking({ drivers }: Group, records: readonly (Buffer | null)[], told: ToldOrders): number {
+  return drivers.filter(({ driverId }, i) => {
+    const newest = told.get(driverId);
+    const record = records[i] ?? null;
+    return newest !== undefined && (record === null || isOlder(decodeRecord(driverId, record), newest));
+  }).length;
 }
 
 const isOlder = (a: Order, b: Order): boolean =>
