@@ -6,7 +6,14 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
-import { type Bench, type BenchContext, type BenchOutcome, type Figure, type Goal, median } from './bench.js';
+import {
+  alternate,
+  type Bench,
+  type BenchContext,
+  type BenchOutcome,
+  type Figure,
+  type Goal,
+} from './bench.js';
 import { cityFleet } from './load/places.js';
 import {
   cell,
@@ -14,7 +21,9 @@ import {
   type Frames,
   INTERVAL_MS,
   type LoadCost,
+  medianOf,
   medianUs,
+  SERVING_PARTS,
   stackCost,
   sumUs,
   WARM_UP_S,
@@ -53,17 +62,13 @@ function figureOf(mode: Mode, ours: readonly LoadCost[], floors: readonly LoadCo
   };
 }
 
-const PARTS = ['ingest', 'masters', 'replicas'];
-const medianOf = (costs: readonly LoadCost[], key: 'p50Ms' | 'p99Ms' | 'positionsPerCall') =>
-  median(costs.map((cost) => cost[key] ?? Number.NaN));
-
 function rowOf(mode: Mode, ours: readonly LoadCost[]): (string | number)[] {
-  const cpuUs = PARTS.map((part) => medianUs(ours, part));
+  const cpuUs = SERVING_PARTS.map((part) => medianUs(ours, part));
   return [modeName(mode), ...cpuUs, medianOf(ours, 'p50Ms'), medianOf(ours, 'p99Ms')].map(cell);
 }
 
 function costsOf({ format, ack }: Mode, ours: readonly LoadCost[]): Record<string, number> {
-  const costs = PARTS.map((part) => [`${part}_us_${format}_${ack}`, medianUs(ours, part)] as const);
+  const costs = SERVING_PARTS.map((part) => [`${part}_us_${format}_${ack}`, medianUs(ours, part)] as const);
   return {
     ...Object.fromEntries(costs),
     [`positions_per_call_${format}_${ack}`]: medianOf(ours, 'positionsPerCall'),
@@ -86,11 +91,18 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     for (const mode of MODES) {
       const ours: LoadCost[] = [];
       const floors: LoadCost[] = [];
-      for (let round = 0; round < asked.rounds; round++) {
-        context.say(`cost: ${modeName(mode)}, round ${round + 1} of ${asked.rounds}`);
-        floors.push(await echoCost(echo, drivers, asked.seconds, mode));
-        ours.push(await stackCost(own.now, drivers, asked.seconds, mode));
-      }
+      const say = (what: string, round: number) =>
+        context.say(`cost: ${modeName(mode)}, ${what}, round ${round + 1} of ${asked.rounds}`);
+      await alternate(asked.rounds, {
+        echo: async (round) => {
+          say('echo', round);
+          floors.push(await echoCost(echo, drivers, asked.seconds, mode));
+        },
+        stack: async (round) => {
+          say('stack', round);
+          ours.push(await stackCost(own.now, drivers, asked.seconds, mode));
+        },
+      });
       figures.push(figureOf(mode, ours, floors));
       rows.push(rowOf(mode, ours));
       Object.assign(costs, costsOf(mode, ours));

@@ -10,7 +10,9 @@ import {
   type Frames,
   INTERVAL_MS,
   type LoadCost,
+  medianOf,
   medianUs,
+  SERVING_PARTS,
   stackCost,
   sumUs,
   WARM_UP_S,
@@ -18,7 +20,6 @@ import {
 
 const DEFAULTS = { drivers: 10_000, seconds: 15, rounds: 3 };
 const FRAMES: Frames = { format: 'bin', ack: 'each' };
-const PARTS = ['ingest', 'masters', 'replicas'];
 
 interface Setting {
   env: { DURABILITY: 'cache' | 'replicated'; REDIS_APPENDFSYNC: 'everysec' | 'always' };
@@ -79,7 +80,9 @@ function figures(costs: Costs): Figure[] {
     goal: null,
   });
   return NAMES.filter((name) => name !== BASE).flatMap((name) => [
-    figure(name, 'CPU of ingest, masters and replicas for each position', 'us', (cost) => sumUs(cost, PARTS)),
+    figure(name, 'CPU of ingest, masters and replicas for each position', 'us', (cost) =>
+      sumUs(cost, SERVING_PARTS),
+    ),
     figure(name, 'ack p50', 'ms', ({ p50Ms }) => p50Ms ?? Number.NaN),
     figure(name, 'ack p99', 'ms', ({ p99Ms }) => p99Ms ?? Number.NaN),
   ]);
@@ -87,11 +90,8 @@ function figures(costs: Costs): Figure[] {
 
 function rowOf(name: Name, costs: Costs): (string | number)[] {
   const measured = costs[name];
-  const times = [
-    median(measured.map(({ p50Ms }) => p50Ms ?? Number.NaN)),
-    median(measured.map(({ p99Ms }) => p99Ms ?? Number.NaN)),
-  ];
-  const cpuUs = PARTS.map((part) => medianUs(measured, part));
+  const times = [medianOf(measured, 'p50Ms'), medianOf(measured, 'p99Ms')];
+  const cpuUs = SERVING_PARTS.map((part) => medianUs(measured, part));
   return [nameOf(SETTINGS[name]), ...[...cpuUs, ...times].map(cell), SETTINGS[name].atWorst];
 }
 
@@ -139,11 +139,11 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       'The load shares the cores with what is measured. What `always` costs in time depends on the disk: six nodes share one here.',
     ],
     costs: {
-      durability_replicated_extra_us: extraUs(costs, 'replicated', PARTS),
+      durability_replicated_extra_us: extraUs(costs, 'replicated', SERVING_PARTS),
       durability_replicated_extra_ingest_us: extraUs(costs, 'replicated', ['ingest']),
       durability_replicated_extra_masters_us: extraUs(costs, 'replicated', ['masters']),
       durability_replicated_extra_replicas_us: extraUs(costs, 'replicated', ['replicas']),
-      appendfsync_always_extra_us: extraUs(costs, 'cacheAlways', PARTS),
+      appendfsync_always_extra_us: extraUs(costs, 'cacheAlways', SERVING_PARTS),
     },
   };
 }

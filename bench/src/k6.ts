@@ -9,6 +9,7 @@ import { findK6, runK6 } from './k6/k6-process.js';
 import { aggregateOf, crossedThresholds, figuresOf, type K6Summary } from './k6/summary.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';
+import { sleep } from './measured-load.js';
 
 const DEFAULTS = { drivers: 1000, seconds: 20, rounds: 2 };
 /** The scripts' own least. */
@@ -30,8 +31,6 @@ interface Setting {
   fleet: Place[];
   seconds: number;
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** `dispatch` asks about drivers that cost the machine less than k6's own do. */
 async function whileReporting<T>({ own, fleet }: Setting, work: () => Promise<T>): Promise<T> {

@@ -87,7 +87,10 @@ export function echoCost(
   );
 }
 
-/** The parts are `ingest`, `masters` and `replicas`. */
+/** What serves a load, by the names in `LoadCost.cpuUs`. */
+export const SERVING_PARTS = ['ingest', 'masters', 'replicas'];
+
+/** Of the SERVING_PARTS. */
 export function stackCost(
   stack: Stack,
   drivers: Place[],
@@ -125,6 +128,10 @@ export const medianUs = (costs: readonly LoadCost[], part: string): number =>
 
 export const sumUs = ({ cpuUs }: LoadCost, parts: readonly string[]): number =>
   parts.reduce((sum, part) => sum + (cpuUs[part] ?? Number.NaN), 0);
+
+/** As the drivers saw it; NaN where nothing was measured. */
+export const medianOf = (costs: readonly LoadCost[], key: 'p50Ms' | 'p99Ms' | 'positionsPerCall'): number =>
+  median(costs.map((cost) => cost[key] ?? Number.NaN));
 
 /** For a table: three digits, or that there is nothing. */
 export const cell = (value: string | number): string | number =>

@@ -9,6 +9,7 @@ import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
 import { cityFleet, type Place, seeded } from './load/places.js';
 import { cell, sleep } from './measured-load.js';
+import { quantile } from './stores/closed-loop.js';
 
 const DEFAULTS = { seconds: 20, rounds: 3 };
 const DRIVER_ID = 'checkpoint-bench';
@@ -64,11 +65,6 @@ async function withDeadline(persisted: Promise<void>): Promise<void> {
   }
 }
 
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
-}
-
 async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const seconds = context.seconds ?? DEFAULTS.seconds;
@@ -80,7 +76,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     await timesMs(client, WARM_UP_S, random);
     for (let round = 0; round < rounds; round++) {
       context.say(`persisted: round ${round + 1} of ${rounds}`);
-      times.push(await timesMs(client, seconds, random));
+      times.push((await timesMs(client, seconds, random)).sort((a, b) => a - b));
     }
     await client.close();
   } finally {
@@ -88,7 +84,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   }
   const count = times.reduce((sum, { length }) => sum + length, 0);
   const quantiles = (q: number) => times.map((ms) => quantile(ms, q));
-  const all = times.flat();
+  const all = times.flat().sort((a, b) => a - b);
   return {
     workload: `one driver (the project's own client, binary) on a stack with nothing else to do, ${count} checkpoints one after the other, ${PAUSE_MS.min} to ${PAUSE_MS.max} ms between them (seed ${SEED}); ${rounds} rounds of ${seconds} s`,
     figures: [

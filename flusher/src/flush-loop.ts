@@ -127,38 +127,40 @@ export class FlushLoop {
     }
   }
 
+  /** What each partition answers; null where it cannot be reached, or does not. */
+  async #askEach<T>(
+    ask: (partition: number) => Promise<T>,
+    onRefusal: (error: StoreError) => void = () => {},
+  ): Promise<(T | null)[]> {
+    const { store } = this.#o;
+    return Promise.all(
+      Array.from({ length: store.map.partitions }, async (_, partition) => {
+        if (!store.reachable(partition)) return null;
+        try {
+          return await ask(partition);
+        } catch (error) {
+          if (!(error instanceof StoreError)) throw error;
+          onRefusal(error);
+          return null;
+        }
+      }),
+    );
+  }
+
   /** Partitions where checkpoints wait, of those that answered. */
   async #withCheckpoints(): Promise<number[]> {
-    const { store } = this.#o;
-    const partitions = Array.from({ length: store.map.partitions }, (_, partition) => partition).filter(
-      (partition) => store.reachable(partition),
-    );
-    const have = await Promise.all(
-      partitions.map((partition) =>
-        store.hasCheckpoints(partition).catch((error) => {
-          if (!(error instanceof StoreError)) throw error;
-          return false;
-        }),
-      ),
-    );
-    return partitions.filter((_, i) => have[i]);
+    const have = await this.#askEach((partition) => this.#o.store.hasCheckpoints(partition));
+    return [...have.keys()].filter((partition) => have[partition]);
   }
 
   /** Returns those that answered. */
   async #look(): Promise<PartitionStatus[]> {
-    const { store } = this.#o;
     let mismatch: string | null = null;
-    const statuses = await Promise.all(
-      Array.from({ length: store.map.partitions }, async (_, partition) => {
-        if (!store.reachable(partition)) return null;
-        try {
-          return await store.status(partition);
-        } catch (error) {
-          if (!(error instanceof StoreError)) throw error;
-          if (error.code === 'map_mismatch') mismatch = error.message;
-          return null;
-        }
-      }),
+    const statuses = await this.#askEach(
+      (partition) => this.#o.store.status(partition),
+      ({ code, message }) => {
+        if (code === 'map_mismatch') mismatch = message;
+      },
     );
     this.#mapMismatch = mismatch;
     this.lossWindow.update(statuses);

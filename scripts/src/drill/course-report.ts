@@ -4,7 +4,13 @@ import type { Stack } from '../stack-file.js';
 import { type Drill, expectationOf } from './faults.js';
 import { type Load, REPORT_INTERVAL_MS } from './load.js';
 import type { Lost } from './loss-truth.js';
-import { acknowledgedBetween, busiest, measureRegion, reportedAgainMs } from './observations.js';
+import {
+  acknowledgedBetween,
+  busiest,
+  IN_FLIGHT_MS,
+  measureRegion,
+  reportedAgainMs,
+} from './observations.js';
 import { type Evidence, HERD_MS, judge } from './promises.js';
 import { type Region, stretchesOf } from './regions.js';
 import type { DrillReport, LossAudit, RegionReport } from './report.js';
@@ -42,8 +48,6 @@ export interface Course {
 }
 
 const BUSY_MS = 50;
-/** What was acknowledged just before the fault reaches the drivers just after it. */
-const IN_FLIGHT_MS = 50;
 
 function regionReports(course: Course): RegionReport[] {
   const { load, scene, regions, hit, endAtMs, drill, healedMs, unheard } = course;

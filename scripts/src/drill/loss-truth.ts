@@ -1,6 +1,6 @@
 // What a failover loses, taken from outside: every node that may be the region's next owner is read directly, again and
-// again, and held against what the drivers had been told at the fault. What counts is the last look before somebody wrote under
-// a new reign, on the node that is the owner in the end.
+// again, and held against what the drivers had been told at the fault. What counts is the last look before somebody
+// wrote under a new reign, on the node that is the owner in the end.
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { partitionKeys } from '@whereabouts/infra/live-store/keys';
 import { decodeRecord } from '@whereabouts/infra/position-record';
@@ -8,13 +8,12 @@ import type { Stack } from '../stack-file.js';
 import { openReplica, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import type { Load } from './load.js';
+import { IN_FLIGHT_MS } from './observations.js';
 import type { Region } from './regions.js';
 
 /** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
-/** What was acknowledged before the fault has reached the drivers by then, and no new owner has acknowledged anything. */
-const IN_FLIGHT_MS = 50;
 
 interface Order {
   session: number;

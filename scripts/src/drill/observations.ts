@@ -28,6 +28,9 @@ export class Observations {
   }
 }
 
+/** What was acknowledged before the fault has reached the drivers by then, and no new owner has acknowledged anything. */
+export const IN_FLIGHT_MS = 50;
+
 /** The time that is judged. */
 export interface Window {
   startAtMs: number;

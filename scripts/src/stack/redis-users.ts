@@ -11,7 +11,7 @@ const FIND = '+auth +hello +ping +time +info +role +wait +readonly +asking +clus
 const CALL = '+fcall +fcall_ro +function|list';
 const READ =
   '+hget +hmget +hgetall +hscan +hlen +hexists +hrandfield +zcard +zscore +geosearch +geopos +get +pttl +exists';
-const WRITE = '+hset +hsetnx +hdel +hincrby +zadd +zrem +geoadd +set +del +expire +pexpire';
+const WRITE = '+hset +hsetnx +hdel +hincrby +zadd +zrem +set +del +expire +pexpire';
 
 export function redisUsers(secrets: StackSecrets): RedisUser[] {
   const user = (name: string, password: string, rules: string): RedisUser => ({
