@@ -14,6 +14,10 @@ import type { Region } from './regions.js';
 /** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
+/** Until the fault; from then on without a pause. */
+const LOOK_EVERY_MS = 50;
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 interface Order {
   session: number;
@@ -46,16 +50,20 @@ class Watched {
     readonly groups: readonly Group[],
   ) {}
 
-  async watch(stack: Stack, isOver: () => boolean): Promise<void> {
+  /** Before the fault already: a node that is frozen by then would let nobody in before it is the owner. */
+  async watch(stack: Stack, isFault: () => boolean, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       let node: ReaderConnection | undefined;
       try {
         node = await openReplica(stack, this.address, PATIENCE_MS);
-        while (!isOver()) await this.#look(node);
+        while (!isOver()) {
+          await this.#look(node);
+          if (!isFault()) await sleep(LOOK_EVERY_MS);
+        }
       } catch {
         // It is gone; another process may come back in its place, with other data.
         for (const group of this.groups) if (!this.#over.has(group)) this.records.delete(group);
-        await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+        await sleep(TRY_AGAIN_MS);
       } finally {
         node?.disconnect();
       }
@@ -78,25 +86,28 @@ class Watched {
       if (owner !== null && owner !== group.owner) this.#over.add(group);
       else this.records.set(group, found);
     }
-    if (groups.length === 0) await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+    if (groups.length === 0) await sleep(TRY_AGAIN_MS);
   }
 }
 
 export class LossTruth {
-  readonly #stack: Stack;
   readonly #load: Load;
   readonly #watched: Watched[];
   /** As of the fault: what a new owner acknowledges later was never lost. */
   #told: { all: ToldOrders; replicated: ToldOrders } | null = null;
-  #over = false;
+  readonly #watching: Promise<void>;
+  #isFault = false;
+  #isOver = false;
 
   private constructor(stack: Stack, load: Load, watched: Watched[]) {
-    this.#stack = stack;
     this.#load = load;
     this.#watched = watched;
+    const isFault = () => this.#isFault;
+    const isOver = () => this.#isOver;
+    this.#watching = Promise.all(watched.map((node) => node.watch(stack, isFault, isOver))).then(() => {});
   }
 
-  /** `candidates`: the region's master and its replicas. */
+  /** `candidates`: the region's master and its replicas. They are watched until `stop`. */
   static async of(
     stack: Stack,
     candidates: readonly string[],
@@ -120,18 +131,17 @@ export class LossTruth {
     );
   }
 
-  /** From the fault until `stop`. */
-  async watch(): Promise<void> {
-    const isOver = () => this.#over;
+  fault(): void {
+    this.#isFault = true;
     const { truth, replicated } = this.#load;
     setTimeout(() => {
       this.#told = { all: new Map(truth.newest), replicated: new Map(replicated.newest) };
     }, IN_FLIGHT_MS);
-    await Promise.all(this.#watched.map((node) => node.watch(this.#stack, isOver)));
   }
 
-  stop(): void {
-    this.#over = true;
+  stop(): Promise<void> {
+    this.#isOver = true;
+    return this.#watching;
   }
 
   /** What this node, the owner in the end, lacked at the first write of a new reign; null: it was not seen. */

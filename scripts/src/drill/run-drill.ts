@@ -155,10 +155,7 @@ async function watchedCourse(
   const { drill, stack, own, name } = setting;
   await sleep(WARM_MS);
   let truth: LossTruth | null = null;
-  let watching: Promise<void> = Promise.resolve();
-  const { scene, hit } = await sceneOf(setting, regions, () => {
-    watching = truth?.watch() ?? watching;
-  });
+  const { scene, hit } = await sceneOf(setting, regions, () => truth?.fault());
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
@@ -170,10 +167,8 @@ async function watchedCourse(
   }
   await sleep(CALM_MS);
   delay.enable();
-  const watched = await takeCourse(setting, load, scene, regions, hit);
+  const watched = await takeCourse(setting, load, scene, regions, hit).finally(() => truth?.stop());
   delay.disable();
-  truth?.stop();
-  await watching;
   const lost = truth === null ? null : truth.lostBy(await ownerNow(stack(), regions[hit] as Region));
   const endAtMs = performance.now();
   const unheard = load.unheard(endAtMs);
