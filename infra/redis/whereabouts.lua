@@ -3,18 +3,21 @@
 -- atomic: nobody sees half of it. What can fail is checked before the first write, since an error in the middle
 -- of a function leaves what it had written.
 --
--- Meta of a partition (a hash; times are ms of this server's clock):
---   map, epoch            the partition map's hash; a name for this data, new where it began from nothing
---   owner, reign_at       run id of the process that writes, and since when; the two together name the reign
---   previous, base        the reign before this one, and the revision at which this one began
---   rev, flushed          revision of the last write; all up to `flushed` is in Postgres
---   dirty_since           no position that is not in Postgres is older than this; absent: all are in Postgres
---   flushed_at            begin's time of the last finished flush
---   seen_at, renewed_at   last write or touch; last renewal of the keys' expiry
---   accepted, accepted_at_begin, accepted_flushed   positions accepted: in all, at begin, at the last flush
+-- Meta of a partition is a hash of three lines of words, each written by one kind of call; so what most calls read
+-- anew is one short line, and the other two are looked up by their text. Times are ms of this server's clock.
+--   reign     map, epoch, owner, since, base [, previous]
+--               the partition map's hash; a name for this data, new where it began from nothing; run id of the process
+--               that writes, and since when (the two together name the reign); the revision at which this reign began,
+--               and the one before it
+--   written   rev, dirty_since, seen_at, renewed_at, accepted
+--               revision of the last write; no position that is not in Postgres is older than this (0: all are there);
+--               last write or touch; last renewal of the keys' expiry; positions accepted in all
+--   flushed   flushed, flushed_at, accepted_at_begin, accepted_flushed
+--               all up to this revision is in Postgres; begin's time of the last finished flush; positions accepted in
+--               all at begin, and at the last flush
 --
 -- A state, the first ten elements of most answers:
---   epoch, reign, previous, base, rev, flushed, now, seen_at, reign_at, dirty_since (0: all are in Postgres)
+--   epoch, reign, previous, base, rev, flushed, now, seen_at, since when the reign is, dirty_since
 
 local RECORD_FORMAT = 1
 local MAX_RECORDS = 512
@@ -37,17 +40,20 @@ local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
 local ORDER = '<xI6I6xxxxxxxxxxxxxxBBxxI4'
 -- Of an arena's record: id, then the length of the checkpoint id.
 local HEAD = '<Bc0B'
--- Of a record: the same, and the revision.
+-- Of a record: the same, and the revision; recorded_at and services; recorded_at, flags and revision.
 local RECORD = BODY .. 'I8'
+local FITTING = '<xxxxxxxI6xxxxxxxxxxxxxxxxI2'
+local AGE = '<xxxxxxxI6xxxxxxxxxxxxxxxBxxxxxxI8'
 local FLAGS_AT = 29
 local QUARANTINED, UNLISTED, ARCHIVED, CHECKPOINT, MOVED = 1, 2, 4, 8, 16
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
-local byte, sub, concat, floor, pack, unpack_struct, band, bor
+local byte, sub, match, format, concat, floor, pack, unpack_struct, band, bor
 
 local function bind()
-  byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
+  byte, sub, match, format = string.byte, string.sub, string.match, string.format
+  concat, floor = table.concat, math.floor
   pack, unpack_struct, band, bor = struct.pack, struct.unpack, bit.band, bit.bor
 end
 
@@ -55,7 +61,7 @@ local run_id
 
 local function my_run_id()
   if not run_id then
-    run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+    run_id = match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   end
   return run_id
 end
@@ -71,93 +77,117 @@ end
 
 -- Numbers above 1e14 would be written in exponent form by tostring.
 local function digits(number)
-  return string.format('%.0f', number)
+  return format('%.0f', number)
 end
+
+-- What `parse` makes of a text, from memory where it was asked lately. Nobody may change it.
+local MAX_REMEMBERED = 1024
+local function remembering(parse)
+  local known, count = {}, 0
+  return function(text)
+    local value = known[text]
+    if not value then
+      if count == MAX_REMEMBERED then known, count = {}, 0 end
+      value = parse(text)
+      known[text], count = value, count + 1
+    end
+    return value
+  end
+end
+
+local read_reign = remembering(function(text)
+  local map, epoch, owner, since, base, previous = match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+  return { map = map, epoch = epoch, owner = owner, name = owner .. '@' .. since, since = tonumber(since),
+    base = tonumber(base), previous = previous }
+end)
+
+local read_flush = remembering(function(text)
+  local flushed, at, accepted_at_begin, accepted = match(text, '^(%S+) (%S+) (%S+) (%S+)$')
+  return { flushed = tonumber(flushed), at = tonumber(at), accepted_at_begin = tonumber(accepted_at_begin),
+    accepted = tonumber(accepted) }
+end)
+
+local NO_REIGN = { epoch = '', owner = '', name = '', since = 0, base = 0, previous = '' }
+local NOTHING_WRITTEN, NOTHING_FLUSHED = '0 0 0 0 0', '0 0 0 0'
 
 local function read_meta(key, map)
-  local v = redis.call('HMGET', key, 'map', 'epoch', 'owner', 'reign_at', 'previous', 'base', 'rev', 'flushed',
-    'dirty_since', 'seen_at', 'renewed_at', 'accepted', 'flushed_at', 'accepted_at_begin', 'accepted_flushed')
-  if v[1] and v[1] ~= map then
-    return nil, fail('MAPMISMATCH', 'this partition was written under map ' .. v[1] .. ', not ' .. map)
+  local v = redis.call('HMGET', key, 'reign', 'written', 'flushed')
+  local reign = v[1] and read_reign(v[1]) or NO_REIGN
+  if v[1] and reign.map ~= map then
+    return nil, fail('MAPMISMATCH', 'this partition was written under map ' .. reign.map .. ', not ' .. map)
   end
-  local meta = {
-    epoch = v[2] or '', owner = v[3] or '', reign_at = tonumber(v[4] or 0), previous = v[5] or '',
-    base = tonumber(v[6] or 0), rev = tonumber(v[7] or 0), flushed = tonumber(v[8] or 0),
-    dirty_since = tonumber(v[9] or nil), seen_at = tonumber(v[10] or 0), renewed_at = tonumber(v[11] or 0),
-    accepted = tonumber(v[12] or 0), flushed_at = tonumber(v[13] or 0),
-    accepted_at_begin = tonumber(v[14] or 0), accepted_flushed = tonumber(v[15] or 0),
-    now = floor(now_us() / 1000), known = v[2] and true or false,
-  }
-  return meta
+  local rev, dirty_since, seen_at, renewed_at, accepted =
+    match(v[2] or NOTHING_WRITTEN, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+  return { reign = reign, flush = read_flush(v[3] or NOTHING_FLUSHED), rev = tonumber(rev),
+    dirty_since = tonumber(dirty_since), seen_at = tonumber(seen_at), renewed_at = tonumber(renewed_at),
+    accepted = tonumber(accepted), now = floor(now_us() / 1000) }
 end
 
-local function reign_of(meta)
-  if meta.owner == '' then return '' end
-  return meta.owner .. '@' .. digits(meta.reign_at)
-end
-
-local function begin_reign(meta)
-  meta.previous = reign_of(meta)
-  meta.base = meta.rev
-  meta.owner = my_run_id()
-  meta.reign_at = math.max(meta.now, meta.reign_at + 1)
+local function begin_reign(meta, map)
+  local old, owner = meta.reign, my_run_id()
+  local since = math.max(meta.now, old.since + 1)
+  meta.reign = { map = map, epoch = old.map and old.epoch or digits(now_us()), owner = owner,
+    name = owner .. '@' .. digits(since), since = since, base = meta.rev, previous = old.name }
+  meta.reigns_anew = true
 end
 
 -- Whoever writes to a partition first says under whose reign: a promoted replica, a restarted process and an
--- emptied node all show themselves here. Returns the fields that the caller has to write.
+-- emptied node all show themselves here. The caller has to write what it is given.
 local function open_for_write(key, map)
   local meta, err = read_meta(key, map)
-  if not meta then return nil, err end
-  local fields = {}
-  if not meta.known then
-    meta.epoch = digits(now_us())
-    fields = { 'map', map, 'epoch', meta.epoch, 'rev', '0', 'flushed', '0', 'accepted', '0' }
-  end
-  if meta.owner ~= my_run_id() then
-    begin_reign(meta)
-    local n = #fields
-    fields[n + 1], fields[n + 2] = 'owner', meta.owner
-    fields[n + 3], fields[n + 4] = 'reign_at', digits(meta.reign_at)
-    fields[n + 5], fields[n + 6] = 'previous', meta.previous
-    fields[n + 7], fields[n + 8] = 'base', digits(meta.base)
-  end
-  return meta, fields
+  if meta and meta.reign.owner ~= my_run_id() then begin_reign(meta, map) end
+  return meta, err
 end
 
-local function write_meta(key, fields)
+local function push(list, name, value)
+  local n = #list
+  list[n + 1], list[n + 2] = name, value
+end
+
+local function written_line(meta)
+  return format('%.0f %.0f %.0f %.0f %.0f', meta.rev, meta.dirty_since, meta.seen_at, meta.renewed_at, meta.accepted)
+end
+
+-- A new reign, and the lines that are given: `written` and `flush` where the caller changed them.
+local function write_meta(key, meta, written, flush)
+  local fields = {}
+  if meta.reigns_anew then
+    local r = meta.reign
+    push(fields, 'reign', concat({ r.map, r.epoch, r.owner, digits(r.since), digits(r.base), r.previous }, ' '))
+  end
+  if written then push(fields, 'written', written_line(meta)) end
+  if flush then
+    meta.flush = flush
+    push(fields, 'flushed',
+      format('%.0f %.0f %.0f %.0f', flush.flushed, flush.at, flush.accepted_at_begin, flush.accepted))
+  end
   if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
 end
 
-local function push(fields, name, value)
-  local n = #fields
-  fields[n + 1], fields[n + 2] = name, value
-end
+local STATE_SIZE = 10
 
 local function state_of(meta)
-  return { meta.epoch, reign_of(meta), meta.previous, meta.base, meta.rev, meta.flushed, meta.now, meta.seen_at,
-    meta.reign_at, meta.dirty_since or 0 }
-end
-
-local function append(answer, ...)
-  for i = 1, select('#', ...) do answer[#answer + 1] = (select(i, ...)) end
+  local reign = meta.reign
+  return { reign.epoch, reign.name, reign.previous, reign.base, meta.rev, meta.flush.flushed, meta.now, meta.seen_at,
+    reign.since, meta.dirty_since }
 end
 
 -- An isolated master still answers reads (silent); a promoted or emptied node answers before it is healed
 -- (warming). Neither may pass for "no drivers".
 local function health_of(meta)
-  if not meta.known then return 'silent' end
-  if meta.owner ~= my_run_id() or meta.now - meta.reign_at < WARMING_MS then return 'warming' end
+  local reign = meta.reign
+  if not reign.map then return 'silent' end
+  if reign.owner ~= my_run_id() or meta.now - reign.since < WARMING_MS then return 'warming' end
   if meta.now - meta.seen_at > SILENT_MS then return 'silent' end
   return 'ok'
 end
 
 -- The end of a call that feeds the partition: positions, available, busy and meta live on.
-local function write_seen(meta, fields, keys)
+local function write_seen(meta, keys)
   meta.seen_at = meta.now
-  push(fields, 'seen_at', digits(meta.now))
   local renews = meta.now - meta.renewed_at >= RENEW_MS
-  if renews then push(fields, 'renewed_at', digits(meta.now)) end
-  write_meta(keys[4], fields)
+  if renews then meta.renewed_at = meta.now end
+  write_meta(keys[4], meta, true)
   if not renews then return end
   for i = 1, 4 do redis.call('PEXPIRE', keys[i], EXPIRE_MS) end
 end
@@ -277,8 +307,8 @@ local function record(keys, args)
   local map, arena, freshness_ms = args[1], args[2], tonumber(args[3])
   local ids, checkpoint_ats, body_ats, wrong = index_of(arena)
   if wrong then return fail('BADBATCH', wrong) end
-  local meta, fields = open_for_write(keys[4], map)
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[4], map)
+  if not meta then return err end
 
   local found = #ids > 0 and redis.call('HMGET', keys[1], unpack(ids))
   local outcomes, sessions, waiting, accepted = {}, {}, nil, 0
@@ -318,58 +348,51 @@ local function record(keys, args)
   end
 
   if accepted > 0 then
-    if meta.rev == meta.flushed then
-      meta.dirty_since = meta.now
-      push(fields, 'dirty_since', digits(meta.now))
-    end
+    if meta.rev == meta.flush.flushed then meta.dirty_since = meta.now end
     meta.rev = meta.rev + 1
+    meta.accepted = meta.accepted + accepted
     local revision = pack('<I8', meta.rev)
     write_positions(keys, arena, body_ats, kept, latest, statuses, listed, revision)
     if waiting then write_checkpoints(keys[5], waiting, revision) end
-    push(fields, 'rev', digits(meta.rev))
-    push(fields, 'accepted', digits(meta.accepted + accepted))
   end
-  write_seen(meta, fields, keys)
+  write_seen(meta, keys)
   local answer = state_of(meta)
-  append(answer, concat(outcomes))
-  for i = 1, #sessions do append(answer, sessions[i]) end
+  answer[STATE_SIZE + 1] = concat(outcomes)
+  for i = 1, #sessions do answer[STATE_SIZE + 1 + i] = sessions[i] end
   return answer
 end
 
 -- Says that somebody still feeds this partition, where there was nothing to write.
 -- KEYS positions, available, busy, meta   ARGV map hash   Returns state   Errors MAPMISMATCH
 local function touch(keys, args)
-  local meta, fields = open_for_write(keys[4], args[1])
-  if not meta then return fields end
-  write_seen(meta, fields, keys)
+  local meta, err = open_for_write(keys[4], args[1])
+  if not meta then return err end
+  write_seen(meta, keys)
   return state_of(meta)
 end
 
-local function fits(record, not_before, services)
-  local r = decode(record)
-  if r.recorded_at < not_before then return false end
-  if services == 0 then return true end
-  return band(unpack_struct('<I2', record, 30), services) == services
-end
-
 -- One ring of the search: the nearest `count` fitting ones within radius_m. Where the hits filled what was asked
--- and too few of them fit, asks for twice as many, up to MAX_HITS.
+-- and too few of them fit, asks for twice as many, up to MAX_HITS. Returns ids, records, how many, whether truncated.
 local function nearest_within(keys, point, radius_m, count, not_before, services)
   local asked = count
   while true do
     local ids = redis.call('GEOSEARCH', keys[2], 'FROMLONLAT', point[1], point[2], 'BYRADIUS', radius_m, 'm',
       'ASC', 'COUNT', asked)
-    local hits = {}
-    if #ids > 0 then
-      local records = redis.call('HMGET', keys[1], unpack(ids))
-      for i = 1, #ids do
-        if #hits < 2 * count and records[i] and fits(records[i], not_before, services) then
-          push(hits, ids[i], records[i])
+    local fitting_ids, fitting, n = {}, {}, 0
+    local records = #ids > 0 and redis.call('HMGET', keys[1], unpack(ids))
+    for i = 1, #ids do
+      local record = records[i]
+      if record then
+        local recorded_at, offered = unpack_struct(FITTING, record)
+        if recorded_at >= not_before and (services == 0 or band(offered, services) == services) then
+          n = n + 1
+          fitting_ids[n], fitting[n] = ids[i], record
+          if n == count then return fitting_ids, fitting, n, false end
         end
       end
     end
-    if #hits >= 2 * count or #ids < asked then return hits, false end
-    if asked >= MAX_HITS then return hits, true end
+    if #ids < asked then return fitting_ids, fitting, n, false end
+    if asked >= MAX_HITS then return fitting_ids, fitting, n, true end
     asked = math.min(2 * asked, MAX_HITS)
   end
 end
@@ -386,16 +409,20 @@ local function near(keys, args)
   local point, radius_m, ring_m = { args[2], args[3] }, tonumber(args[4]), tonumber(args[5])
   local count, services = tonumber(args[6]), tonumber(args[8])
   local not_before = meta.now - tonumber(args[7])
-  local hits, truncated
+  local ids, records, n, truncated
   ring_m = math.max(1, math.min(ring_m, radius_m))
   while true do
-    hits, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
-    if #hits >= 2 * count or truncated or ring_m >= radius_m then break end
+    ids, records, n, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
+    if n == count or truncated or ring_m >= radius_m then break end
     ring_m = math.min(2 * ring_m, radius_m)
   end
-  local answer = state_of(meta)
-  append(answer, health_of(meta), truncated and 1 or 0, redis.call('ZCARD', keys[2]))
-  for i = 1, #hits do append(answer, hits[i]) end
+  local answer, at = state_of(meta), STATE_SIZE + 3
+  answer[STATE_SIZE + 1], answer[STATE_SIZE + 2] = health_of(meta), truncated and 1 or 0
+  answer[STATE_SIZE + 3] = redis.call('ZCARD', keys[2])
+  for i = 1, n do
+    answer[at + 1], answer[at + 2] = ids[i], records[i]
+    at = at + 2
+  end
   return answer
 end
 
@@ -405,9 +432,9 @@ local function get(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
   local answer = state_of(meta)
-  append(answer, health_of(meta))
+  answer[STATE_SIZE + 1] = health_of(meta)
   local records = redis.call('HMGET', keys[1], unpack(args, 2))
-  for i = 1, #records do append(answer, records[i]) end
+  for i = 1, #records do answer[STATE_SIZE + 1 + i] = records[i] end
   return answer
 end
 
@@ -420,8 +447,8 @@ local function live(keys, args)
   local south, west, north, east = tonumber(args[2]), tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
   local count, not_before = tonumber(args[6]), meta.now - tonumber(args[7])
   local answer = state_of(meta)
-  append(answer, health_of(meta), 0)
-  local more_at = #answer
+  local more_at = STATE_SIZE + 2
+  answer[STATE_SIZE + 1], answer[more_at] = health_of(meta), 0
   local cursor, scanned, found = '0', 0, 0
   repeat
     local page = redis.call('HSCAN', keys[1], cursor, 'COUNT', 1000)
@@ -452,22 +479,24 @@ local function status(keys, args)
   local meta, err = read_meta(keys[4], args[1])
   if not meta then return err end
   local answer = state_of(meta)
-  append(answer, health_of(meta), redis.call('HLEN', keys[1]), redis.call('ZCARD', keys[2]),
-    redis.call('ZCARD', keys[3]), meta.flushed_at, meta.accepted, meta.accepted - meta.accepted_flushed,
-    tonumber(redis.call('HGET', keys[5], '*') or 0))
+  local more = { health_of(meta), redis.call('HLEN', keys[1]), redis.call('ZCARD', keys[2]),
+    redis.call('ZCARD', keys[3]), meta.flush.at, meta.accepted, meta.accepted - meta.flush.accepted,
+    tonumber(redis.call('HGET', keys[5], '*') or 0) }
+  for i = 1, #more do answer[STATE_SIZE + i] = more[i] end
   return answer
 end
 
 -- Takes the lease of a partition, for one flush.
 -- KEYS meta, lease   ARGV map hash, flusher, lease in ms   Returns state   Errors MAPMISMATCH, LEASED
 local function begin(keys, args)
-  local meta, fields = open_for_write(keys[1], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[1], args[1])
+  if not meta then return err end
   local holder = redis.call('GET', keys[2])
   if holder and holder ~= args[2] then return fail('LEASED', 'by ' .. holder) end
   redis.call('SET', keys[2], args[2], 'PX', args[3])
-  push(fields, 'accepted_at_begin', digits(meta.accepted))
-  write_meta(keys[1], fields)
+  local flush = meta.flush
+  write_meta(keys[1], meta, false,
+    { flushed = flush.flushed, at = flush.at, accepted_at_begin = meta.accepted, accepted = flush.accepted })
   return state_of(meta)
 end
 
@@ -479,17 +508,18 @@ end
 local function unflushed(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
-  if reign_of(meta) ~= args[2] or meta.owner ~= my_run_id() then return fail('REIGNCHANGED', reign_of(meta)) end
+  local reign = meta.reign
+  if reign.name ~= args[2] or reign.owner ~= my_run_id() then return fail('REIGNCHANGED', reign.name) end
   local since, fresh_before, remove_before = tonumber(args[3]), tonumber(args[5]), tonumber(args[6])
   local page = redis.call('HSCAN', keys[1], args[4], 'COUNT', args[7])
   local rows, dirty, stale = page[2], {}, {}
   for i = 1, #rows, 2 do
-    local r = decode(rows[i + 1])
-    local flushed = r.rev <= since
-    if not flushed and band(r.flags, QUARANTINED) == 0 then push(dirty, rows[i], rows[i + 1]) end
-    if r.recorded_at < fresh_before and band(r.flags, ARCHIVED) == 0 then
-      local listed = band(r.flags, UNLISTED) == 0
-      if listed or (flushed and r.recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
+    local recorded_at, flags, rev = unpack_struct(AGE, rows[i + 1])
+    local flushed = rev <= since
+    if not flushed and band(flags, QUARANTINED) == 0 then push(dirty, rows[i], rows[i + 1]) end
+    if recorded_at < fresh_before and band(flags, ARCHIVED) == 0 then
+      local listed = band(flags, UNLISTED) == 0
+      if listed or (flushed and recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
     end
   end
   return { page[1], dirty, stale }
@@ -505,21 +535,15 @@ end
 local function flushed(keys, args)
   local meta, err = read_meta(keys[1], args[1])
   if not meta then return err end
-  local rev, as_of = tonumber(args[3]), tonumber(args[4])
-  if reign_of(meta) ~= args[2] or meta.owner ~= my_run_id() or rev > meta.rev then
-    return fail('REIGNCHANGED', reign_of(meta))
+  local rev, as_of, reign = tonumber(args[3]), tonumber(args[4]), meta.reign
+  if reign.name ~= args[2] or reign.owner ~= my_run_id() or rev > meta.rev then
+    return fail('REIGNCHANGED', reign.name)
   end
-  if rev >= meta.flushed then
-    meta.flushed = rev
-    redis.call('HSET', keys[1], 'flushed', digits(rev), 'flushed_at', digits(math.max(as_of, meta.flushed_at)),
-      'accepted_flushed', digits(meta.accepted_at_begin))
-    if rev == meta.rev then
-      meta.dirty_since = nil
-      redis.call('HDEL', keys[1], 'dirty_since')
-    else
-      meta.dirty_since = as_of
-      redis.call('HSET', keys[1], 'dirty_since', digits(as_of))
-    end
+  local flush = meta.flush
+  if rev >= flush.flushed then
+    meta.dirty_since = rev == meta.rev and 0 or as_of
+    write_meta(keys[1], meta, true, { flushed = rev, at = math.max(as_of, flush.at),
+      accepted_at_begin = flush.accepted_at_begin, accepted = flush.accepted_at_begin })
   end
   release_lease(keys[2], args[5])
   return state_of(meta)
@@ -564,13 +588,13 @@ end
 -- The record gets a tail, u16 partition, which its driver's next record here drops.
 -- Returns how many were marked   Errors MAPMISMATCH
 local function moved(keys, args)
-  local meta, fields = open_for_write(keys[4], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[4], args[1])
+  if not meta then return err end
   local tail = pack('<I2', tonumber(args[2]))
   local count = each_not_newer(keys, args, 3, function(id, found, r)
     redis.call('HSET', keys[1], id, sub(with_flags(found, bor(r.flags, MOVED)), 1, RECORD_BYTES) .. tail)
   end)
-  write_meta(keys[4], fields)
+  write_meta(keys[4], meta)
   return count
 end
 
@@ -578,12 +602,12 @@ end
 -- KEYS positions, available, busy, meta   ARGV map hash, then for each: id, session, recorded_at
 -- A record newer than that stays.   Returns how many were forgotten   Errors MAPMISMATCH
 local function forget(keys, args)
-  local meta, fields = open_for_write(keys[4], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[4], args[1])
+  if not meta then return err end
   local count = each_not_newer(keys, args, 2, function(id, found, r)
-    unlist(keys, id, found, r, r.rev <= meta.flushed)
+    unlist(keys, id, found, r, r.rev <= meta.flush.flushed)
   end)
-  write_meta(keys[4], fields)
+  write_meta(keys[4], meta)
   return count
 end
 
@@ -592,15 +616,15 @@ end
 -- KEYS positions, available, busy, meta   ARGV map hash, fresh before (ms), remove before (ms), ids (at most 512)
 -- Returns unlisted, removed   Errors MAPMISMATCH
 local function sweep(keys, args)
-  local meta, fields = open_for_write(keys[4], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[4], args[1])
+  if not meta then return err end
   local fresh_before, remove_before = tonumber(args[2]), tonumber(args[3])
   local unlisted, removed = 0, 0
   for i = 4, #args do
     local found = redis.call('HGET', keys[1], args[i])
     local r = found and decode(found)
     if r and r.recorded_at < fresh_before and band(r.flags, ARCHIVED) == 0 then
-      local settled = r.rev <= meta.flushed
+      local settled = r.rev <= meta.flush.flushed
       if settled and r.recorded_at < remove_before then
         unlist(keys, args[i], found, r, true)
         removed = removed + 1
@@ -610,7 +634,7 @@ local function sweep(keys, args)
       end
     end
   end
-  write_meta(keys[4], fields)
+  write_meta(keys[4], meta)
   return { unlisted, removed }
 end
 
@@ -624,8 +648,8 @@ local function restore(keys, args)
   local arena = args[2]
   local ids, _, body_ats, wrong = index_of(arena)
   if wrong then return fail('BADBATCH', wrong) end
-  local meta, fields = open_for_write(keys[2], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[2], args[1])
+  if not meta then return err end
   local counts = { 0, 0, 0 }
   local flushed_always = pack('<I8', 0)
   for i = 1, #ids do
@@ -638,7 +662,7 @@ local function restore(keys, args)
     end
     counts[what] = counts[what] + 1
   end
-  write_meta(keys[2], fields)
+  write_meta(keys[2], meta)
   for i = 1, 2 do redis.call('PEXPIRE', keys[i], EXPIRE_MS) end
   return counts
 end
@@ -646,8 +670,8 @@ end
 -- Marks records that Postgres refused: they never count as persisted, and no later flush tries them again.
 -- KEYS positions, meta   ARGV map hash, then for each: id, revision   Returns how many   Errors MAPMISMATCH
 local function quarantine(keys, args)
-  local meta, fields = open_for_write(keys[2], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[2], args[1])
+  if not meta then return err end
   local marked = 0
   for i = 2, #args, 2 do
     local found = redis.call('HGET', keys[1], args[i])
@@ -657,21 +681,19 @@ local function quarantine(keys, args)
       marked = marked + 1
     end
   end
-  write_meta(keys[2], fields)
+  write_meta(keys[2], meta)
   return marked
 end
 
 -- Declares everything unflushed, under a new reign, so that no flush under way can move the watermark back up.
 -- KEYS meta   ARGV map hash, since when Postgres may lack positions (ms)   Returns state   Errors MAPMISMATCH
 local function rewind(keys, args)
-  local meta, fields = open_for_write(keys[1], args[1])
-  if not meta then return fields end
-  write_meta(keys[1], fields)
-  begin_reign(meta)
-  meta.flushed = 0
-  meta.dirty_since = math.min(tonumber(args[2]), meta.dirty_since or meta.now)
-  redis.call('HSET', keys[1], 'owner', meta.owner, 'reign_at', digits(meta.reign_at), 'previous', meta.previous,
-    'base', digits(meta.base), 'flushed', '0', 'flushed_at', '0', 'dirty_since', digits(meta.dirty_since))
+  local meta, err = open_for_write(keys[1], args[1])
+  if not meta then return err end
+  if not meta.reigns_anew then begin_reign(meta, args[1]) end
+  meta.dirty_since = math.min(tonumber(args[2]), meta.dirty_since > 0 and meta.dirty_since or meta.now)
+  write_meta(keys[1], meta, true, { flushed = 0, at = 0, accepted_at_begin = meta.flush.accepted_at_begin,
+    accepted = meta.flush.accepted })
   return state_of(meta)
 end
 
@@ -694,18 +716,18 @@ end
 -- Takes checkpoints out that are committed in Postgres.
 -- KEYS checkpoints, meta   ARGV map hash, fields   Returns how many   Errors MAPMISMATCH
 local function checkpoints_done(keys, args)
-  local meta, fields = open_for_write(keys[2], args[1])
-  if not meta then return fields end
+  local meta, err = open_for_write(keys[2], args[1])
+  if not meta then return err end
   local done = 0
   for i = 2, #args do
     if redis.call('HDEL', keys[1], args[i]) == 1 then
       done = done + 1
-      local id = string.match(args[i], '^[^:]+')
+      local id = match(args[i], '^[^:]+')
       if redis.call('HINCRBY', keys[1], id, -1) <= 0 then redis.call('HDEL', keys[1], id) end
     end
   end
   if done > 0 and redis.call('HINCRBY', keys[1], '*', -done) <= 0 then redis.call('HDEL', keys[1], '*') end
-  write_meta(keys[2], fields)
+  write_meta(keys[2], meta)
   return done
 end
 
@@ -715,11 +737,11 @@ end
 local function checkpoints_waiting(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
-  if meta.owner ~= my_run_id() then return fail('REIGNCHANGED', reign_of(meta)) end
+  if meta.reign.owner ~= my_run_id() then return fail('REIGNCHANGED', meta.reign.name) end
   local waits = {}
   for i = 2, #args do waits[i - 1] = redis.call('HEXISTS', keys[1], args[i]) end
   local answer = state_of(meta)
-  append(answer, concat(waits))
+  answer[STATE_SIZE + 1] = concat(waits)
   return answer
 end
 

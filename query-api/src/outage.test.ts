@@ -165,8 +165,9 @@ test('outage: a partition written under another map is not answered from, and th
   const partition = map.partitionOf(other.lat, other.lon);
   const node = adminConnection(running.store.nodeOf(partition) ?? '', undefined);
   const { meta } = partitionKeys(map.tagOf(partition));
+  const reign = (await node.hget(meta, 'reign')) ?? '';
   try {
-    await node.hset(meta, 'map', 'another');
+    await node.hset(meta, 'reign', reign.replace(map.hash, 'another'));
     const report = await readiness();
     assert.equal(report.ready, false);
     assert.match(
@@ -178,7 +179,7 @@ test('outage: a partition written under another map is not answered from, and th
     );
     assert.deepEqual([status, body.missing[0].reason], [503, 'map_mismatch']);
   } finally {
-    await node.hset(meta, 'map', map.hash);
+    await node.hset(meta, 'reign', reign);
     node.disconnect();
   }
   assert.equal((await readiness()).ready, true);

@@ -29,8 +29,8 @@ type ToldOrders = ReadonlyMap<string, Order>;
 interface Group {
   positions: string;
   meta: string;
-  /** Run id of the process that wrote it before the fault. */
-  owner: string;
+  /** Under which it was written before the fault. */
+  reign: string;
   drivers: DrillDriver[];
 }
 
@@ -75,15 +75,15 @@ class Watched {
     const pipeline = node.pipeline();
     for (const { positions, meta, drivers } of groups) {
       pipeline.hmgetBuffer(positions, ...drivers.map(({ driverId }) => driverId));
-      // After the records: if the old owner's word stands now, it stood when they were read.
-      pipeline.hget(meta, 'owner');
+      // After the records: if the old reign stands now, it stood when they were read.
+      pipeline.hget(meta, 'reign');
     }
     const replies = (await pipeline.exec()) ?? [];
     for (const [i, group] of groups.entries()) {
       const [failed, found] = replies[2 * i] as [Error | null, (Buffer | null)[]];
-      const [, owner] = replies[2 * i + 1] as [Error | null, string | null];
+      const [, reign] = replies[2 * i + 1] as [Error | null, string | null];
       if (failed) throw failed;
-      if (owner !== null && owner !== group.owner) this.#over.add(group);
+      if (reign !== null && reign !== group.reign) this.#over.add(group);
       else this.records.set(group, found);
     }
     if (groups.length === 0) await sleep(TRY_AGAIN_MS);
@@ -117,12 +117,12 @@ export class LossTruth {
     const groups = region.partitions
       .map(({ partition, tag }) => ({
         ...partitionKeys(tag),
-        owner: '',
+        reign: '',
         drivers: load.drivers.filter(({ spot }) => spot.partition === partition),
       }))
       .filter(({ drivers }) => drivers.length > 0);
     await withNode(stack, candidates[0] as string, async (master) => {
-      for (const group of groups) group.owner = (await master.hget(group.meta, 'owner')) ?? '';
+      for (const group of groups) group.reign = (await master.hget(group.meta, 'reign')) ?? '';
     });
     return new LossTruth(
       stack,
