@@ -12,19 +12,18 @@
 
 import type { PartitionState } from '@whereabouts/infra/live-store/answers';
 import { isNewer, type Position } from '@whereabouts/infra/position';
+import { type Driver, type Fleet, isKnown, type KnownDriver } from './fleet.js';
 
-export interface Known {
+/** A position that a new reign lacks, and the driver whose newest it is. */
+export interface Lacking {
+  driver: KnownDriver;
   position: Position;
-  partition: number;
-  /** Under the partition's standing reign. */
-  revision: number;
-  acknowledgedAtMs: number;
 }
 
 export interface Loss {
   state: PartitionState;
   /** What the new reign lacks, of what this process acknowledged. */
-  known: Known[];
+  known: KnownDriver[];
   /** All that it acknowledged above this revision is gone. */
   above: number;
 }
@@ -40,21 +39,21 @@ function lostAbove(seen: PartitionState, state: PartitionState, revisionNow: num
 }
 
 export class Healer {
-  readonly #known = new Map<string, Known>();
+  readonly #fleet: Fleet;
   readonly #standings = new Map<number, PartitionState>();
-  readonly #lost = new Map<number, Map<string, Known>>();
+  /** By partition: drivers whose position is to be recorded again. */
+  readonly #lost = new Map<number, Set<KnownDriver>>();
   readonly #onLoss: (loss: Loss) => void;
+  #size = 0;
 
-  constructor(onLoss: (loss: Loss) => void) {
+  constructor(fleet: Fleet, onLoss: (loss: Loss) => void) {
+    this.#fleet = fleet;
     this.#onLoss = onLoss;
   }
 
+  /** Drivers whose position is kept. */
   get size(): number {
-    return this.#known.size;
-  }
-
-  known(driverId: string): Known | undefined {
-    return this.#known.get(driverId);
+    return this.#size;
   }
 
   standing(partition: number): PartitionState | undefined {
@@ -84,15 +83,15 @@ export class Healer {
   }
 
   /** Keeps what was acknowledged by an answer with this state, if it is the driver's newest. */
-  remember(position: Position, state: PartitionState, nowMs: number): void {
-    const known = this.#known.get(position.driverId);
-    if (known && isNewer(known.position, position)) return;
-    const { partition, revision } = state;
-    const kept = position.checkpoint ? { ...position, checkpoint: false, checkpointId: null } : position;
-    const entry = { position: kept, partition, revision, acknowledgedAtMs: nowMs };
-    this.#known.set(position.driverId, entry);
-    if (known) this.#lost.get(known.partition)?.delete(position.driverId);
-    if (this.isLost(state)) this.#queue(entry);
+  remember(driver: Driver, position: Position, state: PartitionState, nowMs: number): void {
+    if (driver.position === null) this.#size++;
+    else if (isNewer(driver.position, position)) return;
+    else this.#lost.get(driver.partition)?.delete(driver as KnownDriver);
+    driver.position = position.checkpoint ? { ...position, checkpoint: false, checkpointId: null } : position;
+    driver.partition = state.partition;
+    driver.revision = state.revision;
+    driver.acknowledgedAtMs = nowMs;
+    if (this.isLost(state)) this.#queue(driver as KnownDriver);
   }
 
   /** Whether what was acknowledged by an answer with this state is known to be gone again. */
@@ -103,61 +102,58 @@ export class Healer {
     return above !== null && state.revision > above;
   }
 
-  hasLost(partition: number): boolean {
-    return (this.#lost.get(partition)?.size ?? 0) > 0;
-  }
-
-  lostCount(): number {
-    let count = 0;
-    for (const lost of this.#lost.values()) count += lost.size;
-    return count;
-  }
-
   partitionsWithLost(): Iterable<number> {
     return this.#lost.keys();
   }
 
-  /** Those to record again, at most `max`; they stay queued until `healed`. */
-  lostOf(partition: number, max: number): Known[] {
-    const lost = this.#lost.get(partition);
-    return lost ? [...lost.values()].slice(0, max) : [];
+  /** What is to be recorded again, at most `max`; it stays queued until `healed`. */
+  lostOf(partition: number, max: number): Lacking[] {
+    const lacking: Lacking[] = [];
+    for (const driver of this.#lost.get(partition) ?? []) {
+      if (lacking.length === max) break;
+      lacking.push({ driver, position: driver.position });
+    }
+    return lacking;
   }
 
   /** They stand in the store again, or something newer does. */
-  healed(entries: readonly Known[], state: PartitionState): void {
+  healed(lacking: readonly Lacking[], state: PartitionState): void {
     const lost = this.#lost.get(state.partition);
-    for (const entry of entries) {
-      entry.revision = state.revision;
-      const { driverId } = entry.position;
-      if (lost?.get(driverId) === entry && !this.isLost(state)) lost.delete(driverId);
+    for (const { driver, position } of lacking) {
+      if (driver.position !== position) continue; // has reported since
+      driver.revision = state.revision;
+      if (!this.isLost(state)) lost?.delete(driver);
     }
     if (lost?.size === 0) this.#lost.delete(state.partition);
   }
 
   /** Lets go of who has been silent for a minute and whose position is in Postgres. */
   forgetOld(nowMs: number): void {
-    for (const [driverId, known] of this.#known) {
-      if (nowMs - known.acknowledgedAtMs < KEEP_MS) continue;
-      const flushed = this.#standings.get(known.partition)?.flushed ?? 0;
-      if (known.revision <= flushed && !this.#lost.get(known.partition)?.has(driverId))
-        this.#known.delete(driverId);
+    for (const [driverId, driver] of this.#fleet.entries()) {
+      if (nowMs - driver.acknowledgedAtMs < KEEP_MS || driver.waiting !== null) continue;
+      if (isKnown(driver)) {
+        const flushed = this.#standings.get(driver.partition)?.flushed ?? 0;
+        if (driver.revision > flushed || this.#lost.get(driver.partition)?.has(driver)) continue;
+        this.#size--;
+      }
+      this.#fleet.letGo(driverId, driver);
     }
   }
 
   #lose(state: PartitionState, above: number): void {
-    const known: Known[] = [];
-    for (const entry of this.#known.values()) {
-      if (entry.partition !== state.partition || entry.revision <= above) continue;
-      known.push(entry);
-      this.#queue(entry);
+    const known: KnownDriver[] = [];
+    for (const [, driver] of this.#fleet.entries()) {
+      if (!isKnown(driver) || driver.partition !== state.partition || driver.revision <= above) continue;
+      known.push(driver);
+      this.#queue(driver);
     }
     this.#onLoss({ state, known, above });
   }
 
-  #queue(entry: Known): void {
-    const lost = this.#lost.get(entry.partition);
-    if (lost) lost.set(entry.position.driverId, entry);
-    else this.#lost.set(entry.partition, new Map([[entry.position.driverId, entry]]));
+  #queue(driver: KnownDriver): void {
+    const lost = this.#lost.get(driver.partition);
+    if (lost) lost.add(driver);
+    else this.#lost.set(driver.partition, new Set([driver]));
   }
 }
 

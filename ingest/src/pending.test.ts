@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 import { type Position, validatePosition } from '@whereabouts/infra/position';
+import { Fleet } from './fleet.js';
 import type { Origin } from './origin.js';
 import { Pending, type Report } from './pending.js';
 
+let fleet: Fleet;
+let pending: Pending;
+beforeEach(() => {
+  fleet = new Fleet();
+  pending = new Pending(fleet);
+});
 const connection = {} as Origin;
 const other = {} as Origin;
 
@@ -11,12 +18,21 @@ function report(driverId: string, seq: number, o: Partial<Report> & { checkpoint
   const { checkpoint = false, ...rest } = o;
   const input = { seq, recordedAtMs: 1000 + seq, lat: 1, lon: 1, checkpoint };
   const position: Position = validatePosition(input, driverId, 1);
-  return { position, origin: connection, partition: 0, sinceMs: 0, nacked: false, replaced: [], ...rest };
+  const driver = fleet.of(driverId, 0);
+  return {
+    driver,
+    position,
+    origin: connection,
+    partition: 0,
+    sinceMs: 0,
+    nacked: false,
+    replaced: [],
+    ...rest,
+  };
 }
 const seqs = (reports: Iterable<Report>) => Array.from(reports, (one) => one.position.seq);
 
 test('a newer report takes the place of the older one in the queue, and carries its seq', () => {
-  const pending = new Pending();
   pending.put(report('a', 1));
   pending.put(report('b', 1));
   pending.put(report('a', 2));
@@ -34,14 +50,12 @@ test('a newer report takes the place of the older one in the queue, and carries 
 });
 
 test('an older report does not take the place of a newer one', () => {
-  const pending = new Pending();
   pending.put(report('a', 2));
   assert.equal(pending.put(report('a', 1)), false);
   assert.deepEqual(seqs(pending.of(0)), [2]);
 });
 
 test('a driver who crosses a border waits in the new partition alone', () => {
-  const pending = new Pending();
   pending.put(report('a', 1));
   pending.put(report('a', 2, { partition: 7 }));
   assert.deepEqual([...pending.partitions()], [7]);
@@ -49,7 +63,6 @@ test('a driver who crosses a border waits in the new partition alone', () => {
 });
 
 test('what another connection of the driver sent, or what was nacked, is not carried along', () => {
-  const pending = new Pending();
   pending.put(report('a', 1, { origin: other }));
   pending.put(report('a', 2));
   const [held] = pending.of(0);
@@ -60,7 +73,6 @@ test('what another connection of the driver sent, or what was nacked, is not car
 });
 
 test('checkpoints go first and are never replaced', () => {
-  const pending = new Pending();
   pending.put(report('a', 1));
   pending.put(report('a', 2, { checkpoint: true }));
   pending.put(report('a', 3, { checkpoint: true }));
@@ -73,7 +85,6 @@ test('checkpoints go first and are never replaced', () => {
 });
 
 test('what comes back unwritten waits again, or is carried by what was reported since', () => {
-  const pending = new Pending();
   pending.put(report('a', 1));
   const [taken] = pending.take(0, 1) as [Report];
   pending.putBack(taken);
@@ -90,7 +101,6 @@ test('what comes back unwritten waits again, or is carried by what was reported 
 });
 
 test('a checkpoint that was sent again while it was under way waits once when it comes back', () => {
-  const pending = new Pending();
   pending.put(report('a', 1, { checkpoint: true }));
   const [underWay] = pending.take(0, 1) as [Report];
   assert.equal(pending.put(report('a', 1, { checkpoint: true })), true);
@@ -99,9 +109,18 @@ test('a checkpoint that was sent again while it was under way waits once when it
 });
 
 test('what is carried along is bounded: the newest 128', () => {
-  const pending = new Pending();
   for (let seq = 1; seq <= 500; seq++) pending.put(report('a', seq));
   const [held] = pending.take(0, 1);
   assert.equal(held?.replaced.length, 128);
   assert.equal(held?.replaced.at(-1)?.seq, 499);
+});
+
+test('a driver who was let go while a report was under way waits again as one', () => {
+  pending.put(report('a', 1));
+  const [taken] = pending.take(0, 1) as [Report];
+  fleet.letGo('a', taken.driver);
+  pending.put(report('a', 2));
+  pending.putBack(taken);
+  assert.equal(pending.size, 1);
+  assert.deepEqual(seqs(pending.take(0, 2)), [2]);
 });

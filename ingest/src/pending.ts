@@ -5,70 +5,70 @@
 // replaced it, so its sequence numbers are carried along.
 
 import { isNewer, type Position } from '@whereabouts/infra/position';
+import type { Driver, Fleet } from './fleet.js';
 import type { Origin } from './origin.js';
 
 export interface Report {
-  readonly position: Position;
-  readonly origin: Origin | null;
+  driver: Driver;
+  position: Position;
+  origin: Origin | null;
   readonly partition: number;
   /** Monotonic. */
-  readonly sinceMs: number;
+  sinceMs: number;
   /** Told that its region is dark; it is held all the same. */
   nacked: boolean;
   /** Of the same connection, neither acknowledged nor refused. */
-  replaced: Position[];
+  replaced: readonly Position[];
 }
 
 /** At 5 reports a second one is held for a second before it is nacked, with a burst of 10 and a batch of 100. */
 const MAX_REPLACED = 128;
+export const NOTHING_REPLACED: readonly Position[] = Object.freeze([]);
 
 export class Pending {
-  readonly #newest = new Map<string, Report>();
-  readonly #partitions = new Map<number, Map<string, Report>>();
+  readonly #fleet: Fleet;
+  /** By partition; each driver's waiting report stands in one of them. */
+  readonly #queues = new Map<number, Report[]>();
   readonly #checkpoints = new Map<number, Report[]>();
-  #waitingCheckpoints = 0;
+  #size = 0;
 
-  get size(): number {
-    return this.#newest.size + this.#waitingCheckpoints;
+  constructor(fleet: Fleet) {
+    this.#fleet = fleet;
   }
 
-  newestOf(driverId: string): Position | null {
-    return this.#newest.get(driverId)?.position ?? null;
+  /** Reports that wait, checkpoints too. */
+  get size(): number {
+    return this.#size;
   }
 
   /** The partitions that something waits for. */
   partitions(): Set<number> {
-    return new Set([...this.#partitions.keys(), ...this.#checkpoints.keys()]);
+    return new Set([...this.#queues.keys(), ...this.#checkpoints.keys()]);
   }
 
   of(partition: number): Iterable<Report> {
-    return [
-      ...(this.#checkpoints.get(partition) ?? []),
-      ...(this.#partitions.get(partition)?.values() ?? []),
-    ];
+    return [...(this.#checkpoints.get(partition) ?? []), ...(this.#queues.get(partition) ?? [])];
   }
 
   /** Returns false where a newer one of the driver, or this very checkpoint, waits already. */
   put(report: Report): boolean {
-    const { position, partition } = report;
-    if (position.checkpoint) {
-      const waiting = this.#checkpoints.get(partition) ?? [];
-      if (waiting.some((one) => isSame(one.position, position))) return false;
-      waiting.push(report);
-      this.#checkpoints.set(partition, waiting);
-      this.#waitingCheckpoints++;
-      return true;
-    }
-    const older = this.#newest.get(position.driverId);
-    if (older) {
+    const { position, partition, driver } = report;
+    if (position.checkpoint) return this.#putCheckpoint(report);
+    const older = driver.waiting;
+    if (older !== null) {
       if (!isNewer(position, older.position)) return false;
       replace(report, older);
-      if (older.partition !== partition) this.#remove(older);
+      if (older.partition === partition) {
+        takePlace(report, older);
+        return true;
+      }
+      this.#remove(older);
     }
-    this.#newest.set(position.driverId, report);
-    const reports = this.#partitions.get(partition);
-    if (reports) reports.set(position.driverId, report);
-    else this.#partitions.set(partition, new Map([[position.driverId, report]]));
+    driver.waiting = report;
+    this.#size++;
+    const queue = this.#queues.get(partition);
+    if (queue) queue.push(report);
+    else this.#queues.set(partition, [report]);
     return true;
   }
 
@@ -77,8 +77,10 @@ export class Pending {
    * checkpoint was sent again meanwhile and waits already.
    */
   putBack(report: Report): boolean {
-    const newer = this.#newest.get(report.position.driverId);
-    if (report.position.checkpoint || !newer || isNewer(report.position, newer.position))
+    // It may have been let go in the meantime.
+    report.driver = this.#fleet.of(report.position.driverId, report.sinceMs);
+    const newer = report.driver.waiting;
+    if (report.position.checkpoint || newer === null || isNewer(report.position, newer.position))
       return this.put(report);
     replace(newer, report);
     return true;
@@ -86,31 +88,49 @@ export class Pending {
 
   /** Takes at most `max`: checkpoints first, then who has waited longest. */
   take(partition: number, max: number): Report[] {
-    const checkpoints = this.#checkpoints.get(partition) ?? [];
-    const taken = checkpoints.splice(0, max);
-    this.#waitingCheckpoints -= taken.length;
-    if (checkpoints.length === 0) this.#checkpoints.delete(partition);
-    const reports = this.#partitions.get(partition);
-    if (!reports) return taken;
-    for (const report of reports.values()) {
-      if (taken.length >= max) break;
-      taken.push(report);
-      this.#remove(report);
-    }
-    return taken;
+    const checkpoints = takeFirst(this.#checkpoints, partition, max);
+    const reports = takeFirst(this.#queues, partition, max - checkpoints.length);
+    for (const report of reports) report.driver.waiting = null;
+    this.#size -= checkpoints.length + reports.length;
+    return checkpoints.length === 0 ? reports : [...checkpoints, ...reports];
+  }
+
+  #putCheckpoint(report: Report): boolean {
+    const { position, partition } = report;
+    const waiting = this.#checkpoints.get(partition) ?? [];
+    if (waiting.some((one) => isSame(one.position, position))) return false;
+    waiting.push(report);
+    this.#checkpoints.set(partition, waiting);
+    this.#size++;
+    return true;
   }
 
   #remove(report: Report): void {
-    const { driverId } = report.position;
-    this.#newest.delete(driverId);
-    const reports = this.#partitions.get(report.partition);
-    reports?.delete(driverId);
-    if (reports?.size === 0) this.#partitions.delete(report.partition);
+    const queue = this.#queues.get(report.partition) ?? [];
+    queue.splice(queue.indexOf(report), 1);
+    if (queue.length === 0) this.#queues.delete(report.partition);
+    this.#size--;
   }
+}
+
+function takeFirst(queues: Map<number, Report[]>, partition: number, max: number): Report[] {
+  const queue = queues.get(partition) ?? [];
+  if (queue.length > max) return queue.splice(0, max);
+  queues.delete(partition);
+  return queue;
 }
 
 function isSame(a: Position, b: Position): boolean {
   return a.driverId === b.driverId && a.session === b.session && a.seq === b.seq;
+}
+
+/** In the queue, where it waits for no longer than the first of them did. */
+function takePlace(newer: Report, held: Report): void {
+  held.position = newer.position;
+  held.origin = newer.origin;
+  held.sinceMs = newer.sinceMs;
+  held.nacked = newer.nacked;
+  held.replaced = newer.replaced;
 }
 
 function replace(newer: Report, older: Report): void {

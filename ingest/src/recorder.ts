@@ -15,11 +15,12 @@ import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { CheckpointWatch } from './checkpoint-watch.js';
+import { Fleet, type KnownDriver } from './fleet.js';
 import { Forgets } from './forgets.js';
-import { Healer, type Known, type Loss } from './healer.js';
+import { Healer, type Loss } from './healer.js';
 import { Lanes } from './lanes.js';
 import type { Origin, ReportSink } from './origin.js';
-import { Pending, type Report } from './pending.js';
+import { NOTHING_REPLACED, Pending, type Report } from './pending.js';
 import { RecorderMetrics } from './recorder-metrics.js';
 import { Ticker, type TickSettings } from './ticker.js';
 
@@ -54,8 +55,9 @@ export class Recorder implements ReportSink {
   readonly #store: LiveStore;
   readonly #settings: RecorderSettings;
   readonly #log: Logger;
-  readonly #pending = new Pending();
-  readonly #healer = new Healer((loss) => this.#lost(loss));
+  readonly #fleet = new Fleet();
+  readonly #pending = new Pending(this.#fleet);
+  readonly #healer = new Healer(this.#fleet, (loss) => this.#lost(loss));
   readonly #checkpoints = new CheckpointWatch();
   readonly #forgets: Forgets;
   readonly #lanes: Lanes;
@@ -97,7 +99,10 @@ export class Recorder implements ReportSink {
   submit(position: Position, origin: Origin | null): void {
     this.#ticker.counted();
     const partition = this.#store.map.partitionOf(position.latE7 / 1e7, position.lonE7 / 1e7);
-    const report = { position, origin, partition, sinceMs: performance.now(), nacked: false, replaced: [] };
+    const sinceMs = performance.now();
+    const driver = this.#fleet.of(position.driverId, sinceMs);
+    const replaced = NOTHING_REPLACED;
+    const report = { driver, position, origin, partition, sinceMs, nacked: false, replaced };
     const isTaken = this.#pending.put(report);
     if (isTaken && position.checkpoint) this.#countCheckpoint(position.driverId, 1);
     // A checkpoint that waits already is acknowledged when it is written.
@@ -105,7 +110,8 @@ export class Recorder implements ReportSink {
   }
 
   lastKnown(driverId: string): Position | null {
-    return this.#pending.newestOf(driverId) ?? this.#healer.known(driverId)?.position ?? null;
+    const driver = this.#fleet.get(driverId);
+    return driver?.waiting?.position ?? driver?.position ?? null;
   }
 
   waitingCheckpoints(driverId: string): number {
@@ -195,7 +201,7 @@ export class Recorder implements ReportSink {
       const detail = 'the region is not available; the report is held and written when it is back';
       this.#nack(report, 'region_unavailable', RETRY_AFTER_MS, detail);
       report.nacked = true;
-      report.replaced = [];
+      report.replaced = NOTHING_REPLACED;
     }
   }
 
@@ -227,7 +233,8 @@ export class Recorder implements ReportSink {
         partition,
         reports.map((report) => report.position),
       );
-      for (const [index, report] of reports.entries()) this.#settle(report, answer, index);
+      const nowMs = performance.now();
+      for (let i = 0; i < reports.length; i++) this.#settle(reports[i] as Report, answer, i, nowMs);
       this.#markGhosts();
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
@@ -263,12 +270,12 @@ export class Recorder implements ReportSink {
     }
   }
 
-  #settle(report: Report, answer: RecordAnswer, index: number): void {
+  #settle(report: Report, answer: RecordAnswer, index: number, nowMs: number): void {
     const { outcomes, storedSessions } = answer;
     const outcome = outcomes[index] as Outcome;
     this.#metrics.outcomes[outcome]++;
     if (outcome === 'accepted' || outcome === 'duplicate') {
-      this.#accepted(report, answer);
+      this.#accepted(report, answer, nowMs);
       return;
     }
     if (outcome === 'superseded') {
@@ -279,23 +286,29 @@ export class Recorder implements ReportSink {
     this.#refuse(report, outcome);
   }
 
-  #accepted({ position, origin }: Report, { state, isReplicated }: RecordAnswer): void {
-    const nowMs = performance.now();
+  #accepted(
+    { driver, position, origin }: Report,
+    { state, isReplicated }: RecordAnswer,
+    nowMs: number,
+  ): void {
     if (position.checkpoint) {
       this.#countCheckpoint(position.driverId, -1);
       this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
     }
     if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
-      const known = this.#healer.known(position.driverId);
-      if (!known) this.#strangers.push(position.driverId);
-      else if (known.partition !== state.partition) this.#crossed(known, position, state.partition, nowMs);
-      this.#healer.remember(position, state, nowMs);
+      const { driverId } = position;
+      // One that nothing is known of may have been let go since the report was submitted.
+      const kept = driver.position === null ? this.#fleet.of(driverId, nowMs) : driver;
+      if (kept.position === null) this.#strangers.push(driverId);
+      else if (kept.partition !== state.partition)
+        this.#crossed(kept as KnownDriver, position, state.partition, nowMs);
+      this.#healer.remember(kept, position, state, nowMs);
     }
     origin?.accepted(position, isReplicated ? 'replicated' : 'cache');
   }
 
   /** Answers of two partitions come in any order: the older record is the ghost, whichever was told first. */
-  #crossed(known: Known, position: Position, partition: number, nowMs: number): void {
+  #crossed(known: KnownDriver, position: Position, partition: number, nowMs: number): void {
     const isForward = isNewer(position, known.position);
     const [from, to] = isForward ? [known.partition, partition] : [partition, known.partition];
     this.#forgets.add(from, isForward ? position : known.position, to, nowMs);
@@ -418,7 +431,7 @@ export class Recorder implements ReportSink {
   }
 
   #isGhost(partition: number, position: StoredPosition): void {
-    const known = this.#healer.known(position.driverId);
+    const known = this.#fleet.known(position.driverId);
     if (!known || known.partition === partition || position.unlisted || !isNewer(known.position, position))
       return;
     this.#forgets.add(partition, known.position, known.partition, performance.now());

@@ -247,6 +247,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   accepted(position: Position, durability: Durability): void {
     if (this.#state === 'closed') return;
     this.#number.prove();
+    const nowMs = this.#edge.clock.monotonicMs();
     const degraded = durability === 'cache' && this.#edge.settings.durability === 'replicated';
     if (this.#isFarewell(position)) {
       this.#farewellTimeMs = 0;
@@ -255,9 +256,9 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     } else {
       this.#ledger.accept(position.seq, position.checkpoint, degraded);
       this.#intake.accepted(position.seq);
-      this.#observeLatency();
+      this.#observeLatency(nowMs);
     }
-    this.settleSoon();
+    if (this.#state === 'leaving' || this.#ledger.dueSeq(nowMs) !== 0) this.settleSoon();
   }
 
   refused(position: Position, code: NackCode, retryAfterMs: number | null, detail: string): void {
@@ -335,9 +336,9 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     return this.#farewellTimeMs !== 0 && position.recordedAtMs === this.#farewellTimeMs;
   }
 
-  #observeLatency(): void {
+  #observeLatency(nowMs: number): void {
     if (this.#waitingSinceMs === 0) return;
-    this.#edge.counters.ackLatency.observe(this.#edge.clock.monotonicMs() - this.#waitingSinceMs);
+    this.#edge.counters.ackLatency.observe(nowMs - this.#waitingSinceMs);
     this.#waitingSinceMs = this.#ledger.acceptedSeq >= this.#intake.lastSeq ? 0 : this.#submittedAtMs;
   }
 

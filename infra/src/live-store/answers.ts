@@ -39,15 +39,18 @@ export type Outcome =
   | 'bad'
   | 'too_many_checkpoints';
 
-const OUTCOMES: Record<string, Outcome> = {
-  a: 'accepted',
-  d: 'duplicate',
-  s: 'stale',
-  o: 'superseded',
-  f: 'clock_ahead',
-  b: 'bad',
-  c: 'too_many_checkpoints',
-};
+const OUTCOMES: readonly [string, Outcome][] = [
+  ['a', 'accepted'],
+  ['d', 'duplicate'],
+  ['s', 'stale'],
+  ['o', 'superseded'],
+  ['f', 'clock_ahead'],
+  ['b', 'bad'],
+  ['c', 'too_many_checkpoints'],
+];
+/** By the letter's code. */
+const OUTCOME_OF: Outcome[] = [];
+for (const [letter, outcome] of OUTCOMES) OUTCOME_OF[letter.charCodeAt(0)] = outcome;
 
 /** Elements of a state at the head of an answer. */
 export const STATE_SIZE = 10;
@@ -69,8 +72,11 @@ export function decodeState(partition: number, answer: readonly unknown[]): Part
   };
 }
 
-export function decodeOutcomes(letters: unknown): Outcome[] {
-  return Array.from(String(letters), (letter) => OUTCOMES[letter] as Outcome);
+/** `letters`: one for each record. */
+export function decodeOutcomes(letters: Uint8Array): Outcome[] {
+  const outcomes = new Array<Outcome>(letters.length);
+  for (let i = 0; i < letters.length; i++) outcomes[i] = OUTCOME_OF[letters[i] as number] as Outcome;
+  return outcomes;
 }
 
 export function decodeLive(driverId: string, record: Buffer, flushed: number): LivePosition {

@@ -202,11 +202,11 @@ export class LiveStore {
       partition,
       this.#recordCall(partition, positions),
     );
-    const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE]);
+    const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE] as Buffer);
     const storedSessions = new Map<number, number>();
     let at = answers.STATE_SIZE + 1;
-    for (const [index, outcome] of outcomes.entries()) {
-      if (outcome === 'superseded') storedSessions.set(index, reply[at++] as number);
+    for (let i = 0; at < reply.length; i++) {
+      if (outcomes[i] === 'superseded') storedSessions.set(i, reply[at++] as number);
     }
     return { state: this.#state(partition, reply), outcomes, storedSessions, isReplicated };
   }
