@@ -55,6 +55,8 @@ function nodeConfiguration(s: RedisNodeSettings): string {
     'appendonly yes',
     `appendfsync ${s.appendfsync}`,
     'save ""',
+    // Of a few hundred drivers a list would do, but each look into it reads half of it.
+    'hash-max-listpack-entries 64',
     // A full node refuses writes; it never loses a position silently.
     'maxmemory-policy noeviction',
     'repl-diskless-sync yes',
