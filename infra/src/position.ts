@@ -58,7 +58,7 @@ export const MAX_BATCH_RECORDS = 512;
 const MAX_U32 = 2 ** 32 - 1;
 const MAX_U48 = 2 ** 48 - 1;
 // Rounding MAX_LATITUDE to 1e-7 would go up, past what Redis takes.
-const MAX_LAT_E7 = Math.floor(MAX_LATITUDE * 1e7);
+export const MAX_LAT_E7 = Math.floor(MAX_LATITUDE * 1e7);
 const EARTH_RADIUS_M = 6_371_008.8;
 const RADIANS = Math.PI / 180;
 

@@ -43,8 +43,8 @@ export class Fleet {
     return added;
   }
 
-  entries(): Iterable<[string, Driver]> {
-    return this.#drivers;
+  forEach(use: (driver: Driver, driverId: string) => void): void {
+    this.#drivers.forEach(use);
   }
 
   /** A report that is under way may still hold it. */

@@ -129,24 +129,24 @@ export class Healer {
 
   /** Lets go of who has been silent for a minute and whose position is in Postgres. */
   forgetOld(nowMs: number): void {
-    for (const [driverId, driver] of this.#fleet.entries()) {
-      if (nowMs - driver.acknowledgedAtMs < KEEP_MS || driver.waiting !== null) continue;
+    this.#fleet.forEach((driver, driverId) => {
+      if (nowMs - driver.acknowledgedAtMs < KEEP_MS || driver.waiting !== null) return;
       if (isKnown(driver)) {
         const flushed = this.#standings.get(driver.partition)?.flushed ?? 0;
-        if (driver.revision > flushed || this.#lost.get(driver.partition)?.has(driver)) continue;
+        if (driver.revision > flushed || this.#lost.get(driver.partition)?.has(driver)) return;
         this.#size--;
       }
       this.#fleet.letGo(driverId, driver);
-    }
+    });
   }
 
   #lose(state: PartitionState, above: number): void {
     const known: KnownDriver[] = [];
-    for (const [, driver] of this.#fleet.entries()) {
-      if (!isKnown(driver) || driver.partition !== state.partition || driver.revision <= above) continue;
+    this.#fleet.forEach((driver) => {
+      if (!isKnown(driver) || driver.partition !== state.partition || driver.revision <= above) return;
       known.push(driver);
       this.#queue(driver);
-    }
+    });
     this.#onLoss({ state, known, above });
   }
 

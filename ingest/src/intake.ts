@@ -65,6 +65,13 @@ export class Intake implements SentBefore {
     if (newest !== null) this.#takeNewest(newest, replacedSeqs, storeNowMs, outlet);
   }
 
+  /** One ordinary report that is known to be readable and on the map. */
+  takeOne(position: Position, outlet: IntakeOutlet): void {
+    const storeNowMs = this.#edge.clock.storeNowMs();
+    if (!this.#isAhead(position, storeNowMs, outlet) && this.#follows(position, outlet))
+      this.#takeNewest(position, null, storeNowMs, outlet);
+  }
+
   /** The recorder refused this one. Returns what is refused with it. */
   refused(seq: number): readonly number[] {
     this.#refusedSeq = seq;
@@ -86,9 +93,13 @@ export class Intake implements SentBefore {
       else outlet.nack(checked.code, report.seq, checked.detail);
       return null;
     }
-    const ahead = checkNotAhead(checked, storeNowMs);
-    if (ahead !== null) outlet.nack(ahead.code, report.seq, ahead.detail);
-    return ahead === null ? checked : null;
+    return this.#isAhead(checked, storeNowMs, outlet) ? null : checked;
+  }
+
+  #isAhead(position: Position, storeNowMs: number, outlet: IntakeOutlet): boolean {
+    const ahead = checkNotAhead(position, storeNowMs);
+    if (ahead !== null) outlet.nack(ahead.code, position.seq, ahead.detail);
+    return ahead !== null;
   }
 
   /** Whether an ordinary report is to be recorded; if not, its driver has been told why. */

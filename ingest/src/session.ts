@@ -25,6 +25,7 @@ import { Intake, type IntakeOutlet } from './intake.js';
 import { offlineRecord } from './offline-record.js';
 import type { Origin } from './origin.js';
 import { Outbox, type Socket } from './outbox.js';
+import { readPosition } from './position-reader.js';
 import { SessionNumber } from './session-number.js';
 
 export interface SessionStart {
@@ -112,6 +113,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       return;
     }
     const isInTime = this.#conduct.message(nowMs);
+    if (isInTime && isBinary && this.#takeInPlace(message)) return;
     if (!isInTime && this.#endsForSpeed(nowMs)) return;
     const decoded = isInTime || this.#conduct.isWorthReading() ? this.#decoded(message, isBinary) : null;
     if (!isInTime) this.#refuseForSpeed(decoded);
@@ -127,6 +129,17 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     if (this.#conduct.control(nowMs) || this.#endsForSpeed(nowMs)) return;
     if (this.#conduct.isFirstControlRefusal())
       this.#outbox.refuse('too_fast', null, `too many ${kind}s`, null);
+  }
+
+  /** Returns whether that was all that there was to do. */
+  #takeInPlace(message: ArrayBuffer): boolean {
+    if (!this.#dialect.binary || this.#state !== 'open' || this.#edge.draining) return false;
+    const position = readPosition(message, this.driverId, this.#number.value);
+    if (position === null) return false;
+    this.#edge.counters.messages.position++;
+    this.#outbox.tellPace();
+    this.#intake.takeOne(position, this);
+    return true;
   }
 
   #decoded(message: ArrayBuffer, isBinary: boolean): ClientMessage | null {
