@@ -5,6 +5,7 @@ import { COST } from './cost.js';
 import { DURABILITY } from './durability.js';
 import { FLUSH } from './flush.js';
 import { K6 } from './k6.js';
+import { KNEE } from './knee.js';
 import { MEMORY } from './memory.js';
 import { MODES_BENCH } from './modes.js';
 import { NEAREST } from './nearest.js';
@@ -14,6 +15,7 @@ import { UPDATE } from './update.js';
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
   cost: COST,
+  knee: KNEE,
   update: UPDATE,
   nearest: NEAREST,
   memory: MEMORY,

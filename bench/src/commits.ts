@@ -10,6 +10,7 @@ import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';
+import { ingestProcessesFor } from './measured-load.js';
 import { difference, type PostgresCounters, PostgresProbe } from './postgres/postgres-counters.js';
 
 const DEFAULTS = { drivers: 20_000, seconds: 60, rounds: 1 };
@@ -76,7 +77,9 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const seconds = context.seconds ?? DEFAULTS.seconds;
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const drivers = cityFleet(context.drivers ?? DEFAULTS.drivers, SEED);
-  const stack = await StackUnderTest.start(buildPartitionMap(drivers));
+  const stack = await StackUnderTest.start(buildPartitionMap(drivers), {
+    INGEST_PROCESSES: String(ingestProcessesFor(drivers.length)),
+  });
   const measured: Counts[] = [];
   try {
     for (let round = 0; round < rounds; round++) {

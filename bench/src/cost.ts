@@ -1,9 +1,6 @@
 // What an acknowledged position costs: CPU of ingest and of the Redis masters, over a bare uWebSockets.js echo of the
 // same frames on as many sockets at the same rate, alternating in one run.
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import {
@@ -14,8 +11,10 @@ import {
   type Figure,
   type Goal,
 } from './bench.js';
+import { startEcho } from './echo.js';
 import { cityFleet } from './load/places.js';
 import {
+  CONNECTIONS_PER_PROCESS,
   cell,
   echoCost,
   type Frames,
@@ -29,9 +28,8 @@ import {
   WARM_UP_S,
 } from './measured-load.js';
 
-const ECHO = fileURLToPath(new URL('./echo-server.js', import.meta.url));
-/** One process holds a socket for each, and often may not open more than 20,000 files. */
-const DEFAULTS = { drivers: 18_000, seconds: 20, rounds: 2 };
+/** One process holds a socket for each. */
+const DEFAULTS = { drivers: CONNECTIONS_PER_PROCESS, seconds: 20, rounds: 2 };
 
 interface Mode extends Frames {
   goal: Goal;
@@ -43,12 +41,6 @@ const MODES: Mode[] = [
   { format: 'json', ack: 'sparse', goal: { atMost: 1.6 } },
   { format: 'json', ack: 'each', goal: { atMost: 2.2 } },
 ];
-
-async function startEcho(): Promise<{ child: ChildProcess; pid: number; port: number }> {
-  const child = fork(ECHO, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const [{ port }] = (await once(child, 'message')) as [{ port: number }];
-  return { child, pid: child.pid as number, port };
-}
 
 const modeName = ({ format, ack }: Mode) => `${format === 'bin' ? 'binary' : 'JSON'}, ack=${ack}`;
 
@@ -108,7 +100,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       Object.assign(costs, costsOf(mode, ours));
     }
   } finally {
-    echo.child.disconnect();
+    echo.stop();
     await own.stop();
   }
   const { drivers: count, seconds, rounds } = asked;

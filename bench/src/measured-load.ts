@@ -137,4 +137,9 @@ export const medianOf = (costs: readonly LoadCost[], key: 'p50Ms' | 'p99Ms' | 'p
 export const cell = (value: string | number): string | number =>
   typeof value !== 'number' ? value : Number.isFinite(value) ? Number(value.toPrecision(3)) : 'not measured';
 
+/** A process may often open no more than 20,000 files, and each connection is one. */
+export const CONNECTIONS_PER_PROCESS = 18_000;
+
+export const ingestProcessesFor = (drivers: number): number => Math.ceil(drivers / CONNECTIONS_PER_PROCESS);
+
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

@@ -6,6 +6,7 @@ import { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger, type Logger } from '@whereabouts/infra/service/log';
 import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics';
+import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from './admission.js';
@@ -22,6 +23,9 @@ const LOOK_EVERY_MS = 1000;
 // Of the drain's deadline: closing everyone, and time for them to answer, so that no close frame is lost.
 const CLOSING_SPREAD_MS = 1000;
 const LINGER_MS = 200;
+
+/** For everything besides drivers: Redis, scrapes, upgrades under way. */
+const OTHER_FILES = 100;
 
 interface Running {
   store: LiveStore;
@@ -73,7 +77,7 @@ async function startIngest(
   const recorder = new Recorder({ store, settings, log, metrics });
   const counters = new EdgeCounters();
   const edge = new Edge({
-    settings,
+    settings: { ...settings, maxConnections: connectionsWithin(settings.maxConnections, log) },
     recorder,
     counters,
     clock: {
@@ -95,6 +99,15 @@ async function startIngest(
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
   return { store, recorder, edge, sessions, gateway, stopLooking: lookRegularly(sessions) };
+}
+
+/** Beyond its files a process could not even refuse: it would not hear of who knocks. */
+function connectionsWithin(maxConnections: number, log: Logger): number {
+  const files = maxOpenFiles();
+  if (files === null || maxConnections <= files - OTHER_FILES) return maxConnections;
+  const atMost = Math.max(1, files - OTHER_FILES);
+  log.warn({ max_connections: maxConnections, files, at_most: atMost }, 'too few files for MAX_CONNECTIONS');
+  return atMost;
 }
 
 function lookRegularly(sessions: Sessions): () => void {

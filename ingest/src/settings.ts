@@ -90,7 +90,7 @@ function capacity(reader: SettingsReader) {
       default: 50_000,
       min: 1,
       max: 1_000_000,
-      about: 'connections of one process; more are answered with 503',
+      about: 'connections of one process, as far as its open files allow; more are answered with 503',
     }),
   };
 }

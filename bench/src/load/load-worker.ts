@@ -21,6 +21,9 @@ export interface WorkerReport {
   latencies: number[];
 }
 
+/** By driver: when the newest report was recorded that is known to be acknowledged, in ms; without those of none. */
+export type AckedReports = Record<string, number>;
+
 const CONNECTING_AT_ONCE = 200;
 const STEP_MS = 10;
 const TOKEN_TTL_S = 24 * 3600;
@@ -79,6 +82,9 @@ function run(task: WorkerTask): void {
     if (message === 'report') {
       const report: WorkerReport = { totals, latencies: Array.from(latencies.counts) };
       process.send?.(report);
+    } else if (message === 'acked') {
+      const acked = drivers.map((driver, i) => [task.drivers[i]?.id, driver.ackedRecordedAtMs]);
+      process.send?.(Object.fromEntries(acked.filter(([, recordedAtMs]) => recordedAtMs)) as AckedReports);
     } else if (message === 'clear') latencies.clear();
   });
 }

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Latencies } from './latencies.js';
 import type { LoadTotals } from './load-driver.js';
-import type { WorkerReport, WorkerTask } from './load-worker.js';
+import type { AckedReports, WorkerReport, WorkerTask } from './load-worker.js';
 
 const WORKER = fileURLToPath(new URL('./load-worker.js', import.meta.url));
 const POLL_MS = 200;
@@ -19,13 +19,13 @@ export class Load {
   readonly #workers: ChildProcess[] = [];
   readonly #drivers: number;
 
-  /** `task.drivers` are shared out; each process has a loopback address of its own. */
-  constructor(task: Omit<WorkerTask, 'localAddress'>, processes: number) {
+  /** `task.drivers` are shared out; each process has a loopback address of its own, 127.0.0.`firstAddress` and on. */
+  constructor(task: Omit<WorkerTask, 'localAddress'>, processes: number, firstAddress = 2) {
     this.#drivers = task.drivers.length;
     for (let i = 0; i < processes; i++) {
       const worker = fork(WORKER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
       const drivers = task.drivers.filter((_, index) => index % processes === i);
-      worker.send({ ...task, drivers, localAddress: `127.0.0.${i + 2}` });
+      worker.send({ ...task, drivers, localAddress: `127.0.0.${i + firstAddress}` });
       this.#workers.push(worker);
     }
   }
@@ -43,12 +43,21 @@ export class Load {
   async snapshot(): Promise<LoadSnapshot> {
     const latencies = new Latencies();
     const totals: LoadTotals = { open: 0, closed: 0, sent: 0, acks: 0, nacks: 0 };
-    const reports = await Promise.all(this.#workers.map(ask));
+    const reports = await Promise.all(this.#workers.map((worker) => ask<WorkerReport>(worker, 'report')));
     for (const report of reports) {
       latencies.merge(report.latencies);
       for (const key of Object.keys(totals) as (keyof LoadTotals)[]) totals[key] += report.totals[key];
     }
     return { totals, latencies };
+  }
+
+  get pids(): number[] {
+    return this.#workers.map(({ pid }) => pid as number);
+  }
+
+  async acked(): Promise<AckedReports> {
+    const all = await Promise.all(this.#workers.map((worker) => ask<AckedReports>(worker, 'acked')));
+    return Object.assign({}, ...all);
   }
 
   clearLatencies(): void {
@@ -66,8 +75,8 @@ export class Load {
   }
 }
 
-async function ask(worker: ChildProcess): Promise<WorkerReport> {
-  worker.send('report');
-  const [report] = await once(worker, 'message');
-  return report as WorkerReport;
+async function ask<Answer>(worker: ChildProcess, question: 'report' | 'acked'): Promise<Answer> {
+  worker.send(question);
+  const [answer] = await once(worker, 'message');
+  return answer as Answer;
 }

@@ -1,0 +1,351 @@
+// The most drivers that this one machine carries with everything on it, the load included: groups of drivers join until
+// a promise is broken, the last group leaves again, and what is left has to hold for two minutes. What it costs there is
+// compared with bare echoes of the same groups.
+
+import { availableParallelism } from 'node:os';
+import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
+import { createLogger } from '@whereabouts/infra/service/log';
+import { scrape, total } from '@whereabouts/scripts/stack/scrape';
+import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
+import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import type { Bench, BenchContext, BenchOutcome, Table } from './bench.js';
+import { type Echo, startEcho } from './echo.js';
+import { Load } from './load/load.js';
+import type { AckedReports, WorkerTask } from './load/load-worker.js';
+import { cityFleet, type Place } from './load/places.js';
+import { cell, INTERVAL_MS, ingestProcessesFor, redisPids, sleep } from './measured-load.js';
+import { cpuS, treeCpuS } from './process-cpu.js';
+import { PATIENT } from './stores/plain-connection.js';
+
+const SEED = 1;
+/** Of one load process each. */
+const GROUP = 6_000;
+/** Acknowledged report by report, so that somebody sees how long it takes: an acknowledgement of the others may wait. */
+const PROBES = 500;
+const DEFAULTS = { drivers: 90_000, seconds: 120 };
+const CONNECT_DEADLINE_MS = 90_000;
+/** After a group has joined: connecting costs more than reporting. */
+const SETTLE_S = 8;
+const LOOK_S = 10;
+const LOOK_EVERY_S = 5;
+const ECHO_S = 15;
+const MAX_ACK_P99_MS = 250;
+const LOSS_BUDGET_S = 10;
+/** What of all reports has to be stored within the time in which they were sent. */
+const MIN_STORED_SHARE = 0.98;
+const IDS_AT_ONCE = 512;
+const PROBE_ADDRESS = 100;
+
+interface Figures {
+  drivers: number;
+  storedPerS: number;
+  sentPerS: number;
+  ackP99Ms: number;
+  /** The greatest that was seen. */
+  lossWindowS: number;
+  nacks: number;
+  closed: number;
+  /** Cores that each part kept busy. */
+  cores: Record<string, number>;
+}
+
+/** In words, what of the promises was broken; empty: none. */
+export function brokenBy(f: Figures): string[] {
+  const broken: string[] = [];
+  if (!(f.ackP99Ms <= MAX_ACK_P99_MS)) broken.push(`ack p99 ${f.ackP99Ms} ms, at most ${MAX_ACK_P99_MS}`);
+  if (!(f.lossWindowS <= LOSS_BUDGET_S))
+    broken.push(`loss window ${f.lossWindowS} s, at most ${LOSS_BUDGET_S}`);
+  if (f.nacks > 0) broken.push(`${f.nacks} reports were refused`);
+  if (f.closed > 0) broken.push(`${f.closed} connections were closed`);
+  const asked = (1000 * f.drivers) / INTERVAL_MS;
+  for (const [what, perS] of [
+    ['sent', f.sentPerS],
+    ['stored', f.storedPerS],
+  ] as const) {
+    if (!(perS >= MIN_STORED_SHARE * asked))
+      broken.push(`${Math.round(perS)} reports/s were ${what}, of ${asked}`);
+  }
+  return broken;
+}
+
+class Crowd {
+  readonly groups: Load[] = [];
+  readonly #stack: Stack;
+  readonly #places: readonly Place[];
+  readonly #task: Omit<WorkerTask, 'localAddress' | 'drivers' | 'ack'>;
+  readonly #probes: Load;
+
+  constructor(stack: Stack, places: readonly Place[]) {
+    const { issuer, audience } = stack.auth;
+    this.#stack = stack;
+    this.#places = places;
+    this.#task = {
+      host: '127.0.0.1',
+      port: Number(new URL(stack.ingest.url).port),
+      auth: { secret: readSecret(stack), issuer, audience: audience.ingest },
+      format: 'bin',
+      intervalMs: INTERVAL_MS,
+    };
+    const drivers = places.slice(0, PROBES);
+    this.#probes = new Load({ ...this.#task, drivers, ack: 'each' }, 1, PROBE_ADDRESS);
+  }
+
+  get size(): number {
+    return PROBES + this.groups.length * GROUP;
+  }
+
+  async join(): Promise<void> {
+    const drivers = this.#places.slice(this.size, this.size + GROUP);
+    const group = new Load({ ...this.#task, drivers, ack: 'sparse' }, 1, this.groups.length + 2);
+    this.groups.push(group);
+    await group.connected(CONNECT_DEADLINE_MS);
+  }
+
+  async leave(): Promise<void> {
+    await this.groups.pop()?.stop();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#probes, ...this.groups].map((load) => load.stop()));
+  }
+
+  async look(seconds: number): Promise<Figures> {
+    const loads = [this.#probes, ...this.groups];
+    this.#probes.clearLatencies();
+    const before = await this.#counts(loads);
+    let lossWindowS = 0;
+    for (let s = 0; s < seconds; s += LOOK_EVERY_S) {
+      await sleep(1000 * Math.min(LOOK_EVERY_S, seconds - s));
+      lossWindowS = Math.max(lossWindowS, await this.#lossWindowS());
+    }
+    const after = await this.#counts(loads);
+    const tookS = (after.atMs - before.atMs) / 1000;
+    const { latencies } = await this.#probes.snapshot();
+    return {
+      drivers: this.size,
+      storedPerS: (after.stored - before.stored) / tookS,
+      sentPerS: (after.sent - before.sent) / tookS,
+      ackP99Ms: latencies.quantile(0.99) ?? Number.NaN,
+      lossWindowS,
+      nacks: after.nacks - before.nacks,
+      closed: after.closed - before.closed,
+      cores: Object.fromEntries(
+        Object.entries(after.cpuS).map(([part, cpu]) => [part, (cpu - (before.cpuS[part] ?? 0)) / tookS]),
+      ),
+    };
+  }
+
+  async acked(): Promise<AckedReports> {
+    const all = await Promise.all([this.#probes, ...this.groups].map((load) => load.acked()));
+    return Object.assign({}, ...all);
+  }
+
+  async #counts(loads: readonly Load[]) {
+    const { ingest, flusher, postgres } = this.#stack;
+    const totals = (await Promise.all(loads.map((load) => load.snapshot()))).map((one) => one.totals);
+    const sum = (key: 'sent' | 'nacks' | 'closed') => totals.reduce((all, one) => all + one[key], 0);
+    return {
+      atMs: performance.now(),
+      stored: await storedCount(ingest.ops),
+      sent: sum('sent'),
+      nacks: sum('nacks'),
+      closed: sum('closed'),
+      cpuS: {
+        ingest: cpuS(ingest.pids),
+        masters: cpuS(redisPids(this.#stack, 'master')),
+        replicas: cpuS(redisPids(this.#stack, 'replica')),
+        flusher: cpuS([flusher.pid]),
+        postgres: postgres.pid === null ? 0 : treeCpuS(postgres.pid),
+        load: cpuS(loads.flatMap(({ pids }) => pids)),
+      } as Record<string, number>,
+    };
+  }
+
+  /** A flusher that has no time to answer has not shown that it keeps its budget. */
+  async #lossWindowS(): Promise<number> {
+    const samples = await scrape(this.#stack.flusher.ops);
+    return total(samples, 'whereabouts_flusher_loss_window_seconds') ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+async function storedCount(ops: string): Promise<number> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const stored = total(await scrape(ops), 'whereabouts_ingest_positions_total', { outcome: 'accepted' });
+    if (stored !== undefined) return stored;
+  }
+  return Number.NaN;
+}
+
+/** Those whose newest acknowledged report, or a newer one, is not in the cache. */
+async function lostOf(stack: Stack, map: PartitionMap, places: readonly Place[], acked: AckedReports) {
+  const redisUrls = stack.redis.map(({ host, port }) => `redis://${host}:${port}`);
+  const redis = { ...PATIENT, ...stack.redisReader, redisUrls };
+  const store = await LiveStore.connect({ redis, map, log: createLogger('bench', 'fatal'), readOnly: true });
+  try {
+    const missing = new Map(Object.entries(acked));
+    const ask = async (partition: number, ids: readonly string[]) => {
+      for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+        const { found } = await store.get(partition, ids.slice(at, at + IDS_AT_ONCE));
+        for (const position of found) {
+          const ackedMs = position && missing.get(position.driverId);
+          if (position && ackedMs && position.recordedAtMs >= ackedMs) missing.delete(position.driverId);
+        }
+      }
+    };
+    const homes = new Map<number, string[]>();
+    for (const { id, lat, lon } of places) {
+      const partition = map.partitionOf(lat, lon);
+      if (missing.has(id)) homes.set(partition, [...(homes.get(partition) ?? []), id]);
+    }
+    for (const [partition, ids] of homes) await ask(partition, ids);
+    // Who has crossed a border is somewhere else.
+    for (let partition = 0; partition < map.partitions; partition++)
+      await ask(partition, [...missing.keys()]);
+    return missing.size;
+  } finally {
+    store.close();
+  }
+}
+
+/** CPU of bare echoes for each message, one for each group. */
+async function echoUs(groups: readonly Place[][], seconds: number): Promise<number> {
+  const echoes: Echo[] = [];
+  const loads: Load[] = [];
+  try {
+    for (const [i, drivers] of groups.entries()) {
+      const echo = await startEcho();
+      echoes.push(echo);
+      const task = { host: '127.0.0.1', port: echo.port, auth: null, format: 'bin' as const };
+      const load = new Load({ ...task, ack: 'sparse', intervalMs: INTERVAL_MS, drivers }, 1, i + 2);
+      loads.push(load);
+      await load.connected(CONNECT_DEADLINE_MS);
+    }
+    await sleep(SETTLE_S * 1000);
+    const pids = echoes.map(({ pid }) => pid);
+    const sent = async () =>
+      (await Promise.all(loads.map((load) => load.snapshot()))).reduce(
+        (sum, { totals }) => sum + totals.sent,
+        0,
+      );
+    const [cpuBefore, sentBefore] = [cpuS(pids), await sent()];
+    await sleep(seconds * 1000);
+    return (1e6 * (cpuS(pids) - cpuBefore)) / ((await sent()) - sentBefore);
+  } finally {
+    await Promise.all(loads.map((load) => load.stop()));
+    for (const echo of echoes) echo.stop();
+  }
+}
+
+interface Step {
+  figures: Figures;
+  seconds: number;
+  broken: string[];
+}
+
+/** Groups join until a promise is broken; then they leave, until what is left holds. */
+async function climb(crowd: Crowd, max: number, seconds: number, say: BenchContext['say']): Promise<Step[]> {
+  const steps: Step[] = [];
+  const take = async (lookS: number) => {
+    await sleep(SETTLE_S * 1000);
+    const figures = await crowd.look(lookS);
+    const broken = brokenBy(figures);
+    steps.push({ figures, seconds: lookS, broken });
+    const verdict = broken.length === 0 ? 'all promises kept' : broken.join('; ');
+    say(`knee: ${figures.drivers.toLocaleString('en')} drivers for ${lookS} s: ${verdict}`);
+    return broken.length === 0;
+  };
+  let isHeld = true;
+  while (isHeld && crowd.size + GROUP <= max) {
+    isHeld = await crowd.join().then(
+      () => take(LOOK_S),
+      () => false,
+    );
+  }
+  if (!isHeld) await crowd.leave();
+  while (crowd.groups.length > 0 && !(await take(seconds))) await crowd.leave();
+  return steps;
+}
+
+function tableOf(steps: readonly Step[]): Table {
+  const parts = Object.keys(steps[0]?.figures.cores ?? {});
+  const heads = ['drivers', 'for s', 'stored/s', 'ack p99 ms', 'loss window s'];
+  return {
+    title: 'Step by step: cores that each part kept busy, and what was broken',
+    heads: [...heads, ...parts, 'broken'],
+    rows: steps.map(({ figures: f, seconds, broken }) => [
+      ...[f.drivers, seconds, Math.round(f.storedPerS), f.ackP99Ms, f.lossWindowS].map(cell),
+      ...parts.map((part) => Number((f.cores[part] ?? 0).toFixed(2))),
+      broken.join('; ') || 'nothing',
+    ]),
+  };
+}
+
+async function run(context: BenchContext): Promise<BenchOutcome> {
+  const max = context.drivers ?? DEFAULTS.drivers;
+  const seconds = context.seconds ?? DEFAULTS.seconds;
+  const places = cityFleet(max, SEED);
+  const map = buildPartitionMap(places);
+  const processes = ingestProcessesFor(max);
+  const own = await StackUnderTest.start(map, { INGEST_PROCESSES: String(processes) });
+  let steps: Step[];
+  let lost = Number.NaN;
+  let groups = 0;
+  try {
+    const crowd = new Crowd(own.now, places);
+    try {
+      steps = await climb(crowd, max, seconds, context.say);
+      groups = crowd.groups.length;
+      if (groups > 0) lost = await lostOf(own.now, map, places, await crowd.acked());
+    } finally {
+      await crowd.stop();
+    }
+  } finally {
+    await own.stop();
+  }
+  const knee = steps.at(-1)?.figures;
+  if (knee === undefined || groups === 0) throw new Error(`not even ${GROUP} drivers were held`);
+  context.say(`knee: echoes of as many drivers`);
+  const echo = await echoUs(
+    Array.from({ length: groups }, (_, i) => places.slice(PROBES + i * GROUP, PROBES + (i + 1) * GROUP)),
+    ECHO_S,
+  );
+  const us = (part: string) => (1e6 * (knee.cores[part] ?? 0)) / knee.storedPerS;
+  return {
+    workload: `groups of ${GROUP.toLocaleString('en')} drivers of one city (seed ${SEED}), binary, ack=sparse, a report every ${INTERVAL_MS / 1000} s, and ${PROBES} with ack=each who tell the latency; ${processes} ingest processes on one port, 3 masters with AOF, 3 replicas, flusher, Postgres and the load on ${availableParallelism()} cores; at most ${max.toLocaleString('en')} were tried`,
+    figures: [
+      {
+        name: `Most drivers at a report every 2 s, held for ${seconds} s`,
+        unit: 'drivers',
+        measured: [knee.drivers],
+        baseline: null,
+        goal: { atLeast: 100_000 },
+      },
+      {
+        name: 'CPU of ingest and masters for each position at the knee: binary, ack=sparse',
+        unit: 'us',
+        measured: [us('ingest') + us('masters')],
+        baseline: { name: 'bare echoes', measured: [echo] },
+        goal: { atMost: 1.2 },
+      },
+      {
+        name: 'Drivers whose newest acknowledged position was not in the cache, at the knee',
+        unit: 'drivers',
+        measured: [lost],
+        baseline: null,
+        goal: { atMost: 0 },
+      },
+    ],
+    tables: [tableOf(steps)],
+    notes: [
+      'Echo and stack are not alternated here: one run of each.',
+      'A driver of ack=sparse knows what was acknowledged up to 10 s ago; that is what the cache is held against.',
+    ],
+    costs: { knee_drivers: knee.drivers, ingest_us_knee: us('ingest'), masters_us_knee: us('masters') },
+  };
+}
+
+export const KNEE: Bench = {
+  about: 'The most drivers that this machine carries, load included, and what is saturated there',
+  run,
+};
