@@ -89,7 +89,11 @@ export class ClusterClient {
   /** Rejects with StoreError. Follows one redirection; nothing else is tried again. */
   async call(slot: number, args: readonly Argument[]): Promise<Reply> {
     const owner = this.#provenOwner(slot);
-    return this.#redirected(slot, args, () => this.#callNode(owner, args));
+    try {
+      return await owner.connection.call(args);
+    } catch (error) {
+      return this.#afterError(owner, slot, args, error);
+    }
   }
 
   /** The same for a write, and whether every replica of the node has it. */
@@ -98,15 +102,12 @@ export class ClusterClient {
     args: readonly Argument[],
   ): Promise<{ reply: Reply; isReplicated: boolean }> {
     const owner = this.#provenOwner(slot);
-    let isReplicated = false;
-    const reply = await this.#redirected(slot, args, () =>
-      this.#guarded(owner, async () => {
-        const answer = await owner.connection.callReplicated(args, owner.replicas);
-        isReplicated = owner.replicas > 0 && answer.replicas >= owner.replicas;
-        return answer.reply;
-      }),
-    );
-    return { reply, isReplicated };
+    try {
+      const { reply, replicas } = await owner.connection.callReplicated(args, owner.replicas);
+      return { reply, isReplicated: owner.replicas > 0 && replicas >= owner.replicas };
+    } catch (error) {
+      return { reply: await this.#afterError(owner, slot, args, error), isReplicated: false };
+    }
   }
 
   close(): void {
@@ -125,34 +126,24 @@ export class ClusterClient {
     );
   }
 
-  async #redirected(slot: number, args: readonly Argument[], call: () => Promise<Reply>): Promise<Reply> {
-    try {
-      return await call();
-    } catch (error) {
-      if (!(error instanceof RedirectError)) throw error;
-      return this.#follow(slot, error, args);
-    }
+  /** Follows a redirection; whatever else it was is thrown. */
+  #afterError(node: Node, slot: number, args: readonly Argument[], error: unknown): Promise<Reply> {
+    if (error instanceof RedirectError) return this.#follow(slot, error, args);
+    this.#suspectIfDemoted(node, error);
+    throw error;
   }
 
-  #callNode(node: Node, args: readonly Argument[], asking = false): Promise<Reply> {
-    return this.#guarded(node, () => node.connection.call(args, asking));
-  }
-
-  async #guarded(node: Node, call: () => Promise<Reply>): Promise<Reply> {
-    try {
-      return await call();
-    } catch (error) {
-      if (error instanceof StoreError && DEMOTED.test(error.message)) this.#suspect(node, error.message);
-      throw error;
-    }
+  #suspectIfDemoted(node: Node, error: unknown): void {
+    if (error instanceof StoreError && DEMOTED.test(error.message)) this.#suspect(node, error.message);
   }
 
   async #follow(slot: number, redirect: RedirectError, args: readonly Argument[]): Promise<Reply> {
     const target = this.#node(redirect.address);
     if (redirect.kind === 'moved' && this.#owners.moved(slot, redirect.address, Date.now())) this.#hurry();
     try {
-      return await this.#callNode(target, args, redirect.kind === 'ask');
+      return await target.connection.call(args, redirect.kind === 'ask');
     } catch (error) {
+      this.#suspectIfDemoted(target, error);
       if (!(error instanceof RedirectError)) throw error;
       throw new StoreError('not_ready', `slot ${slot} is moving: ${error.message}`, error);
     }

@@ -119,6 +119,7 @@ export class LiveStore {
   readonly #library = readLibrary();
   readonly #options: LiveStoreOptions;
   readonly #arena = new Arena();
+  readonly #states = new answers.StateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
   readonly #loadedAtMs = new Map<string, number>();
@@ -198,10 +199,14 @@ export class LiveStore {
 
   /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
   async record(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
-    const { reply, isReplicated } = await this.#recordReply(
-      partition,
-      this.#recordCall(partition, positions),
-    );
+    const call = this.#recordCall(partition, positions);
+    if (this.#options.durability !== 'replicated')
+      return this.#recorded(partition, await this.#call(partition, call), false);
+    const { reply, isReplicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
+    return this.#recorded(partition, reply as unknown[], isReplicated);
+  }
+
+  #recorded(partition: number, reply: readonly unknown[], isReplicated: boolean): RecordAnswer {
     const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE] as Buffer);
     const storedSessions = new Map<number, number>();
     let at = answers.STATE_SIZE + 1;
@@ -456,18 +461,7 @@ export class LiveStore {
     return this.#functionCall('record', keys, arena, freshnessMs);
   }
 
-  async #recordReply(
-    partition: number,
-    call: readonly Argument[],
-  ): Promise<{ reply: unknown[]; isReplicated: boolean }> {
-    if (this.#options.durability !== 'replicated') {
-      return { reply: await this.#call(partition, call), isReplicated: false };
-    }
-    const { reply, isReplicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
-    return { reply: reply as unknown[], isReplicated };
-  }
-
-  async #function(
+  #function(
     partition: number,
     name: string,
     keys: readonly string[],
@@ -481,12 +475,12 @@ export class LiveStore {
     return this.#function(partition, name, [k.positions, k.available, k.busy, k.meta], ...args);
   }
 
-  async #call(partition: number, args: readonly Argument[]): Promise<unknown[]> {
-    return (await this.#cluster.call(this.map.slotOf(partition), args)) as unknown[];
+  #call(partition: number, args: readonly Argument[]): Promise<unknown[]> {
+    return this.#cluster.call(this.map.slotOf(partition), args) as Promise<unknown[]>;
   }
 
   #state(partition: number, reply: readonly unknown[]): PartitionState {
-    const state = answers.decodeState(partition, reply);
+    const state = this.#states.read(partition, reply);
     this.#clockOffsetMs = state.nowMs - (performance.timeOrigin + performance.now());
     return state;
   }
