@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@whereabouts/infra/dev/ports';
 import { type ServerProcess, startServer } from '@whereabouts/infra/dev/server-process';
-import type { Argument, NodeConnection } from '@whereabouts/infra/live-store/node-connection';
+import type { NodeConnection } from '@whereabouts/infra/live-store/node-connection';
+import type { Argument } from '@whereabouts/infra/live-store/prepared-command';
 import { NotInstalled } from '../bench.js';
 import { plainConnection } from './plain-connection.js';
 

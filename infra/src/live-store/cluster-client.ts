@@ -11,7 +11,8 @@
 
 import type { Logger } from 'pino';
 import type { RedisSettings } from '../service/settings.js';
-import { type Argument, NodeConnection, RedirectError, type Reply } from './node-connection.js';
+import { NodeConnection, RedirectError, type Reply } from './node-connection.js';
+import type { Argument } from './prepared-command.js';
 import { StoreError, type StoreErrorCode } from './store-error.js';
 import { type NodeClaim, parseClusterNodes, SlotOwners } from './topology.js';
 

@@ -12,7 +12,8 @@ import * as answers from './answers.js';
 import { ClusterClient } from './cluster-client.js';
 import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
-import type { Argument, NodeConnection } from './node-connection.js';
+import type { NodeConnection } from './node-connection.js';
+import type { Argument } from './prepared-command.js';
 import { StoreError } from './store-error.js';
 
 export interface LiveStoreOptions {

@@ -9,9 +9,9 @@
 import { EventEmitter } from 'node:events';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { RedisSettings } from '../service/settings.js';
+import { type Argument, PreparedCommand } from './prepared-command.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
 
-export type Argument = string | number | Buffer;
 export type Reply = unknown;
 
 export interface ReplicatedReply {
@@ -153,8 +153,9 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     redis.stream?.cork();
     const sent = calls.map(({ args, asking }) => {
       if (asking) redis.asking().catch(() => {});
-      const [command, ...rest] = args;
-      return redis.callBuffer(command as string, ...(rest as [Argument, ...Argument[]]));
+      const command = new PreparedCommand(args);
+      redis.sendCommand(command);
+      return command.promise as Promise<Reply>;
     });
     const replicas = Math.max(...calls.map((call) => call.replicas));
     const held = replicas > 0 ? redis.wait(replicas, REPLICATION_DEADLINE_MS).catch(() => 0) : 0;
@@ -164,7 +165,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
         answered();
         call.resolve(reply, count);
       };
-      (sent[i] as Promise<Reply>).then(
+      sent[i]?.then(
         (reply) => {
           if (held === 0) settle(reply, 0);
           else held.then((count) => settle(reply, count));
