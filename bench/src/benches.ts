@@ -10,12 +10,14 @@ import { MEMORY } from './memory.js';
 import { MODES_BENCH } from './modes.js';
 import { NEAREST } from './nearest.js';
 import { PERSISTED } from './persisted.js';
+import { PROFILE } from './profile.js';
 import { QUESTIONS } from './questions.js';
 import { UPDATE } from './update.js';
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
   cost: COST,
   knee: KNEE,
+  profile: PROFILE,
   update: UPDATE,
   nearest: NEAREST,
   memory: MEMORY,

@@ -1,5 +1,5 @@
 // The most drivers that this one machine carries with everything on it, the load included: groups of drivers join until
-// a promise is broken, the last group leaves again, and what is left has to hold for two minutes. What it costs there is
+// a promise stays broken, the last group leaves again, and what is left has to hold for two minutes. What it costs there is
 // compared with bare echoes of the same groups.
 
 import { availableParallelism } from 'node:os';
@@ -243,7 +243,7 @@ interface Step {
   broken: string[];
 }
 
-/** Groups join until a promise is broken; then they leave, until what is left holds. */
+/** Groups join until a promise is broken in three looks; then they leave, until what is left holds. */
 async function climb(crowd: Crowd, max: number, seconds: number, say: BenchContext['say']): Promise<Step[]> {
   const steps: Step[] = [];
   const take = async (lookS: number) => {
@@ -258,7 +258,8 @@ async function climb(crowd: Crowd, max: number, seconds: number, say: BenchConte
   let isHeld = true;
   while (isHeld && crowd.size + GROUP <= max) {
     isHeld = await crowd.join().then(
-      () => take(LOOK_S),
+      // A machine that others use too may have had a bad moment.
+      async () => (await take(LOOK_S)) || (await take(LOOK_S)) || take(LOOK_S),
       () => false,
     );
   }
