@@ -23,7 +23,7 @@ const SEED = 1;
 const GROUP = 6_000;
 /** Acknowledged report by report, so that somebody sees how long it takes: an acknowledgement of the others may wait. */
 const PROBES = 500;
-const DEFAULTS = { drivers: 54_000, seconds: 120 };
+const DEFAULTS = { drivers: 72_000, seconds: 120 };
 const CONNECT_DEADLINE_MS = 90_000;
 /** After a group has joined: connecting costs more than reporting. */
 const SETTLE_S = 8;
