@@ -1,7 +1,7 @@
 // Where ingest's time goes under load: V8's own sampling profile of the whole process, of which only what was sampled
 // while the load was steady is counted. Time outside of JavaScript (sockets, kernel) shows as `(program)` or not at all.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
@@ -10,6 +10,7 @@ import type { Bench, BenchContext, BenchOutcome, Table } from './bench.js';
 import { cityFleet } from './load/places.js';
 import { CONNECTIONS_PER_PROCESS, INTERVAL_MS, stackCost, WARM_UP_S } from './measured-load.js';
 
+const PROFILER = new URL('./profiler.js', import.meta.url).href;
 const DEFAULTS = { drivers: CONNECTIONS_PER_PROCESS, seconds: 15 };
 const SEED = 1;
 const TOP = 25;
@@ -79,7 +80,8 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const dir = mkdtempSync(join(tmpdir(), 'whereabouts-profile-'));
   try {
     const own = await StackUnderTest.start(buildPartitionMap(drivers), {
-      NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${dir}`,
+      NODE_OPTIONS: `--import ${PROFILER}`,
+      PROFILE_DIR: dir,
     });
     const pid = own.now.ingest.pids[0];
     let measuredAtMs = 0;
@@ -92,9 +94,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     } finally {
       await own.stop();
     }
-    const name = readdirSync(dir).find((one) => one.includes(`.${pid}.`));
-    if (name === undefined) throw new Error('ingest left no profile');
-    const file = join(dir, name);
+    const file = join(dir, `${pid}.cpuprofile`);
     // It is written when the process ends.
     const sinceUs = 1000 * (statSync(file).mtimeMs - measuredAtMs);
     const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
