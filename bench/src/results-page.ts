@@ -92,14 +92,22 @@ function goalChart(figures: readonly Judged[]): Markup | string {
     if (goal === null) return [];
     const judged = ratio ?? value;
     const part = 'atMost' in goal ? judged / goal.atMost : goal.atLeast / judged;
-    return [{ name, part, met }];
+    // Of nothing that is allowed there is no share.
+    return [{ name, part: Number.isFinite(part) ? part : met ? 0 : Number.POSITIVE_INFINITY, met }];
   });
   if (bars.length === 0) return '';
   const greatest = Math.max(1, ...bars.map(({ part }) => Math.min(part, 4)));
   const lineX = LABEL_WIDTH + (WIDTH - LABEL_WIDTH - VALUE_WIDTH) / greatest;
   const title = 'Share of what the goal allows (the line; beyond it is not met)';
   const rows = bars.map(({ name, part, met }, i) =>
-    barRow(name, Math.min(part, greatest), greatest, i, `${shown(100 * part)} %`, met ? 'pass' : 'fail'),
+    barRow(
+      name,
+      Math.min(part, greatest),
+      greatest,
+      i,
+      part === Number.POSITIVE_INFINITY ? 'none is allowed' : `${shown(100 * part)} %`,
+      met ? 'pass' : 'fail',
+    ),
   );
   const height = bars.length * ROW + 4;
   return markup`<figure><figcaption><b>${title}</b></figcaption><svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${title}">${rows}<path class="goal" d="M${lineX.toFixed(1)} 0V${height}"/></svg></figure>`;
