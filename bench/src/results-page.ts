@@ -9,8 +9,8 @@ body { max-width: 72rem }
 .bar { fill: var(--line-0) } .bar.fail { fill: var(--fail) } .bar.pass { fill: var(--pass) } .goal { stroke: var(--mark); stroke-width: 2 }
 svg .label { fill: var(--text) }`;
 
-const WIDTH = 900;
-const LABEL_WIDTH = 430;
+const WIDTH = 1040;
+const LABEL_WIDTH = 560;
 const ROW = 24;
 const VALUE_WIDTH = 110;
 
