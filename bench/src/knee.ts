@@ -14,7 +14,7 @@ import { type Echo, startEcho } from './echo.js';
 import { Load } from './load/load.js';
 import type { AckedReports, WorkerTask } from './load/load-worker.js';
 import { cityFleet, type Place } from './load/places.js';
-import { cell, INTERVAL_MS, ingestProcessesFor, redisPids, sleep } from './measured-load.js';
+import { cell, INTERVAL_MS, ingestCounts, ingestProcessesFor, redisPids, sleep } from './measured-load.js';
 import { cpuS, treeCpuS } from './process-cpu.js';
 import { PATIENT } from './stores/plain-connection.js';
 
@@ -95,6 +95,10 @@ class Crowd {
     return PROBES + this.groups.length * GROUP;
   }
 
+  get #loads(): Load[] {
+    return [this.#probes, ...this.groups];
+  }
+
   async join(): Promise<void> {
     const drivers = this.#places.slice(this.size, this.size + GROUP);
     const group = new Load({ ...this.#task, drivers, ack: 'sparse' }, 1, this.groups.length + 2);
@@ -107,19 +111,18 @@ class Crowd {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#probes, ...this.groups].map((load) => load.stop()));
+    await Promise.all(this.#loads.map((load) => load.stop()));
   }
 
   async look(seconds: number): Promise<Figures> {
-    const loads = [this.#probes, ...this.groups];
     this.#probes.clearLatencies();
-    const before = await this.#counts(loads);
+    const before = await this.#counts();
     let lossWindowS = 0;
     for (let s = 0; s < seconds; s += LOOK_EVERY_S) {
       await sleep(1000 * Math.min(LOOK_EVERY_S, seconds - s));
       lossWindowS = Math.max(lossWindowS, await this.#lossWindowS());
     }
-    const after = await this.#counts(loads);
+    const after = await this.#counts();
     const tookS = (after.atMs - before.atMs) / 1000;
     const { latencies } = await this.#probes.snapshot();
     return {
@@ -137,17 +140,22 @@ class Crowd {
   }
 
   async acked(): Promise<AckedReports> {
-    const all = await Promise.all([this.#probes, ...this.groups].map((load) => load.acked()));
+    const all = await Promise.all(this.#loads.map((load) => load.acked()));
     return Object.assign({}, ...all);
   }
 
-  async #counts(loads: readonly Load[]) {
+  async #counts() {
+    const loads = this.#loads;
     const { ingest, flusher, postgres } = this.#stack;
     const totals = (await Promise.all(loads.map((load) => load.snapshot()))).map((one) => one.totals);
     const sum = (key: 'sent' | 'nacks' | 'closed') => totals.reduce((all, one) => all + one[key], 0);
     return {
       atMs: performance.now(),
-      stored: await storedCount(ingest.ops),
+      // As little as a loss window that is not told: not shown is not kept.
+      stored: await ingestCounts(this.#stack).then(
+        ({ messages }) => messages,
+        () => Number.NaN,
+      ),
       sent: sum('sent'),
       nacks: sum('nacks'),
       closed: sum('closed'),
@@ -167,14 +175,6 @@ class Crowd {
     const samples = await scrape(this.#stack.flusher.ops);
     return total(samples, 'whereabouts_flusher_loss_window_seconds') ?? Number.POSITIVE_INFINITY;
   }
-}
-
-async function storedCount(ops: string): Promise<number> {
-  for (let attempt = 0; attempt < 5; attempt++) {
-    const stored = total(await scrape(ops), 'whereabouts_ingest_positions_total', { outcome: 'accepted' });
-    if (stored !== undefined) return stored;
-  }
-  return Number.NaN;
 }
 
 /** Those whose newest acknowledged report, or a newer one, is not in the cache. */

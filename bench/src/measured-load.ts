@@ -112,7 +112,7 @@ export const redisPids = (stack: Stack, role: 'master' | 'replica'): number[] =>
   stack.redis.filter((node) => node.role === role).map(({ pid }) => pid);
 
 /** Of ingest's own count: recorded as the newest of their drivers. A busy ingest may miss a scrape. */
-async function ingestCounts({ ingest }: Stack): Promise<Counts> {
+export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
   for (let attempt = 0; attempt < SCRAPE_ATTEMPTS; attempt++) {
     const samples = await scrape(ingest.ops);
     const messages = total(samples, 'whereabouts_ingest_positions_total', { outcome: 'accepted' });

@@ -3,8 +3,8 @@
 -- atomic: nobody sees half of it. What can fail is checked before the first write, since an error in the middle
 -- of a function leaves what it had written.
 --
--- Meta of a partition is a hash of three lines of words, each written by one kind of call; so what most calls read
--- anew is one short line, and the other two are looked up by their text. Times are ms of this server's clock.
+-- Meta of a partition is a hash of three lines of words, by how often they change; so what most calls read anew is one
+-- short line, and the other two are looked up by their text. Times are ms of this server's clock.
 --   reign     map, epoch, owner, since, base [, previous]
 --               the partition map's hash; a name for this data, new where it began from nothing; run id of the process
 --               that writes, and since when (the two together name the reign); the revision at which this reign began,

@@ -15,7 +15,7 @@ import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { CheckpointWatch } from './checkpoint-watch.js';
-import { Fleet, type KnownDriver } from './fleet.js';
+import { Fleet, isKnown, type KnownDriver } from './fleet.js';
 import { Forgets } from './forgets.js';
 import { Healer, type Loss } from './healer.js';
 import { Lanes } from './lanes.js';
@@ -299,9 +299,8 @@ export class Recorder implements ReportSink {
       const { driverId } = position;
       // One that nothing is known of may have been let go since the report was submitted.
       const kept = driver.position === null ? this.#fleet.of(driverId, nowMs) : driver;
-      if (kept.position === null) this.#strangers.push(driverId);
-      else if (kept.partition !== state.partition)
-        this.#crossed(kept as KnownDriver, position, state.partition, nowMs);
+      if (!isKnown(kept)) this.#strangers.push(driverId);
+      else if (kept.partition !== state.partition) this.#crossed(kept, position, state.partition, nowMs);
       this.#healer.remember(kept, position, state, nowMs);
     }
     origin?.accepted(position, isReplicated ? 'replicated' : 'cache');

@@ -1,6 +1,7 @@
 // What a failover loses, taken from outside: every node that may be the region's next owner is read directly, again and
 // again, and held against what the drivers had been told at the fault. What counts is the last look before somebody
 // wrote under a new reign, on the node that is the owner in the end.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { partitionKeys } from '@whereabouts/infra/live-store/keys';
 import { decodeRecord } from '@whereabouts/infra/position-record';
@@ -16,8 +17,6 @@ const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
 /** Until the fault; from then on without a pause. */
 const LOOK_EVERY_MS = 50;
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 interface Order {
   session: number;
