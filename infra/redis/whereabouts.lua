@@ -410,25 +410,26 @@ end
 -- The nearest drivers of one status. Starts with a small radius and doubles it, for a plain search costs by the
 -- number of drivers within its radius.
 -- KEYS positions, geo set of the status, meta
--- ARGV map hash, lon, lat, radius in m, first radius in m, count (1 to 2,000), greatest age in ms, services mask
--- Returns state, health, 1 if truncated (over 2,000 hits, too few of them fitting), size of the geo set,
+-- ARGV map hash, lon, lat, radius in m, first radius in m, count (1 to 2,000), enough (1 to count: with so many the
+--   radius is not doubled), greatest age in ms, services mask
+-- Returns state, health, 1 if truncated (over 2,000 hits, too few of them fitting), the radius searched in m (text),
 --   then id and record of each hit, nearest first.   Errors MAPMISMATCH
 local function near(keys, args)
   local meta, err = read_meta(keys[3], args[1])
   if not meta then return err end
   local point, radius_m, ring_m = { args[2], args[3] }, tonumber(args[4]), tonumber(args[5])
-  local count, services = tonumber(args[6]), tonumber(args[8])
-  local not_before = meta.now - tonumber(args[7])
+  local count, enough, services = tonumber(args[6]), tonumber(args[7]), tonumber(args[9])
+  local not_before = meta.now - tonumber(args[8])
   local ids, records, n, truncated
   ring_m = math.max(1, math.min(ring_m, radius_m))
   while true do
     ids, records, n, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
-    if n == count or truncated or ring_m >= radius_m then break end
+    if n >= enough or truncated or ring_m >= radius_m then break end
     ring_m = math.min(2 * ring_m, radius_m)
   end
   local answer, at = state_of(meta), STATE_SIZE + 3
   answer[STATE_SIZE + 1], answer[STATE_SIZE + 2] = health_of(meta), truncated and 1 or 0
-  answer[STATE_SIZE + 3] = redis.call('ZCARD', keys[2])
+  answer[STATE_SIZE + 3] = format('%.17g', ring_m)
   for i = 1, n do
     answer[at + 1], answer[at + 2] = ids[i], records[i]
     at = at + 2

@@ -6,7 +6,7 @@
 //   counting       partitions that gave all they were asked for and may know a nearer one: with a larger count
 //
 // What makes an answer exact: each partition is *known* up to some distance from the point. One that gave fewer
-// than it was asked for is known up to the radius of the question; one that gave as many only up to its furthest
+// than it was asked for is known up to the radius that it searched; one that gave as many only up to its furthest
 // hit. When every partition that touches the circle through the k-th driver is known that far, no nearer driver
 // can turn up. A driver that just crossed a border stands in two partitions: the older record is a ghost. Where only
 // the ghost is seen (it is marked as moved), the newest record is looked up where the driver is now.
@@ -69,7 +69,7 @@ const MAX_COUNT = 2_000;
 // hundred cars on one spot is still sorted out.
 const COUNT_GROWTH = 4;
 // Asked for beyond the limit: room for a ghost or two, and for the last hits, whose order Redis cannot tell.
-const COUNT_MARGIN = 8;
+const COUNT_MARGIN = 4;
 // Asking everything that the caller's circle touches, where the first partition had too few, asked 64 partitions for
 // what ten of them had. So the circle grows by what was found, and these are its bounds.
 const WIDENING_ROOM = 1.5;
@@ -112,7 +112,8 @@ class Search {
   readonly #world: World;
   readonly #question: Question;
   readonly home: number;
-  readonly #baseCount: number;
+  /** Where nobody turns out to be a ghost. */
+  readonly #enough: number;
   readonly #known = new Map<number, Knowledge>();
   /** Where drivers are now of whom a partition knew only that they had moved. */
   readonly #located = new Map<string, Seen>();
@@ -128,7 +129,7 @@ class Search {
     this.#world = world;
     this.#question = question;
     this.home = world.map.partitionOf(question.lat, question.lon);
-    this.#baseCount = Math.min(MAX_COUNT, question.limit + question.exclude.size + COUNT_MARGIN);
+    this.#enough = question.limit + question.exclude.size;
   }
 
   /** Everything within is to be known in the end: the k-th driver found, or all that the caller asked for. */
@@ -190,13 +191,18 @@ class Search {
   async #askOne(partition: number, reachM: number): Promise<void> {
     const { lat, lon, maxAgeMs, status, services } = this.#question;
     const before = this.#known.get(partition);
-    const count = before?.full ? Math.min(MAX_COUNT, before.count * COUNT_GROWTH) : this.#baseCount;
+    const count = Math.min(
+      MAX_COUNT,
+      before?.full ? before.count * COUNT_GROWTH : this.#enough + COUNT_MARGIN,
+    );
+    // Asked again, as what seemed enough was not.
+    const enough = before ? count : this.#enough;
     const radiusM = reachM * REDIS_RADIUS_RATIO + REDIS_SLACK_M;
-    const startRadiusM = this.#startRadiusM(partition, count, reachM, radiusM);
-    const query = { lat, lon, radiusM, startRadiusM, count, maxAgeMs, status, services };
+    const startRadiusM = this.#startRadiusM(partition, enough, reachM, radiusM);
+    const query = { lat, lon, radiusM, startRadiusM, count, enough, maxAgeMs, status, services };
     const answer = await this.#world.ask(partition, query);
     const known =
-      typeof answer === 'string' ? unanswered(answer, before) : this.#learnt(answer, count, reachM);
+      typeof answer === 'string' ? unanswered(answer, before) : this.#learnt(answer, count, reachM, radiusM);
     this.#known.set(partition, known);
     // A circle mostly outside of the partition, or a rare service, would say too little.
     if (typeof answer === 'string' || answer.truncated || partition !== this.home || services !== 0) return;
@@ -204,17 +210,18 @@ class Search {
   }
 
   /** A circle through the k-th driver is small already; one that the caller chose may hold a whole city. */
-  #startRadiusM(partition: number, count: number, reachM: number, radiusM: number): number {
+  #startRadiusM(partition: number, enough: number, reachM: number, radiusM: number): number {
     if (reachM < this.#question.radiusM) return radiusM;
-    return this.#world.density.startRadiusM(partition, this.#question.status, count, radiusM);
+    return this.#world.density.startRadiusM(partition, this.#question.status, enough, radiusM);
   }
 
-  #learnt(answer: NearAnswer, count: number, reachM: number): Knowledge {
-    const { hits, nowMs, health, truncated } = answer;
+  /** `radiusM` is what was asked of Redis, to know all within `reachM`. */
+  #learnt(answer: NearAnswer, count: number, reachM: number, radiusM: number): Knowledge {
+    const { hits, nowMs, health, truncated, searchedM } = answer;
     const full = hits.length >= count;
-    let upToM = reachM;
+    let upToM = searchedM >= radiusM ? reachM : (searchedM - REDIS_SLACK_M) / REDIS_RADIUS_RATIO;
     if (full || truncated) {
-      upToM = Math.min(reachM, this.#furthestM(answer) - REDIS_SLACK_M);
+      upToM = Math.min(upToM, this.#furthestM(answer) - REDIS_SLACK_M);
     }
     const exhausted = truncated || count >= MAX_COUNT;
     const reason = health === 'ok' ? null : health;

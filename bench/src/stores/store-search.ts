@@ -9,7 +9,7 @@ import { distanceM, fromE7 } from '@whereabouts/infra/position';
 /** As query-api: Redis measures on another sphere and by cells; and room for a ghost or two. */
 const REDIS_RADIUS_RATIO = 1.0003;
 const REDIS_SLACK_M = 1;
-const COUNT_MARGIN = 8;
+const COUNT_MARGIN = 4;
 const FIRST_RADIUS_M = 500;
 const MIN_RADIUS_M = 50;
 const ROOM = 2;
@@ -66,6 +66,7 @@ export class StoreSearch {
       radiusM: askedM(reachM),
       startRadiusM: askedM(startM),
       count: limit + COUNT_MARGIN,
+      enough: limit,
       maxAgeMs,
       status: 'available',
       services: 0,
@@ -79,8 +80,7 @@ export class StoreSearch {
   #startRadiusM(partition: number): number {
     const density = this.#density[partition] as number;
     const { limit, radiusM } = this.#options;
-    const guessM =
-      density === 0 ? FIRST_RADIUS_M : Math.sqrt(((limit + COUNT_MARGIN) * ROOM) / (Math.PI * density));
+    const guessM = density === 0 ? FIRST_RADIUS_M : Math.sqrt((limit * ROOM) / (Math.PI * density));
     return Math.min(radiusM, Math.max(MIN_RADIUS_M, guessM));
   }
 

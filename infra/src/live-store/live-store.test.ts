@@ -24,6 +24,7 @@ const WARSAW: NearQuery = {
   radiusM: 5000,
   startRadiusM: 100,
   count: 10,
+  enough: 10,
   maxAgeMs: 10_000,
   status: 'available',
   services: 0,
@@ -31,7 +32,11 @@ const WARSAW: NearQuery = {
 /** The same map but for its first border. */
 const moved = (boundaries: readonly string[]) => ['000001', ...boundaries.slice(1)];
 async function nearIds(partition: number, query: Partial<NearQuery> = {}): Promise<string[]> {
-  const { hits } = await fixture.store.near(partition, { ...WARSAW, ...query });
+  const { hits } = await fixture.store.near(partition, {
+    ...WARSAW,
+    enough: query.count ?? WARSAW.enough,
+    ...query,
+  });
   return hits.map((hit) => hit.driverId);
 }
 async function got(partition: number, id: string) {
@@ -330,7 +335,26 @@ describe('near, get, live', () => {
     assert.deepEqual(await nearIds(p, { count: 2 }), ['d1', 'd2']);
     assert.deepEqual(await nearIds(p, { radiusM: 250 }), ['d1', 'd2']);
     assert.deepEqual(await nearIds(p, { maxAgeMs: 60_000, count: 1 }), ['old']);
-    assert.equal((await fixture.store.near(p, WARSAW)).listed, 5);
+  });
+
+  test('near widens until it has enough, and tells how far it looked', async () => {
+    const p = fresh();
+    // 11 m apart, northwards.
+    await record(p, ...Array.from({ length: 20 }, (_, i) => position(`d${i}`, { lat: 52.2297 + i * 1e-4 })));
+    const near = async (count: number, enough: number) => {
+      const { hits, searchedM } = await fixture.store.near(p, {
+        ...WARSAW,
+        startRadiusM: 50,
+        radiusM: 150,
+        count,
+        enough,
+      });
+      return [hits.length, searchedM];
+    };
+    assert.deepEqual(await near(20, 5), [5, 50]);
+    assert.deepEqual(await near(20, 6), [9, 100]);
+    assert.deepEqual(await near(7, 6), [7, 100]);
+    assert.deepEqual(await near(20, 20), [14, 150]);
   });
 
   test('300 stale drivers nearer than the fresh ones do not hide them; over 2,000 it says so', async () => {
@@ -339,7 +363,7 @@ describe('near, get, live', () => {
       position(`old${i}`, { lat: 52.2297 + i * 1e-6, recordedAtMs: Date.now() - 60_000 });
     const batch = Array.from({ length: 300 }, (_, i) => old(i));
     await record(p, ...batch, position('free', { lat: 52.24 }));
-    const few = await fixture.store.near(p, { ...WARSAW, count: 1 });
+    const few = await fixture.store.near(p, { ...WARSAW, count: 1, enough: 1 });
     assert.deepEqual(
       few.hits.map((hit) => hit.driverId),
       ['free'],
@@ -348,7 +372,7 @@ describe('near, get, live', () => {
     for (let from = 300; from < 2100; from += 450) {
       await record(p, ...Array.from({ length: 450 }, (_, i) => old(from + i)));
     }
-    const many = await fixture.store.near(p, { ...WARSAW, count: 1 });
+    const many = await fixture.store.near(p, { ...WARSAW, count: 1, enough: 1 });
     assert.equal(many.truncated, true);
     assert.deepEqual(many.hits, []);
   });

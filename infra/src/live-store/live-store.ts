@@ -49,6 +49,8 @@ export interface NearQuery {
   startRadiusM: number;
   /** 1 to 2,000 */
   count: number;
+  /** 1 to count: where so many are found, the search does not widen. */
+  enough: number;
   maxAgeMs: number;
   status: 'available' | 'busy';
   /** All of these bits must be set; 0 for any. */
@@ -65,8 +67,8 @@ export interface NearAnswer extends Reading {
   hits: LivePosition[];
   /** Over 2,000 drivers were looked at and too few of them fit. */
   truncated: boolean;
-  /** Drivers of that status in the whole partition. */
-  listed: number;
+  /** In Redis's metres: radiusM, or less where enough were found within. */
+  searchedM: number;
 }
 
 export interface GetAnswer extends Reading {
@@ -227,16 +229,16 @@ export class LiveStore {
   async near(partition: number, q: NearQuery): Promise<NearAnswer> {
     const k = this.#key(partition);
     const keys = [k.positions, q.status === 'busy' ? k.busy : k.available, k.meta];
-    const { lon, lat, radiusM, startRadiusM, count, maxAgeMs, services } = q;
-    const args = [lon, lat, radiusM, startRadiusM, count, maxAgeMs, services];
+    const { lon, lat, radiusM, startRadiusM, count, enough, maxAgeMs, services } = q;
+    const args = [lon, lat, radiusM, startRadiusM, count, enough, maxAgeMs, services];
     const reply = await this.#function(partition, 'near', keys, ...args);
     const state = this.#state(partition, reply);
-    const [health, truncated, listed] = reply.slice(answers.STATE_SIZE);
+    const [health, truncated, searched] = reply.slice(answers.STATE_SIZE);
     const hits = answers.decodePairs(reply.slice(answers.STATE_SIZE + 3), (id, record) =>
       answers.decodeLive(id, record, state.flushed),
     );
     const { nowMs } = state;
-    return { health: healthOf(health), nowMs, hits, truncated: truncated === 1, listed: listed as number };
+    return { health: healthOf(health), nowMs, hits, truncated: truncated === 1, searchedM: Number(searched) };
   }
 
   /** In this one partition; who asks for a driver asks all and takes the newest. */
