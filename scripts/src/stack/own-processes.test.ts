@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { isAlive } from '@whereabouts/infra/dev/server-process';
 import { OwnProcesses } from './own-processes.js';
@@ -41,7 +41,8 @@ test("a pid that is somebody else's now is left alone", async () => {
 });
 
 test('a lock of a process that is gone, or that is not what it should be, is void', () => {
-  const marker = process.argv[1] ?? '';
+  // The runner gives its children an absolute path, or one from where it stands.
+  const marker = basename(process.argv[1] ?? '');
   const file = join(dir, 'lock');
   const mine = takePidLock(file, marker);
   assert.equal(mine.heldBy, null);

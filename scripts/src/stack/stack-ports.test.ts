@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { basename } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chooseStackPorts } from './stack-ports.js';
@@ -11,7 +12,8 @@ const all = ({ redis, ...others }: Awaited<ReturnType<typeof chooseStackPorts>>[
 ];
 
 test('two stacks that choose at the same time, before either listens, share no port', async () => {
-  const marker = process.argv[1] ?? '';
+  // The runner gives its children an absolute path, or one from where it stands.
+  const marker = basename(process.argv[1] ?? '');
   const mine = await chooseStackPorts(6, marker);
   try {
     assert.equal(new Set(all(mine.ports)).size, 19);
