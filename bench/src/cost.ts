@@ -29,7 +29,7 @@ import {
 } from './measured-load.js';
 
 /** One process holds a socket for each. */
-const DEFAULTS = { drivers: CONNECTIONS_PER_PROCESS, seconds: 20, rounds: 2 };
+const DEFAULTS = { drivers: CONNECTIONS_PER_PROCESS, seconds: 12, rounds: 2 };
 
 interface Mode extends Frames {
   goal: Goal;

@@ -18,7 +18,7 @@ import {
   WARM_UP_S,
 } from './measured-load.js';
 
-const DEFAULTS = { drivers: 10_000, seconds: 15, rounds: 3 };
+const DEFAULTS = { drivers: 10_000, seconds: 10, rounds: 2 };
 const FRAMES: Frames = { format: 'bin', ack: 'each' };
 
 interface Setting {

@@ -23,7 +23,9 @@ const SEED = 1;
 const GROUP = 6_000;
 /** Acknowledged report by report, so that somebody sees how long it takes: an acknowledgement of the others may wait. */
 const PROBES = 500;
-const DEFAULTS = { drivers: 72_000, seconds: 120 };
+/** More than two cores carry by far; each process more makes every batch smaller. */
+const MAX_DRIVERS_PER_CORE = 36_000;
+const DEFAULTS = { drivers: MAX_DRIVERS_PER_CORE * availableParallelism(), seconds: 120 };
 const CONNECT_DEADLINE_MS = 90_000;
 /** After a group has joined: connecting costs more than reporting. */
 const SETTLE_S = 8;

@@ -28,7 +28,8 @@ const COMMAND = {
     'NAME is one or more of (all of them, where none is given):',
     ...Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`),
     '',
-    'Each starts what it needs by itself. Results are written to bench/results/, with a page to look at.',
+    'Each starts what it needs by itself. Results are written to bench/results/ as each ends, with a page to look at.',
+    'All of them take about 40 minutes.',
   ],
 };
 
@@ -86,21 +87,32 @@ await runMain(async () => {
     say,
   };
   const all: BenchResult[] = [];
-  for (const [name, bench] of chosen(args.positionals)) {
+  const failed: string[] = [];
+  const benches = chosen(args.positionals);
+  let page = '';
+  for (const [index, [name, bench]] of benches.entries()) {
+    if (benches.length > 1) say(`${name}: ${index + 1} of ${benches.length} benches`);
     try {
       const result = await runBench(name, bench, context);
       all.push(result);
       const file = writeResult(result);
+      page = writePage(resultsPage(readResults()));
       console.log(isJson ? JSON.stringify({ event: 'result', file, result }) : resultText(result));
     } catch (error) {
-      if (!(error instanceof NotInstalled)) throw error;
-      say(`SKIPPED ${name}: ${error.message}`);
+      if (error instanceof NotInstalled) {
+        say(`SKIPPED ${name}: ${error.message}`);
+        continue;
+      }
+      // The others are worth their time all the same.
+      failed.push(name);
+      say(`FAILED ${name}: ${error instanceof Error ? error.stack : error}`);
     }
   }
-  const page = writePage(resultsPage(readResults()));
+  if (failed.length > 0) process.exitCode = 1;
   if (isJson) return;
   const judged = all.flatMap(({ figures }) => figures.filter(({ goal }) => goal !== null));
   if (all.length > 1) console.log(tableText(FIGURE_HEADS, judged.map(figureCells)));
   const met = judged.filter((figure) => figure.met).length;
   console.log(`\n${met} of ${judged.length} goals met. ${page}`);
+  if (failed.length > 0) console.error(style('red', `Failed: ${failed.join(', ')}.`));
 });

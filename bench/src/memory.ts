@@ -10,7 +10,7 @@ import { cityFleet, type Place } from './load/places.js';
 import { residentBytes } from './process-memory.js';
 import { positionOf, StoreUnderTest } from './stores/store-under-test.js';
 
-const DEFAULTS = { drivers: 10_000, seconds: 30, rounds: 2 };
+const DEFAULTS = { drivers: 10_000, seconds: 15, rounds: 2 };
 const STORED = 100_000;
 const SEED = 1;
 const MASTERS = 3;

@@ -29,8 +29,8 @@ type Mode = (typeof MODES)[number];
 
 /** One process serves each mode, and a process holds no more than the drivers of the last. */
 const RATES_PER_S = [500, 2_000, 9_000];
-/** Whole intervals of the flusher. */
-const DEFAULTS = { seconds: 20, rounds: 1 };
+/** Two intervals of the flusher. */
+const DEFAULTS = { seconds: 10, rounds: 1 };
 const SEED = 1;
 
 const LOST: Record<Mode, string> = {

@@ -413,7 +413,8 @@ end
 -- ARGV map hash, lon, lat, radius in m, first radius in m, count (1 to 2,000), enough (1 to count: with so many the
 --   radius is not doubled), greatest age in ms, services mask
 -- Returns state, health, 1 if truncated (over 2,000 hits, too few of them fitting), the radius searched in m (text),
---   then id and record of each hit, nearest first.   Errors MAPMISMATCH
+--   the ids of the hits, nearest first, with blanks between, and their records, one after the other
+-- Errors MAPMISMATCH
 local function near(keys, args)
   local meta, err = read_meta(keys[3], args[1])
   if not meta then return err end
@@ -427,13 +428,10 @@ local function near(keys, args)
     if n >= enough or truncated or ring_m >= radius_m then break end
     ring_m = math.min(2 * ring_m, radius_m)
   end
-  local answer, at = state_of(meta), STATE_SIZE + 3
+  local answer = state_of(meta)
   answer[STATE_SIZE + 1], answer[STATE_SIZE + 2] = health_of(meta), truncated and 1 or 0
   answer[STATE_SIZE + 3] = format('%.17g', ring_m)
-  for i = 1, n do
-    answer[at + 1], answer[at + 2] = ids[i], records[i]
-    at = at + 2
-  end
+  answer[STATE_SIZE + 4], answer[STATE_SIZE + 5] = concat(ids, ' '), concat(records)
   return answer
 end
 

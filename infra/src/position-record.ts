@@ -13,6 +13,7 @@ import { NONE_U16, type Position, PositionError, STATUSES, type StoredPosition }
 
 export const BODY_BYTES = 35;
 export const RECORD_BYTES = 43;
+const MOVED_TO_BYTES = 2;
 
 const RECORD_FORMAT = 1;
 const FLAG_QUARANTINED = 1;
@@ -37,15 +38,17 @@ export function encodeBody(p: Position, into: Buffer, at: number): void {
   into.writeUInt32LE(p.seq, at + 31);
 }
 
+const isMovedAt = (records: Buffer, at: number): boolean => ((records[at + 28] ?? 0) & FLAG_MOVED) !== 0;
+
+/** Of one among others. */
+export const recordBytesAt = (records: Buffer, at: number): number =>
+  RECORD_BYTES + (isMovedAt(records, at) ? MOVED_TO_BYTES : 0);
+
 /** The checkpoint's id is not in the record: it stands beside it where it waits. */
 export function decodeRecord(driverId: string, record: Buffer): StoredPosition {
   const status = STATUSES[record[27] ?? NONE_U16];
-  const isMoved = ((record[28] ?? 0) & FLAG_MOVED) !== 0;
-  if (
-    record.length !== RECORD_BYTES + (isMoved ? 2 : 0) ||
-    record[0] !== RECORD_FORMAT ||
-    status === undefined
-  ) {
+  const isMoved = isMovedAt(record, 0);
+  if (record.length !== recordBytesAt(record, 0) || record[0] !== RECORD_FORMAT || status === undefined) {
     const what = `${record.length} bytes, format ${record[0]}, status ${record[27]}`;
     throw new PositionError('bad_record', `record of ${driverId} cannot be read: ${what}`);
   }

@@ -1,7 +1,7 @@
 // How the answers of the Lua functions read. Each starts with the partition's state, in this order.
 
 import type { StoredPosition } from '../position.js';
-import { decodeRecord } from '../position-record.js';
+import { decodeRecord, recordBytesAt } from '../position-record.js';
 
 export interface PartitionState {
   partition: number;
@@ -112,6 +112,20 @@ export function decodeOutcomes(letters: Uint8Array): Outcome[] {
 export function decodeLive(driverId: string, record: Buffer, flushed: number): LivePosition {
   const position = decodeRecord(driverId, record);
   return Object.assign(position, { persisted: position.revision <= flushed && !position.quarantined });
+}
+
+/** `ids` with blanks between, and the record of each, one after the other. */
+export function decodeJoined(ids: Buffer, records: Buffer, flushed: number): LivePosition[] {
+  if (ids.length === 0) return [];
+  let at = 0;
+  return ids
+    .toString('latin1')
+    .split(' ')
+    .map((id) => {
+      const from = at;
+      at += recordBytesAt(records, from);
+      return decodeLive(id, records.subarray(from, at), flushed);
+    });
 }
 
 /** Pairs of id and record. */

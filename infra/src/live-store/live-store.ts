@@ -233,11 +233,9 @@ export class LiveStore {
     const args = [lon, lat, radiusM, startRadiusM, count, enough, maxAgeMs, services];
     const reply = await this.#function(partition, 'near', keys, ...args);
     const state = this.#state(partition, reply);
-    const [health, truncated, searched] = reply.slice(answers.STATE_SIZE);
-    const hits = answers.decodePairs(reply.slice(answers.STATE_SIZE + 3), (id, record) =>
-      answers.decodeLive(id, record, state.flushed),
-    );
-    const { nowMs } = state;
+    const { nowMs, flushed } = state;
+    const [health, truncated, searched, ids, records] = reply.slice(answers.STATE_SIZE);
+    const hits = answers.decodeJoined(ids as Buffer, records as Buffer, flushed);
     return { health: healthOf(health), nowMs, hits, truncated: truncated === 1, searchedM: Number(searched) };
   }
 
