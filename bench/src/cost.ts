@@ -31,6 +31,8 @@ import {
 /** One process holds a socket for each. */
 const DEFAULTS = { drivers: CONNECTIONS_PER_PROCESS, seconds: 12, rounds: 2 };
 
+const MAX_ACK_P99_MS = 150;
+
 interface Mode extends Frames {
   goal: Goal;
 }
@@ -44,14 +46,19 @@ const MODES: Mode[] = [
 
 const modeName = ({ format, ack }: Mode) => `${format === 'bin' ? 'binary' : 'JSON'}, ack=${ack}`;
 
-function figureOf(mode: Mode, ours: readonly LoadCost[], floors: readonly LoadCost[]): Figure {
-  return {
+function figuresOf(mode: Mode, ours: readonly LoadCost[], floors: readonly LoadCost[]): Figure[] {
+  const cpu: Figure = {
     name: `CPU of ingest and masters for each position: ${modeName(mode)}`,
     unit: 'us',
     measured: ours.map((cost) => sumUs(cost, ['ingest', 'masters'])),
     baseline: { name: 'bare echo', measured: floors.map((cost) => sumUs(cost, ['echo'])) },
     goal: mode.goal,
   };
+  // One that may wait for 10 s tells nothing.
+  if (mode.ack === 'sparse') return [cpu];
+  const measured = ours.map(({ p99Ms }) => p99Ms ?? Number.NaN);
+  const name = `Acknowledgement p99: ${modeName(mode)}`;
+  return [cpu, { name, unit: 'ms', measured, baseline: null, goal: { atMost: MAX_ACK_P99_MS } }];
 }
 
 function rowOf(mode: Mode, ours: readonly LoadCost[]): (string | number)[] {
@@ -95,7 +102,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
           ours.push(await stackCost(own.now, drivers, asked.seconds, mode));
         },
       });
-      figures.push(figureOf(mode, ours, floors));
+      figures.push(...figuresOf(mode, ours, floors));
       rows.push(rowOf(mode, ours));
       Object.assign(costs, costsOf(mode, ours));
     }

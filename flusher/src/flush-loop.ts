@@ -19,7 +19,7 @@ import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
 import { LossWindow } from './loss-window.js';
-import { byUrgency, type TriggerSettings, triggerOf } from './triggers.js';
+import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
 /** A tenth of the interval is fine enough to keep it. */
@@ -29,6 +29,9 @@ const LEFT_WAIT_MS = 300;
 /** Of the interval, to either side, drawn anew for each pass: flushers that start together drift apart. */
 const INTERVAL_JITTER = 0.1;
 const COMES_ALONG = 0.1;
+/** What the clock makes due is spread over the interval, but not into commits smaller than this. */
+const LEAST_PASS_ROWS = 2_500;
+const PASS_ROOM = 1.2;
 /** Why a partition was left that is to be taken by the very next pass. */
 const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
 
@@ -54,6 +57,7 @@ export class FlushLoop {
   #pass: Promise<unknown> | null = null;
   #round: Promise<unknown> | null = null;
   #jitter = 1;
+  #lastPassMs = 0;
   readonly #statesEveryMs: number;
   #statesAtMs = Number.NEGATIVE_INFINITY;
 
@@ -174,13 +178,21 @@ export class FlushLoop {
     const free = known.filter(({ partition }) => (this.#notBeforeMs.get(partition) ?? 0) <= nowMs);
     if (!free.some((status) => triggerOf(status, within(this.#jitter)) !== null)) return [];
     // Who would be due soon comes along, or partitions would drift apart and their batches shrink.
-    const due = free.filter((status) => {
+    const due = free.sort(byUrgency).flatMap((status) => {
       const trigger = triggerOf(status, within(this.#jitter - COMES_ALONG));
-      if (trigger !== null) metrics.triggered.inc({ trigger });
-      return trigger !== null;
+      return trigger === null ? [] : [{ status, trigger }];
     });
     this.#jitter = 1 + INTERVAL_JITTER * (2 * Math.random() - 1);
-    return due.sort(byUrgency);
+    const taken = paced(due, this.#rowsOfPass(known));
+    for (const { trigger } of taken) metrics.triggered.inc({ trigger });
+    return taken.map(({ status }) => status);
+  }
+
+  /** So many that the passes of one interval take everybody, with room. */
+  #rowsOfPass(known: readonly PartitionStatus[]): number {
+    const drivers = known.reduce((sum, status) => sum + status.drivers, 0);
+    const passEveryMs = this.#statesEveryMs + this.#lastPassMs;
+    return Math.max(LEAST_PASS_ROWS, (PASS_ROOM * drivers * passEveryMs) / this.#o.settings.flushIntervalMs);
   }
 
   async #flush(due: readonly PartitionStatus[]): Promise<PassReport> {
@@ -189,6 +201,7 @@ export class FlushLoop {
     const startedMs = performance.now();
     const report = await new FlushPass({ ...this.#o, freshnessMs, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
+    this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
     log.debug({ ...report, left: Object.fromEntries(report.left), took_ms: Math.round(tookMs) }, 'pass');
     if (report.archiveError) this.gate.failed(report.archiveError);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
-import { byUrgency, lossWindowMs, triggerOf } from './triggers.js';
+import { byUrgency, lossWindowMs, paced, type Trigger, triggerOf } from './triggers.js';
 
 const NOW = 1_700_000_000_000;
 const SETTINGS = { flushIntervalMs: 5_000, flushMaxAccepted: 100, lossBudgetMs: 10_000 };
@@ -52,6 +52,26 @@ test('near the loss budget nothing else matters', () => {
 test('a clock that steps back makes no negative window', () => {
   assert.equal(lossWindowMs(status({ dirtyForMs: -5_000 })), 0);
   assert.equal(lossWindowMs(status({})), 0);
+});
+
+test('what the clock makes due fills one pass; what else is due comes along', () => {
+  const due = (partition: number, trigger: Trigger, accepted: number, drivers = 1_000) => ({
+    status: { ...status({ partition, accepted }), drivers },
+    trigger,
+  });
+  const all = [
+    due(1, 'interval', 600),
+    due(2, 'loss_budget', 5_000),
+    due(3, 'interval', 0),
+    // No more rows than drivers, however often these have reported.
+    due(4, 'interval', 9_000),
+    due(5, 'interval', 1),
+    due(6, 'accepted', 9_000),
+  ];
+  const taken = (maxRows: number) => paced(all, maxRows).map(({ status: { partition } }) => partition);
+  assert.deepEqual(taken(600), [1, 2, 6]);
+  assert.deepEqual(taken(601), [1, 2, 3, 4, 6]);
+  assert.deepEqual(taken(1_601), [1, 2, 3, 4, 5, 6]);
 });
 
 test('the oldest window first, then who was flushed longest ago', () => {

@@ -26,6 +26,28 @@ export function triggerOf(status: PartitionStatus, settings: TriggerSettings): T
   return null;
 }
 
+export interface Due {
+  status: PartitionStatus;
+  trigger: Trigger;
+}
+
+/** At most so many are dirty. */
+const rowsOf = ({ drivers, acceptedSinceFlush }: PartitionStatus) => Math.min(drivers, acceptedSinceFlush);
+
+/**
+ * In the order given, but of those that only the clock makes due no more than fill `maxRows`: the others wait for the
+ * next look. All at once would keep Postgres, the flusher and every master busy for so long that reports wait for it.
+ */
+export function paced(due: readonly Due[], maxRows: number): Due[] {
+  let rows = 0;
+  return due.filter(({ status, trigger }) => {
+    if (trigger !== 'interval') return true;
+    if (rows >= maxRows) return false;
+    rows += rowsOf(status);
+    return true;
+  });
+}
+
 /** The oldest loss window first; among the others those that were flushed longest ago. */
 export function byUrgency(a: PartitionStatus, b: PartitionStatus): number {
   return lossWindowMs(b) - lossWindowMs(a) || a.flushedAtMs - b.flushedAtMs;
