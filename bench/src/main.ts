@@ -96,17 +96,16 @@ await runMain(async () => {
       const result = await runBench(name, bench, context);
       all.push(result);
       const file = writeResult(result);
-      page = writePage(resultsPage(readResults()));
       console.log(isJson ? JSON.stringify({ event: 'result', file, result }) : resultText(result));
     } catch (error) {
-      if (error instanceof NotInstalled) {
-        say(`SKIPPED ${name}: ${error.message}`);
-        continue;
+      if (error instanceof NotInstalled) say(`SKIPPED ${name}: ${error.message}`);
+      else {
+        // The others are worth their time all the same.
+        failed.push(name);
+        say(`FAILED ${name}: ${error instanceof Error ? error.stack : error}`);
       }
-      // The others are worth their time all the same.
-      failed.push(name);
-      say(`FAILED ${name}: ${error instanceof Error ? error.stack : error}`);
     }
+    page = writePage(resultsPage(readResults()));
   }
   if (failed.length > 0) process.exitCode = 1;
   if (isJson) return;

@@ -196,7 +196,7 @@ class Search {
       before?.full ? before.count * COUNT_GROWTH : this.#enough + COUNT_MARGIN,
     );
     // Asked again, as what seemed enough was not.
-    const enough = before ? count : this.#enough;
+    const enough = before ? count : Math.min(count, this.#enough);
     const radiusM = reachM * REDIS_RADIUS_RATIO + REDIS_SLACK_M;
     const startRadiusM = this.#startRadiusM(partition, enough, reachM, radiusM);
     const query = { lat, lon, radiusM, startRadiusM, count, enough, maxAgeMs, status, services };
