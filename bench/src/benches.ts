@@ -3,6 +3,7 @@ import type { Bench } from './bench.js';
 import { COMMITS } from './commits.js';
 import { COST } from './cost.js';
 import { DURABILITY } from './durability.js';
+import { FLOOD } from './flood.js';
 import { FLUSH } from './flush.js';
 import { K6 } from './k6.js';
 import { KNEE } from './knee.js';
@@ -21,6 +22,7 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   update: UPDATE,
   nearest: NEAREST,
   memory: MEMORY,
+  flood: FLOOD,
   flush: FLUSH,
   commits: COMMITS,
   modes: MODES_BENCH,

@@ -253,22 +253,39 @@ describe('checkpoints', () => {
     stored('d', { session, seq, checkpointId, checkpoint: true });
 
   test('one row each, by (driver, session, seq) and by (driver, checkpoint id), also within a batch', async () => {
-    const batch = [
-      checkpoint(1, 'trip-1'),
-      checkpoint(2, null),
-      checkpoint(2, 'again'),
-      checkpoint(9, 'trip-1', 2),
-    ];
-    assert.deepEqual(await archive.insertCheckpoints(batch), { written: 2, refused: [] });
+    const ofThatSeq = checkpoint(2, 'again');
+    const batch = [checkpoint(1, 'trip-1'), checkpoint(2, null), ofThatSeq, checkpoint(9, 'trip-1', 2)];
+    assert.deepEqual(await archive.insertCheckpoints(batch), {
+      written: 2,
+      refused: [],
+      conflicting: [ofThatSeq],
+    });
     assert.deepEqual(await archive.insertCheckpoints([checkpoint(5, 'trip-1', 3), checkpoint(3, null)]), {
       written: 1,
       refused: [],
+      conflicting: [],
     });
     assert.deepEqual(await fixture.sql('SELECT seq::integer, checkpoint_id FROM checkpoints ORDER BY seq'), [
       { seq: 1, checkpoint_id: 'trip-1' },
       { seq: 2, checkpoint_id: null },
       { seq: 3, checkpoint_id: null },
     ]);
+  });
+
+  test('an id that stands for another time or place is a conflict, also within a batch', async () => {
+    const first = checkpoint(1, 'trip-1');
+    await archive.insertCheckpoints([first]);
+    const later = { ...checkpoint(2, 'trip-1'), recordedAtMs: first.recordedAtMs + 1 };
+    const elsewhere = { ...checkpoint(3, 'trip-1'), latE7: first.latE7 - 1 };
+    const same = { ...checkpoint(4, 'trip-1', 2), speedCmps: 1 };
+    const [fresh, freshElsewhere] = [
+      checkpoint(5, 'trip-2'),
+      { ...checkpoint(6, 'trip-2'), lonE7: first.lonE7 + 1 },
+    ];
+    const answer = await archive.insertCheckpoints([later, elsewhere, same, fresh, freshElsewhere]);
+    assert.deepEqual(answer, { written: 1, refused: [], conflicting: [later, elsewhere, freshElsewhere] });
+    const ofThatSeq = await archive.insertCheckpoints([checkpoint(1, 'trip-3')]);
+    assert.equal(ofThatSeq.conflicting.length, 1, 'it is not in the table under its own id');
   });
 
   test('the same id of another driver is another checkpoint', async () => {
@@ -295,7 +312,7 @@ describe('checkpoints', () => {
   test('a refused one is left out, alone', async () => {
     const bad = checkpoint(0, null);
     const answer = await archive.insertCheckpoints([checkpoint(1, null), bad, checkpoint(2, null)]);
-    assert.deepEqual(answer, { written: 2, refused: [bad] });
+    assert.deepEqual(answer, { written: 2, refused: [bad], conflicting: [] });
   });
 });
 

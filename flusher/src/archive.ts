@@ -7,7 +7,7 @@
 //   commit(rows, progress):  rows ──▶ pieces ──▶ a transaction each; the last one carries the progress
 //     refused: halves, down to the row     slow: halves, and fewer at once from now on     contended: again
 
-import { COLUMNS, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import { COLUMNS, fromE7, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import { archiveError, isOfPostgres } from './archive-error.js';
 import { type ArchiveRow, arrayLiteral, columnParameters, rowParameters } from './archive-row.js';
@@ -91,10 +91,21 @@ SELECT partition, (extract(epoch FROM as_of) * 1000)::bigint AS as_of_ms FROM fl
 
 // $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
 // Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
+// A statement of its own tells afterwards what stands there instead.
 const INSERT_CHECKPOINTS = `
 INSERT INTO checkpoints (checkpoint_id, ${names.join(', ')})
 SELECT * FROM unnest($1::text[], ${parameters(2).join(', ')})
 ON CONFLICT DO NOTHING`;
+
+// $1 driver ids, $2 checkpoint ids, $3 recorded at, $4 lat, $5 lon; all of one length.
+// Returns the places in these arrays, from 1 on, of those that do not stand there with this time and place.
+const CONFLICTING_CHECKPOINTS = `
+SELECT given.n::integer AS n
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::double precision[], $5::double precision[])
+  WITH ORDINALITY AS given (driver_id, checkpoint_id, recorded_at, lat, lon, n)
+LEFT JOIN checkpoints AS held USING (driver_id, checkpoint_id)
+WHERE (held.recorded_at, held.lat, held.lon) IS DISTINCT FROM (given.recorded_at, given.lat, given.lon)
+ORDER BY n`;
 
 // $1 cutoff, $2 at most so many. Row count: how many were deleted.
 const DELETE_CHECKPOINTS = `
@@ -177,20 +188,39 @@ export class Archive {
     return answer;
   }
 
-  /** Rejects with ArchiveError. */
+  /**
+   * `conflicting`: Postgres has another checkpoint of that driver and id, of another time or place. Rejects with
+   * ArchiveError.
+   */
   async insertCheckpoints(
     positions: readonly StoredPosition[],
-  ): Promise<{ written: number; refused: StoredPosition[] }> {
+  ): Promise<{ written: number; refused: StoredPosition[]; conflicting: StoredPosition[] }> {
     let written = 0;
+    const conflicting: StoredPosition[] = [];
     // For the same reason as positions: two flushers may well insert the same ones at once.
     const sorted = positions.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
     const refused = await this.#pieces.write(sorted, async (piece) => {
       if (piece.length === 0) return;
       const ids = arrayLiteral(piece.map((position) => position.checkpointId));
       const result = await this.#pool.query(INSERT_CHECKPOINTS, [ids, ...columnParameters(piece)]);
-      written += result.rowCount ?? 0;
+      const inserted = result.rowCount ?? 0;
+      written += inserted;
+      if (inserted < piece.length) conflicting.push(...(await this.#conflictsOf(piece)));
     });
-    return { written, refused };
+    return { written, refused, conflicting };
+  }
+
+  async #conflictsOf(positions: readonly StoredPosition[]): Promise<StoredPosition[]> {
+    // Those of a version that gave no ids are told apart by session and seq alone.
+    const named = positions.filter(({ checkpointId }) => checkpointId !== null);
+    const { rows } = await this.#pool.query(CONFLICTING_CHECKPOINTS, [
+      arrayLiteral(named.map(({ driverId }) => driverId)),
+      arrayLiteral(named.map(({ checkpointId }) => checkpointId)),
+      arrayLiteral(named.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
+      arrayLiteral(named.map(({ latE7 }) => fromE7(latE7))),
+      arrayLiteral(named.map(({ lonE7 }) => fromE7(lonE7))),
+    ]);
+    return rows.map(({ n }) => named[n - 1] as StoredPosition);
   }
 
   /** As of when each partition of this map is in the table. Also the probe: it needs the tables and the right to read. */

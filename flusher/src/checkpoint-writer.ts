@@ -2,7 +2,11 @@
 // than Postgres can take. They leave the cache after the commit, so a crash in between costs a second INSERT that
 // finds its row there.
 
-import type { LiveStore, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
+import type {
+  ConflictingCheckpoint,
+  LiveStore,
+  WaitingCheckpoint,
+} from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -16,6 +20,8 @@ const PARTITION_LIMIT = 512;
 /** One that Postgres refuses stays in the cache (nothing drops a checkpoint) and is tried again this much later. */
 const REFUSED_RETRY_MS = 60_000;
 const MAX_REFUSED_KNOWN = 10_000;
+/** By then the ingest that took it has told its driver, or never will. */
+const KEEP_CONFLICT_MS = 60_000;
 
 /** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
 export const partitionLimit = (partitions: number): number =>
@@ -47,38 +53,58 @@ export class CheckpointWriter {
   async run(partitions: readonly number[]): Promise<void> {
     const found = await this.#gather(partitions);
     if (found.length === 0) return;
-    const { refused } = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
-    const done = refused.length === 0 ? found : found.filter(({ position }) => !refused.includes(position));
-    for (const entry of found) if (!done.includes(entry)) this.#remember(entry);
+    const { refused, conflicting } = await this.#archive.insertCheckpoints(
+      found.map(({ position }) => position),
+    );
+    for (const entry of found) if (refused.includes(entry.position)) this.#remember(entry);
     this.#metrics.checkpointsRefused.inc(refused.length);
-    const written = new Set(done.map(({ partition }) => partition));
-    await Promise.all([...written].map((partition) => this.#done(partition, done)));
+    const conflicts = found.filter(({ position }) => conflicting.includes(position));
+    const done = found.filter(
+      ({ position }) => !refused.includes(position) && !conflicting.includes(position),
+    );
+    const touched = new Set([...done, ...conflicts].map(({ partition }) => partition));
+    await Promise.all([...touched].map((partition) => this.#settle(partition, done, conflicts)));
   }
 
   async #gather(partitions: readonly number[]): Promise<Found[]> {
     const limit = partitionLimit(partitions.length);
     const pages = await Promise.all(
       partitions.map(async (partition) => {
-        const page = await this.#store
+        const { waiting, conflicts } = await this.#store
           .waitingCheckpoints(partition, limit)
           .catch((error) => this.#nothingYet(error, partition));
-        return page.map((entry) => ({ ...entry, partition }));
+        await this.#forgetConflicts(partition, conflicts);
+        return waiting.map((entry) => ({ ...entry, partition }));
       }),
     );
     const nowMs = performance.now();
     return pages.flat().filter(({ field }) => (this.#refusedUntilMs.get(field) ?? 0) <= nowMs);
   }
 
-  async #done(partition: number, entries: readonly Found[]): Promise<void> {
-    const fields = entries.filter((entry) => entry.partition === partition).map(({ field }) => field);
-    for (const field of fields) this.#refusedUntilMs.delete(field);
+  async #settle(partition: number, done: readonly Found[], conflicts: readonly Found[]): Promise<void> {
+    const fieldsOf = (entries: readonly Found[]) =>
+      entries.filter((entry) => entry.partition === partition).map(({ field }) => field);
+    const [doneFields, conflictFields] = [fieldsOf(done), fieldsOf(conflicts)];
+    for (const field of doneFields) this.#refusedUntilMs.delete(field);
     try {
-      await this.#store.checkpointsDone(partition, fields);
-      this.#metrics.checkpointsPersisted.inc(fields.length);
+      if (doneFields.length > 0) await this.#store.checkpointsDone(partition, doneFields);
+      this.#metrics.checkpointsPersisted.inc(doneFields.length);
+      if (conflictFields.length > 0) await this.#store.checkpointsConflict(partition, conflictFields);
+      this.#metrics.checkpointsConflicting.inc(conflictFields.length);
     } catch (error) {
       // They are in Postgres and still wait: the next round finds their rows there.
       if (!(error instanceof StoreError)) throw error;
     }
+  }
+
+  /** Ingest forgets them when it has told their drivers; these it could not tell. */
+  async #forgetConflicts(partition: number, conflicts: readonly ConflictingCheckpoint[]): Promise<void> {
+    const old = conflicts.filter(({ sinceMs }) => this.#store.nowMs() - sinceMs > KEEP_CONFLICT_MS);
+    if (old.length === 0) return;
+    const fields = old.map(({ field }) => field);
+    await this.#store.checkpointsDone(partition, fields).catch((error) => {
+      if (!(error instanceof StoreError)) throw error;
+    });
   }
 
   #remember({ field, position, partition }: Found): void {
@@ -90,11 +116,11 @@ export class CheckpointWriter {
       this.#log.error({ driver_id: driverId, seq, partition }, 'Postgres refuses a checkpoint: it waits');
   }
 
-  #nothingYet(error: unknown, partition: number): WaitingCheckpoint[] {
+  #nothingYet(error: unknown, partition: number): { waiting: []; conflicts: [] } {
     // A record of another version's format is that one's to write.
     if (error instanceof PositionError)
       this.#log.error({ err: error, partition }, 'a checkpoint cannot be read');
     else if (!(error instanceof StoreError)) throw error;
-    return [];
+    return { waiting: [], conflicts: [] };
   }
 }

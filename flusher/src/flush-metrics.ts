@@ -46,6 +46,10 @@ export function flushMetrics(metrics: Metrics) {
       labelNames: ['from'],
     }),
     checkpointsPersisted: counter('checkpoints_persisted_total', 'Checkpoints that stand in Postgres'),
+    checkpointsConflicting: counter(
+      'checkpoints_conflicting_total',
+      'Checkpoints whose id Postgres had already, for another time or place',
+    ),
     checkpointsRefused: counter('checkpoints_refused_total', 'Attempts at checkpoints that Postgres refuses'),
     archiveUp: gauge('archive_up', '1 while Postgres takes what it is sent, 0 while backing off'),
     archiveFailures: counter('archive_failures_total', 'Attempts that Postgres did not take'),

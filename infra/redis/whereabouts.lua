@@ -257,12 +257,28 @@ local function outcome_of(session, recorded_at, seq, old_session, old_recorded_a
   return recorded_at == old_recorded_at and seq == old_seq and 'd' or 's'
 end
 
+-- The field `driver:checkpoint id` holds the record and the id while the checkpoint waits; where Postgres had another of
+-- that id, CONFLICT and the time, until its driver has been told. The field `driver` counts what waits of it, `*` all.
+local CONFLICT = 'conflict'
+
+local function is_conflict(value)
+  return sub(value, 1, #CONFLICT) == CONFLICT
+end
+
+-- Whether two bodies say the same time and place.
+local function is_same_event(a, b)
+  return sub(a, 8, 21) == sub(b, 8, 21)
+end
+
 -- A checkpoint is taken whether or not it moves the latest position, unless its session is superseded.
 -- Returns what becomes of it, and remembers it in `waiting` for the writes to come.
 local function outcome_of_checkpoint(key, r, outcome, waiting)
   if outcome == 'o' or outcome == 'b' or outcome == 'f' then return outcome end
-  local field = r.id .. ':' .. digits(r.session) .. ':' .. digits(r.seq)
-  if waiting.fields[field] or redis.call('HEXISTS', key, field) == 1 then return 'd' end
+  if r.checkpoint_id == '' then return 'b' end
+  local field = r.id .. ':' .. r.checkpoint_id
+  local before = waiting.fields[field]
+  local held = before and before.body or redis.call('HGET', key, field)
+  if held and not is_conflict(held) then return is_same_event(held, r.body) and 'd' or 'x' end
   local count = waiting.counts[r.id] or tonumber(redis.call('HGET', key, r.id) or 0)
   if count >= MAX_CHECKPOINTS_PER_DRIVER then return 'c' end
   waiting.counts[r.id] = count + 1
@@ -310,7 +326,8 @@ end
 -- KEYS positions, available, busy, meta [, checkpoints: only where the batch has one]
 -- ARGV map hash, arena of at most 512 records ('' probes: it shows that writes work), freshness in ms
 -- Returns state, outcomes (a letter for each record: a accepted, d duplicate, s stale, o older session,
---   f clock ahead, b bad, c too many checkpoints), then the stored session of each `o` in order.
+--   f clock ahead, b bad, c too many checkpoints, x checkpoint of that id waits with another time or place), then the
+--   stored session of each `o` in order.
 -- Errors MAPMISMATCH, BADBATCH (nothing written)
 -- No table is made for a record: in the store's most frequent call they cost more than all of its commands.
 local function record(keys, args)
@@ -707,7 +724,7 @@ local function rewind(keys, args)
 end
 
 -- KEYS checkpoints, meta   ARGV map hash, limit
--- Returns a list of field, record with the checkpoint id behind it, ...   Errors MAPMISMATCH
+-- Returns a list of field, value, ...   Errors MAPMISMATCH
 local function waiting_checkpoints(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
@@ -722,33 +739,60 @@ local function waiting_checkpoints(keys, args)
   return answer
 end
 
--- Takes checkpoints out that are committed in Postgres.
--- KEYS checkpoints, meta   ARGV map hash, fields   Returns how many   Errors MAPMISMATCH
+-- Ends the waiting of the checkpoints in these fields. `use` is called for each field that is there, with whether it
+-- waited. Returns how many waited.
+local function end_waiting(key, fields, first, use)
+  local ended = 0
+  for i = first, #fields do
+    local held = redis.call('HGET', key, fields[i])
+    if held then
+      local waited = not is_conflict(held)
+      if waited then
+        ended = ended + 1
+        local id = match(fields[i], '^[^:]+')
+        if redis.call('HINCRBY', key, id, -1) <= 0 then redis.call('HDEL', key, id) end
+      end
+      use(fields[i], waited)
+    end
+  end
+  if ended > 0 and redis.call('HINCRBY', key, '*', -ended) <= 0 then redis.call('HDEL', key, '*') end
+  return ended
+end
+
+-- Takes checkpoints out that are committed in Postgres, and conflicts that have been told.
+-- KEYS checkpoints, meta   ARGV map hash, fields   Returns how many waited   Errors MAPMISMATCH
 local function checkpoints_done(keys, args)
   local meta, err = open_for_write(keys[2], args[1])
   if not meta then return err end
-  local done = 0
-  for i = 2, #args do
-    if redis.call('HDEL', keys[1], args[i]) == 1 then
-      done = done + 1
-      local id = match(args[i], '^[^:]+')
-      if redis.call('HINCRBY', keys[1], id, -1) <= 0 then redis.call('HDEL', keys[1], id) end
-    end
-  end
-  if done > 0 and redis.call('HINCRBY', keys[1], '*', -done) <= 0 then redis.call('HDEL', keys[1], '*') end
+  local done = end_waiting(keys[1], args, 2, function(field) redis.call('HDEL', keys[1], field) end)
   write_meta(keys[2], meta)
   return done
 end
 
+-- Postgres has other checkpoints under these ids: they wait no more, and their drivers are to be told.
+-- KEYS checkpoints, meta   ARGV map hash, fields   Returns how many waited   Errors MAPMISMATCH
+local function checkpoints_conflict(keys, args)
+  local meta, err = open_for_write(keys[2], args[1])
+  if not meta then return err end
+  local ended = end_waiting(keys[1], args, 2, function(field, waited)
+    if waited then redis.call('HSET', keys[1], field, CONFLICT .. digits(meta.now)) end
+  end)
+  write_meta(keys[2], meta)
+  return ended
+end
+
 -- Which checkpoints still wait for Postgres. Under the reign that took it, one that waits no more is persisted.
--- KEYS checkpoints, meta   ARGV map hash, fields   Returns state, then a string of 1 (waits) and 0
+-- KEYS checkpoints, meta   ARGV map hash, fields   Returns state, then a string of 1 (waits), 0, and x (conflict)
 -- Errors MAPMISMATCH, REIGNCHANGED (this process has not written yet)
 local function checkpoints_waiting(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
   if meta.reign.owner ~= my_run_id() then return fail('REIGNCHANGED', meta.reign.name) end
   local waits = {}
-  for i = 2, #args do waits[i - 1] = redis.call('HEXISTS', keys[1], args[i]) end
+  for i = 2, #args do
+    local held = redis.call('HGET', keys[1], args[i])
+    waits[i - 1] = not held and 0 or is_conflict(held) and 'x' or 1
+  end
   local answer = state_of(meta)
   answer[STATE_SIZE + 1] = concat(waits)
   return answer
@@ -783,4 +827,5 @@ register('quarantine', quarantine, { 'allow-oom' })
 register('rewind', rewind, { 'allow-oom' })
 register('waiting_checkpoints', waiting_checkpoints, { 'no-writes' })
 register('checkpoints_done', checkpoints_done, { 'allow-oom' })
+register('checkpoints_conflict', checkpoints_conflict, { 'allow-oom' })
 register('checkpoints_waiting', checkpoints_waiting, { 'no-writes' })

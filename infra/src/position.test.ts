@@ -85,13 +85,13 @@ test('coordinates that are no place on the map are bad_position and name the fie
 test('every other field is refused as bad_message and named', () => {
   const cases: [RegExp, keyof PositionInput, unknown[]][] = [
     [/^seq /, 'seq', [undefined, null, 0, -1, 1.5, 2 ** 32, Number.NaN, '1', true]],
-    [/^recorded_at_ms /, 'recordedAtMs', [undefined, null, 0, -1, 0.5, 2 ** 48, Infinity, '1708353615000']],
-    [/^heading_deg /, 'headingDeg', [-0.01, 360.01, Number.NaN, Infinity, '90']],
-    [/^speed_mps /, 'speedMps', [-0.01, Number.NaN, Infinity, '3']],
-    [/^accuracy_m /, 'accuracyM', [-1, Number.NaN, Infinity, '3']],
-    [/^status /, 'status', ['free', '', 0, null, ['busy']]],
-    [/^services /, 'services', [-1, 65_536, 0.5, '1', null]],
-    [/^checkpoint /, 'checkpoint', ['true', 1, null]],
+    [/^recorded_at_ms /, 'recordedAtMs', [undefined, null, 0, -1, 0.4, 2 ** 48, Infinity, '1708353615000']],
+    [/^heading_deg /, 'headingDeg', [360.01, Number.NaN, Infinity, '90']],
+    [/^speed_mps /, 'speedMps', [Number.NaN, Infinity, '3']],
+    [/^accuracy_m /, 'accuracyM', [Number.NaN, Infinity, '3']],
+    [/^status /, 'status', ['free', '', 0, ['busy']]],
+    [/^services /, 'services', [-1, 65_536, 0.5, '1']],
+    [/^checkpoint /, 'checkpoint', ['true', 1]],
   ];
   for (const [name, field, values] of cases) {
     for (const value of values) assertRefused({ [field]: value }, 'bad_message', name);
@@ -100,6 +100,29 @@ test('every other field is refused as bad_message and named', () => {
     assertRefused({ checkpoint: true, checkpointId: id }, 'bad_message', /^checkpoint_id /);
   }
   assertRefused({ checkpointId: 'trip' }, 'bad_message', /^checkpoint_id goes only with/);
+});
+
+test('what phones say where they do not know counts as not given', () => {
+  for (const unknown of [null, -1, -0.01, -180, Number.NEGATIVE_INFINITY]) {
+    const { headingCdeg, speedCmps, accuracyDm } = validate({
+      headingDeg: unknown,
+      speedMps: unknown,
+      accuracyM: unknown,
+    });
+    assert.deepEqual([headingCdeg, speedCmps, accuracyDm], [NONE_U16, NONE_U16, NONE_U16], String(unknown));
+  }
+  const { status, services, checkpoint, checkpointId } = validate({
+    status: null,
+    services: null,
+    checkpoint: null,
+    checkpointId: null,
+  });
+  assert.deepEqual([status, services, checkpoint, checkpointId], ['available', 0, false, null]);
+});
+
+test('fractions of a millisecond are rounded', () => {
+  assert.equal(validate({ recordedAtMs: 1_708_353_615_000.75 }).recordedAtMs, 1_708_353_615_001);
+  assert.equal(validate({ recordedAtMs: 1_708_353_615_000.25 }).recordedAtMs, 1_708_353_615_000);
 });
 
 test('the limits themselves are taken', () => {

@@ -136,14 +136,14 @@ export function validatePosition(input: PositionInput, driverId: string, session
     driverId,
     session,
     seq: integer('seq', input.seq, 1, MAX_U32),
-    recordedAtMs: integer('recorded_at_ms', input.recordedAtMs, 1, MAX_U48),
+    recordedAtMs: integer('recorded_at_ms', rounded(input.recordedAtMs), 1, MAX_U48),
     latE7: latitudeE7(input.lat),
     lonE7: longitudeE7(input.lon),
     headingCdeg: headingCdeg(input.headingDeg),
     speedCmps: scaledU16('speed_mps', input.speedMps, 100),
     accuracyDm: scaledU16('accuracy_m', input.accuracyM, 10),
     status: status(input.status),
-    services: input.services === undefined ? 0 : integer('services', input.services, 0, 0xffff),
+    services: isGiven(input.services) ? integer('services', input.services, 0, 0xffff) : 0,
     checkpoint,
     checkpointId: checkpointId(input.checkpointId, checkpoint),
   };
@@ -151,6 +151,16 @@ export function validatePosition(input: PositionInput, driverId: string, session
 
 function refuse(field: string, why: string): never {
   throw new PositionError('bad_message', `${field} ${why}`);
+}
+
+/** Platforms spell "not given" as null too. */
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
+/** Clocks of a higher resolution give fractions of a millisecond. */
+function rounded(value: unknown): unknown {
+  return typeof value === 'number' ? Math.round(value) : value;
 }
 
 function integer(field: string, value: unknown, min: number, max: number): number {
@@ -161,7 +171,7 @@ function integer(field: string, value: unknown, min: number, max: number): numbe
 }
 
 function flag(field: string, value: unknown): boolean {
-  if (value === undefined) return false;
+  if (!isGiven(value)) return false;
   if (typeof value !== 'boolean') refuse(field, 'must be true or false');
   return value;
 }
@@ -187,31 +197,35 @@ function longitudeE7(value: unknown): number {
   return e7 === 1_800_000_000 ? -1_800_000_000 : e7; // one meridian, one name, one partition
 }
 
-// Browsers and phones report null for a heading, speed or accuracy that they do not know.
+/** Phones report null or a negative number for a heading, speed or accuracy that they do not know. */
+function isKnown(value: unknown): boolean {
+  return isGiven(value) && !(typeof value === 'number' && value < 0);
+}
+
 function headingCdeg(value: unknown): number {
-  if (value === undefined || value === null) return NONE_U16;
-  if (typeof value !== 'number' || !(value >= 0 && value <= 360)) {
-    refuse('heading_deg', 'must be a number within 0 and 360');
+  if (!isKnown(value)) return NONE_U16;
+  if (typeof value !== 'number' || !(value <= 360)) {
+    refuse('heading_deg', 'must be a number up to 360');
   }
   return Math.round(value * 100) % 36_000;
 }
 
 function scaledU16(field: string, value: unknown, unitsEach: number): number {
-  if (value === undefined || value === null) return NONE_U16;
-  if (typeof value !== 'number' || !(value >= 0 && value < Infinity)) {
-    refuse(field, 'must be a finite number, not negative');
+  if (!isKnown(value)) return NONE_U16;
+  if (typeof value !== 'number' || !(value < Infinity)) {
+    refuse(field, 'must be a finite number');
   }
   return Math.min(Math.round(value * unitsEach), NONE_U16 - 1);
 }
 
 function status(value: unknown): Status {
-  if (value === undefined) return 'available';
+  if (!isGiven(value)) return 'available';
   if (!STATUSES.includes(value as Status)) refuse('status', `must be one of ${STATUSES.join(', ')}`);
   return value as Status;
 }
 
 function checkpointId(value: unknown, checkpoint: boolean): string | null {
-  if (value === undefined || value === null) return null;
+  if (!isGiven(value)) return null;
   if (!checkpoint) refuse('checkpoint_id', 'goes only with "checkpoint": true');
   if (typeof value !== 'string' || !DRIVER_ID.test(value)) {
     refuse('checkpoint_id', 'must be 1 to 64 of A-Z a-z 0-9 _ -');

@@ -46,6 +46,14 @@ export function unavailable(reason: string, detail: string): Refusal {
   return { status: 503, title: 'Service Unavailable', reason, detail, headers };
 }
 
+/** For a driver who was sent away for what it did, or comes back too often. */
+export function tooOften(pauseMs: number): Refusal {
+  const seconds = Math.ceil(pauseMs / 1000);
+  const headers = [['Retry-After', String(seconds)]] as const;
+  const detail = `this driver connects too often, or was cut off for misuse: come back in ${seconds} s`;
+  return { status: 429, title: 'Too Many Requests', reason: 'too_fast', detail, headers };
+}
+
 export const NOT_FOUND: Refusal = Object.freeze({
   status: 404,
   title: 'Not Found',

@@ -3,22 +3,25 @@
 // again first.
 
 import type { PartitionState } from '@whereabouts/infra/live-store/answers';
+import { checkpointField } from '@whereabouts/infra/live-store/keys';
 import type { Position } from '@whereabouts/infra/position';
 import type { Origin } from './origin.js';
 
 export interface WatchedCheckpoint {
   position: Position;
   origin: Origin | null;
-  /** As the live store names it: driver:session:seq. */
+  /** As the live store names it. */
   field: string;
   /** The state of the answer that took it. */
   state: PartitionState;
   lost: boolean;
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 export class CheckpointWatch {
   readonly #partitions = new Map<number, Map<string, WatchedCheckpoint>>();
-  readonly #perDriver = new Map<string, number>();
+  readonly #perDriver = new Map<string, Set<string>>();
 
   get size(): number {
     let size = 0;
@@ -26,8 +29,9 @@ export class CheckpointWatch {
     return size;
   }
 
-  ofDriver(driverId: string): number {
-    return this.#perDriver.get(driverId) ?? 0;
+  /** By their ids. */
+  ofDriver(driverId: string): ReadonlySet<string> {
+    return this.#perDriver.get(driverId) ?? NONE;
   }
 
   partitions(): Iterable<number> {
@@ -35,11 +39,13 @@ export class CheckpointWatch {
   }
 
   add(position: Position, origin: Origin | null, state: PartitionState, lost: boolean): void {
-    const { driverId, session, seq } = position;
-    const field = `${driverId}:${session}:${seq}`;
+    const { driverId } = position;
+    const field = checkpointField(position);
     const watched = this.#partitions.get(state.partition) ?? new Map<string, WatchedCheckpoint>();
     this.#partitions.set(state.partition, watched);
-    if (!watched.has(field)) this.#perDriver.set(driverId, this.ofDriver(driverId) + 1);
+    const ids = this.#perDriver.get(driverId) ?? new Set<string>();
+    ids.add(position.checkpointId as string);
+    this.#perDriver.set(driverId, ids);
     watched.set(field, { position, origin, field, state, lost });
   }
 
@@ -68,10 +74,10 @@ export class CheckpointWatch {
     const watched = this.#partitions.get(one.state.partition);
     if (!watched?.delete(one.field)) return;
     if (watched.size === 0) this.#partitions.delete(one.state.partition);
-    const { driverId } = one.position;
-    const left = this.ofDriver(driverId) - 1;
-    if (left > 0) this.#perDriver.set(driverId, left);
-    else this.#perDriver.delete(driverId);
+    const { driverId, checkpointId } = one.position;
+    const ids = this.#perDriver.get(driverId);
+    ids?.delete(checkpointId as string);
+    if (ids?.size === 0) this.#perDriver.delete(driverId);
   }
 
   #select(partition: number, lost: boolean, max: number): WatchedCheckpoint[] {

@@ -1,46 +1,95 @@
-// How a client behaves: how fast it sends, and how much of it cannot be read. Pure but for the clock it is given.
-import { type RateLimit, TokenBucket } from './rate-limit.js';
+// How a driver behaves, over all of its connections to this process: how much it may send now, whether its connection
+// has to end, and how long it then stays away. Pure but for the clock it is given.
+//
+//   refusals                                   the connection ends with
+//   20 points within 10 s (a message that      4400
+//     cannot be read: 4, any other fault: 1)
+//   too fast for 10 s without a pause          4429
+//   more than 100 of any kind within 1 s       nothing more: a flood is cut off, as a socket that is closed in
+//                                              good order would go on being read for as long as it sends
+//
+// Each such end is a strike, and so is connecting too often. After the n-th strike the driver is not let in for
+// 2^(n-1) s, at most a minute. Ten minutes without a strike forgive all.
+import { CLOSE_CODES, type NackCode, RETRYABLE } from '@whereabouts/client/protocol';
+import { type Moment, type RateLimit, TokenBucket } from './rate-limit.js';
 
+export interface ConductLimits {
+  readonly reports: RateLimit;
+  readonly checkpoints: RateLimit;
+}
+
+export const CUT_OFF = 'cut_off';
+
+/** Drivers in a tunnel come back often; one every three seconds is no tunnel. */
+const CONNECTIONS: RateLimit = Object.freeze({ perS: 1 / 3, burst: 20 });
 const TOO_FAST_LIMIT_MS = 10_000;
-// 20 times the limit for ten seconds: such a flood is refused without being read.
-const MAX_READ_REFUSALS = 1000;
-const MAX_BAD_MESSAGES = 5;
-const BAD_MESSAGES_WITHIN_MS = 10_000;
+const MAX_FAULT_POINTS = 20;
+const UNREADABLE_POINTS = 4;
+const FAULTS_WITHIN_MS = 10_000;
+const MAX_FLOOD_REFUSALS = 100;
+const FLOOD_WITHIN_MS = 1000;
+const FIRST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 60_000;
+const FORGIVEN_AFTER_MS = 600_000;
 
-export class Conduct {
-  readonly #limit: RateLimit;
-  readonly #reports: TokenBucket;
-  /** Pings are counted, but a client that keeps itself alive may still report as fast as another. */
-  readonly #controls: TokenBucket;
-  #badMessages = 0;
-  #badSinceMs = 0;
+/** Points in a window of time that begins with the first of them. */
+class Points {
+  #points = 0;
+  #sinceMs = 0;
 
-  constructor(limit: RateLimit, nowMs: number) {
-    this.#limit = limit;
-    this.#reports = new TokenBucket(limit, nowMs);
-    this.#controls = new TokenBucket(limit, nowMs);
+  /** Returns the sum of this window. */
+  add(points: number, withinMs: number, nowMs: number): number {
+    if (nowMs - this.#sinceMs > withinMs) {
+      this.#points = 0;
+      this.#sinceMs = nowMs;
+    }
+    this.#points += points;
+    return this.#points;
   }
 
-  /** A message may pass. */
-  message(nowMs: number): boolean {
-    return this.#reports.take(this.#limit, nowMs);
+  reset(): void {
+    this.#points = 0;
+  }
+}
+
+export class Conduct {
+  readonly #limits: ConductLimits;
+  readonly #reports: TokenBucket;
+  readonly #checkpoints: TokenBucket;
+  /** Pings are counted, but a client that keeps itself alive may still report as fast as another. */
+  readonly #controls: TokenBucket;
+  readonly #connections: TokenBucket;
+  readonly #faults = new Points();
+  readonly #refusals = new Points();
+  #strikes = 0;
+  #struckAtMs = Number.NEGATIVE_INFINITY;
+  #pausedUntilMs = 0;
+
+  constructor(limits: ConductLimits, nowMs: number) {
+    this.#limits = limits;
+    this.#reports = new TokenBucket(limits.reports, nowMs);
+    this.#checkpoints = new TokenBucket(limits.checkpoints, nowMs);
+    this.#controls = new TokenBucket(limits.reports, nowMs);
+    this.#connections = new TokenBucket(CONNECTIONS, nowMs);
+  }
+
+  /** How many of so many reports may pass. */
+  reports(wanted: number, at: Moment): number {
+    return this.#reports.takeUpTo(this.#limits.reports, at, wanted);
+  }
+
+  checkpoint(at: Moment): boolean {
+    return this.#checkpoints.take(this.#limits.checkpoints, at);
+  }
+
+  /** When the next checkpoint may pass. */
+  checkpointWaitMs(nowMs: number): number {
+    return Math.ceil(this.#checkpoints.waitMs(this.#limits.checkpoints, nowMs));
   }
 
   /** A ping or pong may pass. */
-  control(nowMs: number): boolean {
-    return this.#controls.take(this.#limit, nowMs);
-  }
-
-  isTooFastForLong(nowMs: number): boolean {
-    return (
-      this.#reports.tooFastMs(nowMs) >= TOO_FAST_LIMIT_MS ||
-      this.#controls.tooFastMs(nowMs) >= TOO_FAST_LIMIT_MS
-    );
-  }
-
-  /** Whether a refused message is still read, so that its nack can name its seq. */
-  isWorthReading(): boolean {
-    return this.#reports.refusals <= MAX_READ_REFUSALS;
+  control(at: Moment): boolean {
+    return this.#controls.take(this.#limits.reports, at);
   }
 
   /** The first ping of a spell is answered with a nack, the others only count. */
@@ -48,13 +97,52 @@ export class Conduct {
     return this.#controls.refusals === 1;
   }
 
-  /** True: that was one too many within 10 s. */
-  badMessage(nowMs: number): boolean {
-    if (this.#badMessages === 0 || nowMs - this.#badSinceMs > BAD_MESSAGES_WITHIN_MS) {
-      this.#badMessages = 0;
-      this.#badSinceMs = nowMs;
-    }
-    this.#badMessages++;
-    return this.#badMessages >= MAX_BAD_MESSAGES;
+  /** Something was refused: how the connection has to end for it, or null. */
+  refused(code: NackCode, nowMs: number): number | typeof CUT_OFF | null {
+    if (RETRYABLE[code]) return null;
+    if (this.#refusals.add(1, FLOOD_WITHIN_MS, nowMs) > MAX_FLOOD_REFUSALS) return CUT_OFF;
+    if (this.#isTooFastForLong(nowMs)) return CLOSE_CODES.tooFast;
+    if (code === 'too_fast') return null;
+    const points = code === 'bad_message' ? UNREADABLE_POINTS : 1;
+    return this.#faults.add(points, FAULTS_WITHIN_MS, nowMs) >= MAX_FAULT_POINTS
+      ? CLOSE_CODES.badMessage
+      : null;
+  }
+
+  /** Whether it may connect now: 0, or for how many ms it is to stay away. */
+  connect(at: Moment): number {
+    const { nowMs } = at;
+    if (this.pauseMs(nowMs) === 0 && !this.#connections.take(CONNECTIONS, at)) this.strike(nowMs);
+    return this.pauseMs(nowMs);
+  }
+
+  pauseMs(nowMs: number): number {
+    return Math.max(0, this.#pausedUntilMs - nowMs);
+  }
+
+  strike(nowMs: number): void {
+    this.#strikes = nowMs - this.#struckAtMs > FORGIVEN_AFTER_MS ? 1 : this.#strikes + 1;
+    this.#struckAtMs = nowMs;
+    this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#strikes - 1));
+    // It has paid for these.
+    this.#faults.reset();
+    this.#refusals.reset();
+  }
+
+  /** Nothing is lost by forgetting it. */
+  isAtRest(nowMs: number): boolean {
+    return (
+      nowMs - this.#struckAtMs > FORGIVEN_AFTER_MS &&
+      this.#reports.isFull(this.#limits.reports, nowMs) &&
+      this.#checkpoints.isFull(this.#limits.checkpoints, nowMs) &&
+      this.#connections.isFull(CONNECTIONS, nowMs)
+    );
+  }
+
+  #isTooFastForLong(nowMs: number): boolean {
+    return (
+      this.#reports.tooFastMs(nowMs) >= TOO_FAST_LIMIT_MS ||
+      this.#controls.tooFastMs(nowMs) >= TOO_FAST_LIMIT_MS
+    );
   }
 }

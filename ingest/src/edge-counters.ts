@@ -71,6 +71,8 @@ const CLOSE_LABELS: ReadonlySet<number> = new Set([...Object.values(CLOSE_CODES)
 
 /** What is read at a scrape besides the counters. */
 export interface EdgeGauges {
+  handshakes(): number;
+  rememberedDrivers(): number;
   connections(): number;
   absentDrivers(): number;
   reportIntervalMs(): number;
@@ -103,6 +105,8 @@ export function registerEdgeMetrics(metrics: Metrics, counters: EdgeCounters, ga
       },
     });
   gauge('connections', 'Open WebSocket connections', gauges.connections);
+  gauge('handshakes', 'Open sockets that are no WebSocket', gauges.handshakes);
+  gauge('remembered_drivers', 'Drivers whose limits are kept, connected or not', gauges.rememberedDrivers);
   gauge(
     'absent_drivers',
     'Dropped connections whose drivers are not recorded as offline yet',

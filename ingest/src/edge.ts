@@ -11,6 +11,8 @@ export type EdgeSettings = Pick<
   | 'maxConnections'
   | 'maxReportsPerS'
   | 'maxReportsBurst'
+  | 'checkpointsPerMin'
+  | 'checkpointsBurst'
   | 'reportIntervalMs'
   | 'offlineAfterMs'
 >;
@@ -19,6 +21,8 @@ export type EdgeSettings = Pick<
 export interface EdgeClock {
   storeNowMs(): number;
   monotonicMs(): number;
+  /** How long this process stood still just now, at that monotonic time. */
+  stalledMs(nowMs: number): number;
   wallMs(): number;
 }
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Socket as NetSocket } from 'node:net';
 import { after, afterEach, before, test } from 'node:test';
-import { accept, EdgeUnderTest, holdBack, until } from './testing/edge-under-test.js';
-import { TestDriver, type TestDriverOptions } from './testing/test-driver.js';
+import { accept, EdgeUnderTest, holdBack, tokenFor, until } from './testing/edge-under-test.js';
+import { refusedUpgrade, TestDriver, type TestDriverOptions } from './testing/test-driver.js';
 
 let under: EdgeUnderTest;
 let drivers: TestDriver[] = [];
@@ -39,7 +39,7 @@ test('messages that cannot be read: a nack each, with the seq where it can be, a
   await driver.nack('bad_message', 4);
   assert.equal(driver.of('nack').length, 4);
   assert.equal(driver.of('nack')[0]?.seq, null);
-  driver.sendText('{"type":"position","seq":5,"recorded_at_ms":1.5,"lat":1,"lon":2}');
+  driver.sendText('{"type":"position","seq":5,"recorded_at_ms":"1","lat":1,"lon":2}');
   await driver.nack('bad_message', 5);
   await driver.closedWith(4400);
 });
@@ -149,6 +149,119 @@ test('a flood of pings counts: a nack first, 4429 after ten seconds', async () =
   under.pass(700);
   for (let j = 0; j < 20; j++) driver.ws.ping();
   await driver.closedWith(4429);
+});
+
+test('a flood is cut off at once, whatever it is made of', async () => {
+  const floods: Record<string, (driver: TestDriver) => void> = {
+    reports: (driver) => {
+      for (let seq = 1; seq <= 5000; seq++) driver.report(seq, under.nowMs() + seq);
+    },
+    pings: (driver) => {
+      for (let i = 0; i < 5000; i++) driver.ws.ping();
+    },
+    tokens: (driver) => {
+      for (let i = 0; i < 5000; i++) driver.sendText('{"type":"token","token":"x"}');
+    },
+  };
+  for (const [name, flood] of Object.entries(floods)) {
+    const driver = await connect();
+    flood(driver);
+    await until(`${name} are cut off`, () => driver.closeCode !== null);
+    assert.ok([1006, 4400].includes(driver.closeCode ?? 0), `${name}: ${driver.closeCode}`);
+    const { status } = await refusedUpgrade(under.url, { token: await tokenFor(`driver-${nextDriver - 1}`) });
+    assert.equal(status, 429);
+    assert.ok(driver.of('nack').length <= 101, `${name}: ${driver.of('nack').length} nacks`);
+  }
+});
+
+test('every refusal counts: 4400 after twenty within ten seconds, and slower ones do not', async () => {
+  const driver = await connect();
+  let seq = 0;
+  for (let i = 0; i < 4; i++) {
+    for (let j = 0; j < 4; j++) driver.report(++seq, under.nowMs(), { lat: 89 });
+    await driver.nack('bad_position', seq);
+    under.pass(5001);
+  }
+  assert.equal(driver.closeCode, null);
+  for (let i = 0; i < 4; i++) {
+    under.pass(1000);
+    for (let j = 0; j < 5; j++) driver.report(++seq, under.nowMs(), { lat: 89 });
+    await driver.settled();
+  }
+  await driver.closedWith(4400);
+});
+
+test("a driver's limits outlive its connections", async () => {
+  const first = await connect();
+  const id = `driver-${nextDriver - 1}`;
+  for (let seq = 1; seq <= 10; seq++) first.report(seq, under.nowMs() + seq);
+  await until('all are taken', () => first.of('ack').at(-1)?.seq === 10);
+  first.ws.terminate();
+  await until('it has gone', () => under.sessions.size === 0);
+  const second = await TestDriver.connect(under.url, id);
+  drivers.push(second);
+  second.report(1, under.nowMs() + 100);
+  await second.nack('too_fast', 1);
+  under.pass(1000);
+  second.report(2, under.nowMs() + 100);
+  await second.next('ack');
+});
+
+test('a batch costs its positions: the newest within the limit are taken, one nack speaks for the others', async () => {
+  const driver = await connect();
+  const id = `driver-${nextDriver - 1}`;
+  const positions = Array.from({ length: 100 }, (_, i) => ({
+    seq: i + 1,
+    recorded_at_ms: Math.floor(under.nowMs()) + i,
+    lat: 1,
+    lon: 2,
+  }));
+  driver.send({ type: 'positions', positions });
+  await until('the newest is acknowledged', () => driver.of('ack').at(-1)?.seq === 100);
+  const nack = await driver.nack('too_fast', 90);
+  assert.match(nack.detail, /90 of this message/);
+  assert.equal(driver.of('nack').length, 1);
+  assert.equal(under.recorder.of(id).length, 1);
+  driver.send({ type: 'positions', positions: positions.map((one) => ({ ...one, seq: one.seq + 100 })) });
+  await driver.nack('too_fast', 200);
+});
+
+test('checkpoints have a rate of their own, and are told when they may come', async () => {
+  const driver = await connect();
+  for (let seq = 1; seq <= 21; seq++) driver.report(seq, under.nowMs() + seq, { checkpoint: true });
+  const nack = await driver.nack('too_fast', 21);
+  assert.equal(nack.retry_after_ms, 6000);
+  driver.report(22, under.nowMs() + 22);
+  await until('others still pass', () => driver.of('ack').at(-1)?.seq === 22);
+  under.pass(6000);
+  driver.report(23, under.nowMs() + 23, { checkpoint: true });
+  await until('after that time it is taken', () => driver.of('ack').at(-1)?.seq === 23);
+});
+
+test('what waited in the socket while the process stood still is judged as of when it came', async () => {
+  const driver = await connect();
+  const sentAtMs = under.nowMs();
+  under.pass(20_000);
+  under.stalledMs = 20_000;
+  try {
+    for (let seq = 1; seq <= 80; seq++) driver.report(seq, sentAtMs + seq * 200);
+    await until('all are taken', () => driver.of('ack').at(-1)?.seq === 80);
+    assert.deepEqual(driver.of('nack'), []);
+    assert.equal(driver.closeCode, null);
+  } finally {
+    under.stalledMs = 0;
+  }
+  driver.report(81, under.nowMs() - 11_000);
+  await driver.nack('stale', 81);
+});
+
+test('who was silent only because the process stood still is not closed', async () => {
+  const driver = await connect({ autoPong: false });
+  under.stalledMs = 31_000;
+  under.pass(31_000);
+  under.stalledMs = 0;
+  await driver.settled();
+  assert.equal(driver.closeCode, null);
 });
 
 test('who answers pings may be silent for ever', async () => {

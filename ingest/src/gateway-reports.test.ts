@@ -44,6 +44,8 @@ for (const binary of [false, true]) {
         freshness_ms: 10_000,
         max_clock_ahead_ms: 5000,
         max_waiting_checkpoints: 10,
+        checkpoints_per_min: 10,
+        checkpoint_burst: 20,
       });
     });
 
@@ -215,11 +217,12 @@ for (const binary of [false, true]) {
       const now = Math.floor(under.nowMs());
       const positions = [1, 2, 3].map((seq) => ({ seq, recorded_at_ms: now + seq, lat: 1, lon: 2 }));
       driver.send({ type: 'positions', positions });
-      for (const seq of [1, 2, 3]) await driver.nack('overloaded', seq);
+      await driver.nack('overloaded', 3);
 
       const old = [4, 5].map((seq) => ({ seq, recorded_at_ms: now - 30_000 + seq, lat: 1, lon: 2 }));
       driver.send({ type: 'positions', positions: old });
-      for (const seq of [4, 5]) await driver.nack('stale', seq);
+      assert.match((await driver.nack('stale', 5)).detail, /and 1 more of this message/);
+      assert.equal(driver.of('nack').length, 2);
     });
 
     test('several positions that are all too old', async () => {
@@ -227,7 +230,78 @@ for (const binary of [false, true]) {
       const now = Math.floor(under.nowMs());
       const positions = [1, 2].map((seq) => ({ seq, recorded_at_ms: now - 30_000 + seq, lat: 1, lon: 2 }));
       driver.send({ type: 'positions', positions });
-      for (const seq of [1, 2]) await driver.nack('too_old', seq);
+      await driver.nack('too_old', 2);
+    });
+
+    test('a hundred that are refused for the same reason are one nack, each checkpoint has its own', async () => {
+      const { driver, id } = await connect();
+      const now = Math.floor(under.nowMs());
+      const bad = Array.from({ length: 10 }, (_, i) => ({
+        seq: i + 1,
+        recorded_at_ms: i === 3 ? now + 60_000 : now,
+        lat: 89,
+        lon: 2,
+        ...(i === 5 || i === 6 ? { checkpoint: true } : {}),
+      }));
+      driver.send({ type: 'positions', positions: bad });
+      await driver.nack('bad_position', 10);
+      assert.deepEqual(
+        driver
+          .of('nack')
+          .map(({ seq }) => seq)
+          .sort(),
+        [10, 6, 7],
+      );
+      assert.equal(under.recorder.of(id).length, 0);
+    });
+
+    test('an acknowledgement that is due goes out before a nack that can be retried', async () => {
+      const { driver, id } = await connect('?ack=sparse');
+      driver.report(1, under.nowMs());
+      await driver.next('ack');
+      driver.report(2, under.nowMs() + 1);
+      await until('it has come', () => under.recorder.of(id).length === 2);
+      await driver.settled();
+      under.recorder.answer = (position, origin) =>
+        origin?.refused(position, 'region_unavailable', 1000, 'away');
+      driver.report(3, under.nowMs() + 2);
+      await driver.nack('region_unavailable', 3);
+      assert.deepEqual(
+        driver.messages.slice(-2).map((message) => [message.type, 'seq' in message && message.seq]),
+        [
+          ['ack', 2],
+          ['nack', 3],
+        ],
+      );
+    });
+
+    test('a checkpoint without an id gets one that no other connection gives', async () => {
+      const { driver, id } = await connect();
+      const session = (await driver.next('hello')).session;
+      driver.report(7, under.nowMs(), { checkpoint: true });
+      await driver.next('ack');
+      assert.equal(under.recorder.of(id)[0]?.checkpointId, `${session}-7`);
+    });
+
+    test('coming back with ten checkpoints that wait and the newest report is within the limits', async () => {
+      const { driver, id } = await connect();
+      under.recorder.answer = holdBack;
+      const now = under.nowMs();
+      const send = (to: TestDriver) => {
+        for (let seq = 1; seq <= 10; seq++) {
+          to.report(seq, now + seq, { checkpoint: true, checkpoint_id: `trip-${seq}` });
+        }
+        to.report(11, now + 11);
+      };
+      send(driver);
+      await until('all have come', () => under.recorder.of(id).length === 11);
+      const again = await TestDriver.connect(under.url, id, { binary });
+      drivers.push(again);
+      send(again);
+      await until('all have come again', () => under.recorder.of(id).length === 22);
+      assert.deepEqual([...driver.of('nack'), ...again.of('nack')], []);
+      again.report(12, now + 12, { checkpoint: true, checkpoint_id: 'trip-12' });
+      await again.nack('too_fast', 12);
     });
 
     test('one bad position among several is refused alone', async () => {

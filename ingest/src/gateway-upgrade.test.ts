@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { WebSocket } from 'ws';
@@ -17,6 +18,15 @@ after(() => under.stop());
 beforeEach(() => {
   under.unready = null;
   under.verifierHangs = false;
+});
+
+const partsOn = (port: number) => ({
+  edge: under.edge,
+  sessions: under.sessions,
+  host: '127.0.0.1',
+  port,
+  unready: () => null,
+  handshakeLimits: { inAll: 10, ofAddress: 5 },
 });
 
 test('the chosen subprotocol comes back, and none where none was offered', async () => {
@@ -128,17 +138,83 @@ test('clients that leave while their token is verified harm nobody', async () =>
 test('a port that is taken is refused, to those who share as to those who do not', async () => {
   const { port } = under.gateway;
   await assert.rejects(findExclusivePort('127.0.0.1', port), ListenError);
-  const parts = { edge: under.edge, sessions: under.sessions, host: '127.0.0.1', port, unready: () => null };
+  const parts = partsOn(port);
   await assert.rejects(Gateway.listen({ ...parts, sharesPort: false }), ListenError);
 });
 
 test('several share a port, and then nobody can have it alone', async () => {
   const port = await findExclusivePort('127.0.0.1', 0);
-  const parts = { edge: under.edge, sessions: under.sessions, host: '127.0.0.1', port, unready: () => null };
+  const parts = partsOn(port);
   const first = await Gateway.listen({ ...parts, sharesPort: true });
   const second = await Gateway.listen({ ...parts, sharesPort: true });
   await assert.rejects(findExclusivePort('127.0.0.1', port), ListenError);
   first.close();
   second.close();
   assert.equal(await findExclusivePort('127.0.0.1', port), port);
+});
+
+test('sockets that ask for nothing: an address has its share, the others are served', async () => {
+  const { port } = under.gateway;
+  await until('the sockets of other tests are gone', () => under.gateway.handshakes === 0);
+  const idle = Array.from({ length: 30 }, () =>
+    connect({ port, host: '127.0.0.1', localAddress: '127.0.0.7' }),
+  );
+  for (const socket of idle) socket.on('error', () => {});
+  await until('20 of them stay', () => under.gateway.handshakes === 20);
+  let answer = '';
+  const late = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.7' });
+  late.on('data', (chunk) => {
+    answer += chunk.toString();
+  });
+  await until('one more is told why not', () => answer.includes('\r\n\r\n'));
+  assert.match(answer, /^HTTP\/1.1 503 [\s\S]*retry-after: \d/i);
+  // Somebody else is served as ever, also more often than there is room for the silent.
+  for (let i = 0; i < 25; i++) {
+    const driver = await TestDriver.connect(under.url, `driver-${i}`);
+    driver.ws.terminate();
+    await until('it has gone', () => under.sessions.size === 0);
+  }
+  for (const socket of idle) socket.destroy();
+  await until('the sockets are gone', () => under.gateway.handshakes === 0);
+});
+
+test('who comes back at once, again and again, meets a pause that grows, and is let in after it', async () => {
+  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  const own = await tokenFor('hasty');
+  for (let i = 0; i < 20; i++) {
+    const driver = await TestDriver.connect(under.url, 'hasty', { token: own });
+    driver.ws.terminate();
+  }
+  const pauses: number[] = [];
+  while (pauses.length < 4) {
+    // Let in once in three seconds, it comes back at once each time.
+    const ws = new WebSocket(under.url, { headers: { authorization: `Bearer ${own}` } });
+    const response = await new Promise<IncomingMessage | null>((resolve) => {
+      ws.once('open', () => resolve(null));
+      ws.once('unexpected-response', (_request, refusal) => resolve(refusal));
+    });
+    ws.on('error', () => {});
+    ws.terminate();
+    if (response === null) continue;
+    assert.equal(response.statusCode, 429);
+    pauses.push(Number(response.headers['retry-after']));
+    // Asking during a pause makes it no longer.
+    const { headers, body } = await refusedUpgrade(under.url, { token: own });
+    assert.equal(body.code, 'too_fast');
+    assert.equal(Number(headers['retry-after']), pauses.at(-1));
+    under.pass((pauses.at(-1) as number) * 1000);
+  }
+  assert.deepEqual(pauses, [1, 2, 4, 8]);
+  await TestDriver.connect(under.url, 'another').then((driver) => driver.ws.terminate());
+  under.pass(10_000);
+  const back = await TestDriver.connect(under.url, 'hasty', { token: own });
+  back.ws.terminate();
+});
+
+test('a pause is met before the token is verified, and nobody else can cause it', async () => {
+  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  const forged = await tokenFor('victim', { audience: 'another' });
+  for (let i = 0; i < 40; i++) assert.equal((await refusedUpgrade(under.url, { token: forged })).status, 401);
+  const victim = await TestDriver.connect(under.url, 'victim');
+  victim.ws.terminate();
 });

@@ -17,7 +17,7 @@ import {
   type WebSocket,
 } from 'uWebSockets.js';
 import { STREAM_PATH } from '@whereabouts/client/protocol';
-import { TokenError, type VerifiedToken } from '@whereabouts/infra/service/tokens';
+import { claimedSubject, TokenError, type VerifiedToken } from '@whereabouts/infra/service/tokens';
 import {
   type Admission,
   isRefusal,
@@ -26,11 +26,13 @@ import {
   type Refusal,
   readUpgrade,
   refusalOf,
+  tooOften,
   UPGRADE_REQUIRED,
   unavailable,
 } from './admission.js';
 import { BINARY_DIALECT, JSON_DIALECT } from './dialect.js';
 import type { Edge } from './edge.js';
+import { type HandshakeLimits, Handshakes } from './handshakes.js';
 import { MAX_BATCH_BYTES, type Session } from './session.js';
 import type { Sessions } from './sessions.js';
 
@@ -43,6 +45,7 @@ export interface GatewayParts {
   sharesPort: boolean;
   /** Why nobody should connect now, or null. */
   unready(): string | null;
+  handshakeLimits: HandshakeLimits;
 }
 
 export class ListenError extends Error {
@@ -73,6 +76,7 @@ const MAX_BACKPRESSURE_BYTES = 16 * 1024;
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #app: TemplatedApp;
+  readonly #handshakes: Handshakes;
   #listenSocket: us_listen_socket | null = null;
   #admitting = 0;
   /** The WebSocket that the upgrade under way has become. */
@@ -93,7 +97,9 @@ export class Gateway {
 
   private constructor(parts: GatewayParts) {
     this.#parts = parts;
+    this.#handshakes = new Handshakes(parts.handshakeLimits);
     this.#app = App();
+    this.#app.filter((res, change) => this.#count(res, change));
     this.#app.ws<Seat>(STREAM_PATH, {
       maxPayloadLength: MAX_PAYLOAD_BYTES,
       idleTimeout: IDLE_TIMEOUT_S,
@@ -110,6 +116,7 @@ export class Gateway {
       close: (ws, code) => this.#close(ws, code),
     });
     this.#app.any('/*', (res, req) => {
+      this.#handshakes.asked(addressOf(res));
       this.#refuse(res, req.getUrl() === STREAM_PATH ? UPGRADE_REQUIRED : NOT_FOUND);
     });
   }
@@ -117,6 +124,16 @@ export class Gateway {
   get port(): number {
     // The types know sockets of connections only; the function reads a listening one just as well.
     return this.#listenSocket === null ? 0 : us_socket_local_port(this.#listenSocket as never);
+  }
+
+  /** Sockets that are no WebSocket. */
+  get handshakes(): number {
+    return this.#handshakes.size;
+  }
+
+  /** About once a second. */
+  look(): void {
+    this.#handshakes.forgetOld(this.#parts.edge.clock.monotonicMs());
   }
 
   /** Upgrades whose token is being verified: they count as connections. */
@@ -135,7 +152,19 @@ export class Gateway {
     this.#app.close();
   }
 
+  /** A socket opened (1) or one that is no WebSocket closed (-1). Beyond the limits it is told so before it asks. */
+  #count(res: HttpResponse, change: number): void {
+    if (change < 0) {
+      this.#handshakes.left();
+      return;
+    }
+    const address = addressOf(res);
+    if (this.#handshakes.opened(address, this.#parts.edge.clock.monotonicMs())) return;
+    res.cork(() => this.#refuse(res, unavailable('handshakes', 'too many connections that ask for nothing')));
+  }
+
   #upgrade(res: HttpResponse, req: HttpRequest, context: Handshake['context']): void {
+    this.#handshakes.asked(addressOf(res));
     const handshake: Handshake = { res, key: req.getHeader('sec-websocket-key'), context, aborted: false };
     const admission = readUpgrade({
       // Undefined where the types promise an empty string.
@@ -143,7 +172,9 @@ export class Gateway {
       authorization: req.getHeader('authorization'),
       subprotocols: req.getHeader('sec-websocket-protocol'),
     });
-    const refusal = isRefusal(admission) ? admission : this.#refusalNow();
+    const refusal = isRefusal(admission)
+      ? admission
+      : (this.#refusalNow() ?? this.#pauseOf(claimedSubject(admission.token)));
     if (refusal !== null) {
       this.#refuse(res, refusal);
       return;
@@ -160,12 +191,13 @@ export class Gateway {
     this.#admitting--;
     if (handshake.aborted) return;
     const { res, key, context } = handshake;
-    const refusal = isToken(answer) ? this.#refusalNow() : answer;
+    const refusal = isToken(answer) ? (this.#refusalNow() ?? this.#admissionOf(answer.subject)) : answer;
     if (refusal !== null || !isToken(answer)) {
       res.cork(() => this.#refuse(res, refusal ?? NOT_FOUND));
       return;
     }
     this.#opened = null;
+    this.#handshakes.left();
     this.#uncorked(res, () => res.upgrade<Seat>({ session: null }, key, admission.subprotocol, '', context));
     this.#seat(admission, answer);
   }
@@ -215,6 +247,17 @@ export class Gateway {
     }
   }
 
+  /** Before the token is verified, as that is most of what an upgrade costs. */
+  #pauseOf(driverId: string | null): Refusal | null {
+    const pauseMs = driverId === null ? 0 : this.#parts.sessions.pauseMs(driverId);
+    return pauseMs === 0 ? null : tooOften(pauseMs);
+  }
+
+  #admissionOf(driverId: string): Refusal | null {
+    const pauseMs = this.#parts.sessions.admitMs(driverId);
+    return pauseMs === 0 ? null : tooOften(pauseMs);
+  }
+
   #refusalNow(): Refusal | null {
     const { edge, sessions, unready } = this.#parts;
     if (edge.draining) return unavailable('draining', 'this server is stopping');
@@ -239,6 +282,11 @@ export class Gateway {
     if (seat.session !== null) this.#parts.sessions.closed(seat.session, code);
     seat.session = null;
   }
+}
+
+/** In the bytes of its family; two sockets of one peer have the same. */
+function addressOf(res: HttpResponse): string {
+  return Buffer.from(res.getRemoteAddress()).toString('latin1');
 }
 
 function isToken(answer: VerifiedToken | Refusal): answer is VerifiedToken {

@@ -23,6 +23,8 @@ export function helloMessage(edge: Edge, session: number): HelloMessage {
       freshness_ms: settings.freshnessMs,
       max_clock_ahead_ms: MAX_CLOCK_AHEAD_MS,
       max_waiting_checkpoints: MAX_WAITING_CHECKPOINTS,
+      checkpoints_per_min: settings.checkpointsPerMin,
+      checkpoint_burst: settings.checkpointsBurst,
     },
     durability: settings.durability,
   };

@@ -18,14 +18,17 @@ import { Recorder } from './recorder.js';
 import { Sessions } from './sessions.js';
 import type { IngestSettings } from './settings.js';
 import { answerPrimary } from './siblings.js';
+import { Stalls } from './stalls.js';
 
 const LOOK_EVERY_MS = 1000;
 // Of the drain's deadline: closing everyone, and time for them to answer, so that no close frame is lost.
 const CLOSING_SPREAD_MS = 1000;
 const LINGER_MS = 200;
 
-/** For everything besides drivers: Redis, scrapes, upgrades under way. */
+/** For everything besides drivers: Redis, scrapes. */
 const OTHER_FILES = 100;
+/** Sockets that are no WebSocket: an address has half of them, so that no single one has all. */
+const HANDSHAKES = Object.freeze({ inAll: 1000, ofAddress: 500 });
 
 interface Running {
   store: LiveStore;
@@ -76,6 +79,7 @@ async function startIngest(
   });
   const recorder = new Recorder({ store, settings, log, metrics });
   const counters = new EdgeCounters();
+  const stalls = new Stalls(() => performance.now());
   const edge = new Edge({
     settings: { ...settings, maxConnections: connectionsWithin(settings.maxConnections, log) },
     recorder,
@@ -83,36 +87,53 @@ async function startIngest(
     clock: {
       storeNowMs: () => store.nowMs(),
       monotonicMs: () => performance.now(),
+      stalledMs: (nowMs) => stalls.stalledMs(nowMs),
       wallMs: () => Date.now(),
     },
     verify: (token) => verify(token, LOCATION_SCOPE),
   });
   const sessions = new Sessions(edge);
+  const listening: { gateway?: Gateway } = {};
   registerEdgeMetrics(metrics, counters, {
+    handshakes: () => listening.gateway?.handshakes ?? 0,
+    rememberedDrivers: () => sessions.rememberedDrivers,
     connections: () => sessions.size,
     absentDrivers: () => sessions.absentDrivers,
     reportIntervalMs: () => edge.reportIntervalMs,
   });
   const { host, port } = settings;
   const unready = () => whyUnready(store, recorder);
-  const gateway = await Gateway.listen({ edge, sessions, host, port, sharesPort, unready });
+  const gateway = await Gateway.listen({
+    edge,
+    sessions,
+    host,
+    port,
+    sharesPort,
+    unready,
+    handshakeLimits: HANDSHAKES,
+  });
+  listening.gateway = gateway;
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
-  return { store, recorder, edge, sessions, gateway, stopLooking: lookRegularly(sessions) };
+  return { store, recorder, edge, sessions, gateway, stopLooking: lookRegularly(sessions, gateway) };
 }
 
 /** Beyond its files a process could not even refuse: it would not hear of who knocks. */
 function connectionsWithin(maxConnections: number, log: Logger): number {
   const files = maxOpenFiles();
-  if (files === null || maxConnections <= files - OTHER_FILES) return maxConnections;
-  const atMost = Math.max(1, files - OTHER_FILES);
+  if (files === null) return maxConnections;
+  const atMost = Math.max(1, files - OTHER_FILES - HANDSHAKES.inAll);
+  if (maxConnections <= atMost) return maxConnections;
   log.warn({ max_connections: maxConnections, files, at_most: atMost }, 'too few files for MAX_CONNECTIONS');
   return atMost;
 }
 
-function lookRegularly(sessions: Sessions): () => void {
+function lookRegularly(sessions: Sessions, gateway: Gateway): () => void {
   const lag = new LoopLag();
-  const timer = setInterval(() => sessions.look(lag.takeMs()), LOOK_EVERY_MS);
+  const timer = setInterval(() => {
+    sessions.look(lag.takeMs());
+    gateway.look();
+  }, LOOK_EVERY_MS);
   return () => {
     clearInterval(timer);
     lag.stop();

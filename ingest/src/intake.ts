@@ -4,7 +4,7 @@ import { MAX_WAITING_CHECKPOINTS, type NackCode, type UncheckedPosition } from '
 import type { Position } from '@whereabouts/infra/position';
 import type { AckLedger } from './ack-ledger.js';
 import type { Edge } from './edge.js';
-import { checkAge, checkNotAhead, checkReport, isFault } from './report-checks.js';
+import { checkAge, checkNotAhead, checkReport, type Fault, isFault } from './report-checks.js';
 import { orderOf, type SentBefore } from './report-order.js';
 
 /** Where the intake's decisions go. */
@@ -12,6 +12,8 @@ export interface IntakeOutlet {
   readonly driverId: string;
   /** The session's number, under which positions are recorded. */
   readonly number: number;
+  /** The number that the connection began with, and keeps. */
+  readonly connection: number;
   nack(code: NackCode, seq: number, detail: string): void;
   badMessage(seq: number, detail: string): void;
   submit(position: Position): void;
@@ -19,15 +21,8 @@ export interface IntakeOutlet {
   settleSoon(): void;
 }
 
-/** Reports of one message that are settled with its newest one, or nacked with it. */
-interface Batch {
-  newestSeq: number;
-  replacedSeqs: number[];
-}
-
-// Batches whose newest is not answered yet. The recorder keeps one pending report of a driver, so that more than
-// a few means a client that does nothing but catch up.
-const MAX_OPEN_BATCHES = 8;
+/** Refusals of one message, by code: the one of the greatest seq speaks for the others. */
+type Faults = Map<NackCode, { seq: number; detail: string; count: number }>;
 
 export class Intake implements SentBefore {
   lastSeq = 0;
@@ -35,7 +30,6 @@ export class Intake implements SentBefore {
   newestTimeMs = 0;
   /** The last refusal of a report that was in order: that seq may be sent again. */
   #refusedSeq = 0;
-  #batches: Batch[] | null = null;
   readonly #edge: Edge;
   readonly #ledger: AckLedger;
 
@@ -47,124 +41,107 @@ export class Intake implements SentBefore {
   take(reports: readonly UncheckedPosition[], outlet: IntakeOutlet): void {
     const storeNowMs = this.#edge.clock.storeNowMs();
     let newest: Position | null = null;
-    let replacedSeqs: number[] | null = null;
-    const inOrder = reports.length === 1 ? reports : [...reports].sort((a, b) => a.seq - b.seq);
-    for (const report of inOrder) {
-      const position = this.#checked(report, storeNowMs, outlet);
-      if (position === null) continue;
-      if (position.checkpoint) {
-        this.#takeCheckpoint(position, storeNowMs, outlet);
-      } else if (this.#follows(position, outlet)) {
-        if (newest !== null) {
-          replacedSeqs ??= [];
-          replacedSeqs.push(newest.seq);
-        }
-        newest = position;
+    const faults: Faults = new Map();
+    for (const report of [...reports].sort((a, b) => a.seq - b.seq)) {
+      const checked = checkReport(report, outlet.driverId, outlet.number);
+      if (report.checkpoint === true) this.#takeCheckpoint(report.seq, checked, storeNowMs, outlet);
+      else {
+        const verdict = isFault(checked) ? checked : this.#verdict(checked, storeNowMs, outlet);
+        if (verdict === 'record') newest = checked as Position;
+        else if (verdict !== 'nothing') note(faults, verdict, report.seq);
       }
     }
-    if (newest !== null) this.#takeNewest(newest, replacedSeqs, storeNowMs, outlet);
+    for (const [seq, fault] of faultsToTell(faults)) refuse(fault, seq, outlet);
+    if (newest !== null) this.#takeNewest(newest, storeNowMs, outlet);
   }
 
   /** One ordinary report that is known to be readable and on the map. */
   takeOne(position: Position, outlet: IntakeOutlet): void {
     const storeNowMs = this.#edge.clock.storeNowMs();
-    if (!this.#isAhead(position, storeNowMs, outlet) && this.#follows(position, outlet))
-      this.#takeNewest(position, null, storeNowMs, outlet);
+    const verdict = this.#verdict(position, storeNowMs, outlet);
+    if (verdict === 'record') this.#takeNewest(position, storeNowMs, outlet);
+    else if (verdict !== 'nothing') refuse(verdict, position.seq, outlet);
   }
 
-  /** The recorder refused this one. Returns what is refused with it. */
-  refused(seq: number): readonly number[] {
+  /** The recorder refused this one. */
+  refused(seq: number): void {
     this.#refusedSeq = seq;
-    const batch = this.#batches?.find((b) => b.newestSeq === seq);
-    if (batch === undefined) return [];
-    this.#closeBatches((b) => b !== batch);
-    return batch.replacedSeqs;
   }
 
-  /** The recorder accepted this one, and with it every earlier one. */
-  accepted(seq: number): void {
-    if (this.#batches !== null) this.#closeBatches((b) => b.newestSeq > seq);
-  }
-
-  #checked(report: UncheckedPosition, storeNowMs: number, outlet: IntakeOutlet): Position | null {
-    const checked = checkReport(report, outlet.driverId, outlet.number);
-    if (isFault(checked)) {
-      if (checked.code === 'bad_message') outlet.badMessage(report.seq, checked.detail);
-      else outlet.nack(checked.code, report.seq, checked.detail);
-      return null;
-    }
-    return this.#isAhead(checked, storeNowMs, outlet) ? null : checked;
-  }
-
-  #isAhead(position: Position, storeNowMs: number, outlet: IntakeOutlet): boolean {
-    const ahead = checkNotAhead(position, storeNowMs);
-    if (ahead !== null) outlet.nack(ahead.code, position.seq, ahead.detail);
-    return ahead !== null;
-  }
-
-  /** Whether an ordinary report is to be recorded; if not, its driver has been told why. */
-  #follows(position: Position, outlet: IntakeOutlet): boolean {
+  /** What is to be done with an ordinary report: 'nothing' where its answer is on its way already. */
+  #verdict(position: Position, storeNowMs: number, outlet: IntakeOutlet): Fault | 'record' | 'nothing' {
     const { seq, recordedAtMs } = position;
+    const ahead = checkNotAhead(position, storeNowMs);
+    if (ahead !== null) return ahead;
     switch (orderOf(this, seq, recordedAtMs, false)) {
       case 'new':
         this.#passed(position);
-        return true;
+        return 'record';
       case 'again':
-        return this.#isWantedAgain(position, outlet);
+        return this.#verdictOnAgain(position, outlet);
       case 'stale':
-        outlet.nack('stale', seq, `recorded ${this.newestTimeMs - recordedAtMs} ms before the newest report`);
-        return false;
+        return {
+          code: 'stale',
+          detail: `recorded ${this.newestTimeMs - recordedAtMs} ms before the newest report`,
+        };
       case 'seq_must_grow':
-        outlet.badMessage(seq, `seq must grow: the last one was ${this.lastSeq}`);
-        return false;
+        return this.#seqMustGrow();
     }
+  }
+
+  #seqMustGrow(): Fault {
+    return { code: 'bad_message', detail: `seq must grow: the last one was ${this.lastSeq}` };
   }
 
   /** The last report once more: accepted, under way, refused but held, or refused and to be tried again. */
-  #isWantedAgain(position: Position, outlet: IntakeOutlet): boolean {
+  #verdictOnAgain(position: Position, outlet: IntakeOutlet): Fault | 'record' | 'nothing' {
     const { seq, recordedAtMs, session } = position;
     if (this.#ledger.repeatIfAccepted(seq)) {
       outlet.settleSoon();
-      return false;
+      return 'nothing';
     }
-    if (seq !== this.#refusedSeq) return false;
+    if (seq !== this.#refusedSeq) return 'nothing';
     const last = this.#edge.recorder.lastKnown(outlet.driverId);
     const isHeld = last?.seq === seq && last.recordedAtMs === recordedAtMs && last.session === session;
-    if (isHeld) outlet.nack('region_unavailable', seq, 'still held: it is written when its region is back');
-    return !isHeld;
+    return isHeld
+      ? { code: 'region_unavailable', detail: 'still held: it is written when its region is back' }
+      : 'record';
   }
 
-  #takeNewest(newest: Position, replaced: number[] | null, storeNowMs: number, outlet: IntakeOutlet): void {
-    const old = checkAge(newest, storeNowMs, this.#edge.settings.freshnessMs);
-    const full = replaced !== null && (this.#batches?.length ?? 0) >= MAX_OPEN_BATCHES;
-    if (old !== null || full) {
-      const { code, detail } = old ?? {
-        code: 'too_fast' as const,
-        detail: 'too many batches are not answered yet',
-      };
-      for (const seq of replaced ?? []) outlet.nack(code, seq, detail);
-      outlet.nack(code, newest.seq, detail);
-      this.#refusedSeq = newest.seq;
+  #takeNewest(newest: Position, storeNowMs: number, outlet: IntakeOutlet): void {
+    const old = this.#tooOld(newest, storeNowMs);
+    if (old === null) {
+      outlet.submit(newest);
       return;
     }
-    if (replaced !== null) {
-      this.#batches ??= [];
-      this.#batches.push({ newestSeq: newest.seq, replacedSeqs: replaced });
-    }
-    outlet.submit(newest);
+    this.#refusedSeq = newest.seq;
+    refuse(old, newest.seq, outlet);
   }
 
-  #takeCheckpoint(position: Position, storeNowMs: number, outlet: IntakeOutlet): void {
-    const { seq, recordedAtMs } = position;
-    const old = checkAge(position, storeNowMs, this.#edge.settings.freshnessMs);
-    if (old !== null) {
-      outlet.nack(old.code, seq, old.detail);
+  /** What waited in the socket while this process stood still is not older for that. */
+  #tooOld(position: Position, storeNowMs: number): Fault | null {
+    const { clock, settings } = this.#edge;
+    const old = checkAge(position, storeNowMs, settings.freshnessMs);
+    return old === null
+      ? null
+      : checkAge(position, storeNowMs - clock.stalledMs(clock.monotonicMs()), settings.freshnessMs);
+  }
+
+  /** Refused by itself, as each checkpoint needs an answer of its own. */
+  #takeCheckpoint(seq: number, checked: Position | Fault, storeNowMs: number, outlet: IntakeOutlet): void {
+    const fault = isFault(checked)
+      ? checked
+      : (checkNotAhead(checked, storeNowMs) ?? this.#tooOld(checked, storeNowMs));
+    if (fault !== null) {
+      refuse(fault, seq, outlet);
       return;
     }
+    const position = checked as Position;
+    const { recordedAtMs } = position;
     const known = this.#ledger.knows(seq, recordedAtMs);
     const order = known ? 'again' : orderOf(this, seq, recordedAtMs, true);
     if (order === 'seq_must_grow') {
-      outlet.badMessage(seq, `seq must grow: the last one was ${this.lastSeq}`);
+      refuse(this.#seqMustGrow(), seq, outlet);
     } else if (order === 'again' && this.#ledger.repeatIfAccepted(seq)) {
       outlet.settleSoon();
     } else if (!this.#ledger.isOpen(seq)) {
@@ -173,10 +150,11 @@ export class Intake implements SentBefore {
   }
 
   #openCheckpoint(position: Position, outlet: IntakeOutlet): void {
-    const waiting = Math.max(
-      this.#edge.recorder.waitingCheckpoints(outlet.driverId),
-      this.#ledger.openCheckpoints(),
-    );
+    // One that nobody has named is told from all others by where it came first.
+    position.checkpointId ??= `${outlet.connection}-${position.seq}`;
+    const { driverId } = outlet;
+    // One that waits already is sent again, and waits no more than once.
+    const waiting = this.#edge.recorder.waitingCheckpoints(driverId, position.checkpointId);
     if (waiting >= MAX_WAITING_CHECKPOINTS) {
       const detail = `${waiting} checkpoints are not in the archive yet, at most ${MAX_WAITING_CHECKPOINTS} may wait`;
       outlet.nack('too_many_checkpoints', position.seq, detail);
@@ -194,9 +172,21 @@ export class Intake implements SentBefore {
     }
     if (recordedAtMs > this.newestTimeMs) this.newestTimeMs = recordedAtMs;
   }
+}
 
-  #closeBatches(keep: (batch: Batch) => boolean): void {
-    const open = this.#batches?.filter(keep) ?? [];
-    this.#batches = open.length === 0 ? null : open;
-  }
+function note(faults: Faults, { code, detail }: Fault, seq: number): void {
+  const known = faults.get(code);
+  faults.set(code, { seq, detail, count: (known?.count ?? 0) + 1 });
+}
+
+function faultsToTell(faults: Faults): [number, Fault][] {
+  return [...faults].map(([code, { seq, detail, count }]) => {
+    const others = count === 1 ? '' : `; and ${count - 1} more of this message`;
+    return [seq, { code, detail: detail + others }];
+  });
+}
+
+function refuse({ code, detail }: Fault, seq: number, outlet: IntakeOutlet): void {
+  if (code === 'bad_message') outlet.badMessage(seq, detail);
+  else outlet.nack(code, seq, detail);
 }

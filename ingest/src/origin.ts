@@ -22,7 +22,7 @@ export interface ReportSink {
   submit(position: Position, origin: Origin | null): void;
   /** The newest that was acknowledged or is pending, also for a while after the driver has left. */
   lastKnown(driverId: string): Position | null;
-  /** Checkpoints of this driver that are not in Postgres yet. */
-  waitingCheckpoints(driverId: string): number;
+  /** Checkpoints of this driver that are not in Postgres yet, besides the one of that id. */
+  waitingCheckpoints(driverId: string, besidesId: string): number;
   pendingReports(): number;
 }

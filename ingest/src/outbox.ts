@@ -1,5 +1,11 @@
 // What one client is told. Nothing is sent to a socket that has gone, nor piled up before one that does not read.
-import { CLOSE_CODES, type NackCode, nackMessage, type ServerMessage } from '@whereabouts/client/protocol';
+import {
+  CLOSE_CODES,
+  type NackCode,
+  nackMessage,
+  RETRYABLE,
+  type ServerMessage,
+} from '@whereabouts/client/protocol';
 import type { AckLedger } from './ack-ledger.js';
 import type { Dialect, Payload } from './dialect.js';
 import type { Edge } from './edge.js';
@@ -12,6 +18,8 @@ export interface Socket {
   ping(): number;
   /** Calls the close handler before it returns. */
   end(code: number, reason: string): void;
+  /** The same at once and without a word: what is still in the socket is not read. */
+  close(): void;
 }
 
 // uWebSockets.js's own limit lies above, so that we close first and the client learns why.
@@ -47,6 +55,8 @@ export class Outbox {
 
   refuse(code: NackCode, seq: number | null, detail: string, retryAfterMs: number | null): void {
     if (this.#socket === null) return;
+    // One that can be retried refuses all from the last acknowledgement on, so that goes out first.
+    if (RETRYABLE[code]) this.acknowledge(this.#ledger.lastSeq(), this.#edge.clock.monotonicMs());
     this.#ledger.nacked();
     this.#edge.counters.nacks[code]++;
     this.send(nackMessage(code, seq, detail, retryAfterMs ?? undefined));
@@ -65,6 +75,10 @@ export class Outbox {
 
   end(code: number, reason: string): void {
     this.#socket?.end(code, reason);
+  }
+
+  cutOff(): void {
+    this.#socket?.close();
   }
 
   closed(): void {

@@ -1,8 +1,8 @@
 // Reports that wait to be written: for each driver the newest, and every checkpoint.
 //
 // A newer report replaces an older one of its driver, wherever on the map either is, so what waits is bounded by the
-// number of drivers (and ten checkpoints each, which the edge holds). What was replaced shares the fate of what
-// replaced it, so its sequence numbers are carried along.
+// number of drivers (and ten checkpoints each, which the edge holds). What was replaced is settled with what replaced
+// it, and has waited since then.
 
 import { isNewer, type Position } from '@whereabouts/infra/position';
 import type { Driver, Fleet } from './fleet.js';
@@ -13,17 +13,11 @@ export interface Report {
   position: Position;
   origin: Origin | null;
   readonly partition: number;
-  /** Monotonic. */
+  /** Monotonic: since when its connection waits for an answer to this one, or to one that it replaced. */
   sinceMs: number;
   /** Told that its region is dark; it is held all the same. */
   nacked: boolean;
-  /** Of the same connection, neither acknowledged nor refused. */
-  replaced: readonly Position[];
 }
-
-/** At 5 reports a second one is held for a second before it is nacked, with a burst of 10 and a batch of 100. */
-const MAX_REPLACED = 128;
-export const NOTHING_REPLACED: readonly Position[] = Object.freeze([]);
 
 export class Pending {
   readonly #fleet: Fleet;
@@ -59,7 +53,7 @@ export class Pending {
       if (!isNewer(position, older.position)) return false;
       replace(report, older);
       if (older.partition === partition) {
-        takePlace(report, older);
+        takePlace(older, report);
         return true;
       }
       this.#remove(older);
@@ -73,16 +67,18 @@ export class Pending {
   }
 
   /**
-   * What came back unwritten waits again, unless the driver has reported since. Returns false where this very
-   * checkpoint was sent again meanwhile and waits already.
+   * What came back unwritten waits again, unless the driver has reported since: then it is settled with that. Returns
+   * false where this very checkpoint was sent again meanwhile and waits already.
    */
   putBack(report: Report): boolean {
+    const { position } = report;
     // It may have been let go in the meantime.
-    report.driver = this.#fleet.of(report.position.driverId, report.sinceMs);
-    const newer = report.driver.waiting;
-    if (report.position.checkpoint || newer === null || isNewer(report.position, newer.position))
-      return this.put(report);
-    replace(newer, report);
+    report.driver = this.#fleet.of(position.driverId, report.sinceMs);
+    if (position.checkpoint) return this.put(report);
+    const { waiting, position: acknowledged } = report.driver;
+    if (acknowledged !== null && isNewer(acknowledged, position)) return true;
+    if (waiting === null || isNewer(position, waiting.position)) return this.put(report);
+    replace(waiting, report);
     return true;
   }
 
@@ -98,7 +94,13 @@ export class Pending {
   #putCheckpoint(report: Report): boolean {
     const { position, partition } = report;
     const waiting = this.#checkpoints.get(partition) ?? [];
-    if (waiting.some((one) => isSame(one.position, position))) return false;
+    const same = waiting.find((one) => isSame(one.position, position));
+    if (same !== undefined) {
+      // Whoever sent it last waits for the answer.
+      const isOlder = isNewer(same.position, position);
+      if (isNewer(position, same.position) || (same.nacked && !isOlder)) takePlace(same, report);
+      return false;
+    }
     waiting.push(report);
     this.#checkpoints.set(partition, waiting);
     this.#size++;
@@ -120,22 +122,26 @@ function takeFirst(queues: Map<number, Report[]>, partition: number, max: number
   return queue;
 }
 
+/** One that comes at another place or time under the same id is for the store to refuse. */
 function isSame(a: Position, b: Position): boolean {
-  return a.driverId === b.driverId && a.session === b.session && a.seq === b.seq;
+  return (
+    a.driverId === b.driverId &&
+    a.checkpointId === b.checkpointId &&
+    a.recordedAtMs === b.recordedAtMs &&
+    a.latE7 === b.latE7 &&
+    a.lonE7 === b.lonE7
+  );
 }
 
 /** In the queue, where it waits for no longer than the first of them did. */
-function takePlace(newer: Report, held: Report): void {
+function takePlace(held: Report, newer: Report): void {
   held.position = newer.position;
   held.origin = newer.origin;
   held.sinceMs = newer.sinceMs;
   held.nacked = newer.nacked;
-  held.replaced = newer.replaced;
 }
 
 function replace(newer: Report, older: Report): void {
-  // Another connection of the driver is closed as superseded, which tells it all.
-  if (older.origin !== newer.origin || older.origin === null) return;
-  const replaced = older.nacked ? older.replaced : [...older.replaced, older.position];
-  newer.replaced = [...replaced, ...newer.replaced].slice(-MAX_REPLACED);
+  // Another connection of the driver is closed as superseded, and what was nacked has its answer.
+  if (older.origin === newer.origin && !older.nacked) newer.sinceMs = Math.min(newer.sinceMs, older.sinceMs);
 }

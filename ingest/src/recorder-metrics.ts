@@ -22,6 +22,7 @@ export class RecorderMetrics {
     clock_ahead: 0,
     bad: 0,
     too_many_checkpoints: 0,
+    checkpoint_conflict: 0,
   };
   calls = 0;
   failedCalls = 0;

@@ -14,13 +14,13 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
-import { CheckpointWatch } from './checkpoint-watch.js';
+import { CheckpointWatch, type WatchedCheckpoint } from './checkpoint-watch.js';
 import { Fleet, isKnown, type KnownDriver } from './fleet.js';
 import { Forgets } from './forgets.js';
 import { Healer, type Loss } from './healer.js';
 import { Lanes } from './lanes.js';
 import type { Origin, ReportSink } from './origin.js';
-import { NOTHING_REPLACED, Pending, type Report } from './pending.js';
+import { Pending, type Report } from './pending.js';
 import { RecorderMetrics } from './recorder-metrics.js';
 import { Ticker, type TickSettings } from './ticker.js';
 
@@ -49,6 +49,7 @@ const REFUSALS = {
   clock_ahead: ['clock_ahead', 'recorded_at_ms is more than 5 s ahead of the server'],
   bad: ['bad_position', 'the store refused the position'],
   too_many_checkpoints: ['too_many_checkpoints', '10 checkpoints wait already'],
+  checkpoint_conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
 } as const;
 
 export class Recorder implements ReportSink {
@@ -63,7 +64,8 @@ export class Recorder implements ReportSink {
   readonly #lanes: Lanes;
   readonly #metrics: RecorderMetrics;
   readonly #ticker: Ticker;
-  readonly #perDriverPending = new Map<string, number>();
+  /** Of each driver, the checkpoints on their way to the store, and how often each is. */
+  readonly #submitted = new Map<string, Map<string, number>>();
   readonly #ghostsToMark = new Set<number>();
   /** Drivers whom this process has recorded for the first time. */
   #strangers: string[] = [];
@@ -101,10 +103,9 @@ export class Recorder implements ReportSink {
     const partition = this.#store.map.partitionOf(position.latE7 / 1e7, position.lonE7 / 1e7);
     const sinceMs = performance.now();
     const driver = this.#fleet.of(position.driverId, sinceMs);
-    const replaced = NOTHING_REPLACED;
-    const report = { driver, position, origin, partition, sinceMs, nacked: false, replaced };
+    const report = { driver, position, origin, partition, sinceMs, nacked: false };
     const isTaken = this.#pending.put(report);
-    if (isTaken && position.checkpoint) this.#countCheckpoint(position.driverId, 1);
+    if (isTaken && position.checkpoint) this.#countCheckpoint(position, 1);
     // A checkpoint that waits already is acknowledged when it is written.
     if (!isTaken && !position.checkpoint) this.#refuse(report, 'stale');
   }
@@ -114,8 +115,11 @@ export class Recorder implements ReportSink {
     return driver?.waiting?.position ?? driver?.position ?? null;
   }
 
-  waitingCheckpoints(driverId: string): number {
-    return (this.#perDriverPending.get(driverId) ?? 0) + this.#checkpoints.ofDriver(driverId);
+  waitingCheckpoints(driverId: string, besidesId: string): number {
+    const ids = new Set(this.#checkpoints.ofDriver(driverId));
+    for (const id of this.#submitted.get(driverId)?.keys() ?? []) ids.add(id);
+    ids.delete(besidesId);
+    return ids.size;
   }
 
   pendingReports(): number {
@@ -201,7 +205,6 @@ export class Recorder implements ReportSink {
       const detail = 'the region is not available; the report is held and written when it is back';
       this.#nack(report, 'region_unavailable', RETRY_AFTER_MS, detail);
       report.nacked = true;
-      report.replaced = NOTHING_REPLACED;
     }
   }
 
@@ -266,7 +269,7 @@ export class Recorder implements ReportSink {
   #putBack(report: Report): void {
     // Two of one checkpoint became one: it is counted once.
     if (!this.#pending.putBack(report) && report.position.checkpoint) {
-      this.#countCheckpoint(report.position.driverId, -1);
+      this.#countCheckpoint(report.position, -1);
     }
   }
 
@@ -279,7 +282,7 @@ export class Recorder implements ReportSink {
       return;
     }
     if (outcome === 'superseded') {
-      if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
+      if (report.position.checkpoint) this.#countCheckpoint(report.position, -1);
       report.origin?.superseded(report.position, storedSessions.get(index) as number);
       return;
     }
@@ -292,7 +295,7 @@ export class Recorder implements ReportSink {
     nowMs: number,
   ): void {
     if (position.checkpoint) {
-      this.#countCheckpoint(position.driverId, -1);
+      this.#countCheckpoint(position, -1);
       this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
     }
     if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
@@ -321,21 +324,22 @@ export class Recorder implements ReportSink {
 
   /** It waits no longer, and its driver is told why. */
   #end(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
-    if (report.position.checkpoint) this.#countCheckpoint(report.position.driverId, -1);
+    if (report.position.checkpoint) this.#countCheckpoint(report.position, -1);
     this.#nack(report, code, retryAfterMs, detail);
   }
 
   #nack(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
-    const { origin, position, replaced } = report;
-    if (!origin) return;
-    for (const older of replaced) origin.refused(older, code, retryAfterMs, detail);
-    origin.refused(position, code, retryAfterMs, detail);
+    report.origin?.refused(report.position, code, retryAfterMs, detail);
   }
 
-  #countCheckpoint(driverId: string, by: 1 | -1): void {
-    const count = (this.#perDriverPending.get(driverId) ?? 0) + by;
-    if (count > 0) this.#perDriverPending.set(driverId, count);
-    else this.#perDriverPending.delete(driverId);
+  #countCheckpoint({ driverId, checkpointId }: Position, by: 1 | -1): void {
+    const id = checkpointId as string;
+    const ids = this.#submitted.get(driverId) ?? new Map<string, number>();
+    const count = (ids.get(id) ?? 0) + by;
+    if (count > 0) ids.set(id, count);
+    else ids.delete(id);
+    if (ids.size > 0) this.#submitted.set(driverId, ids);
+    else this.#submitted.delete(driverId);
   }
 
   /** Returns whether something has to be healed before newer reports may go out. */
@@ -390,13 +394,23 @@ export class Recorder implements ReportSink {
       .then(({ state, waiting }) => {
         this.#healer.observe(state, asked, false);
         for (const [index, one] of watched.entries()) {
-          if (waiting[index] || one.lost || one.state.reign !== state.reign) continue;
+          if (waiting[index] === 'waits' || one.lost || one.state.reign !== state.reign) continue;
           this.#checkpoints.remove(one);
-          this.#metrics.checkpointsPersisted++;
-          one.origin?.persisted(one.position);
+          if (waiting[index] === 'conflict') this.#refuseConflict(partition, one);
+          else {
+            this.#metrics.checkpointsPersisted++;
+            one.origin?.persisted(one.position);
+          }
         }
       })
       .catch((error) => this.#tryAgain(error));
+  }
+
+  /** Postgres has another checkpoint of this id. Once its driver has been told, the store need not remember. */
+  #refuseConflict(partition: number, { origin, position, field }: WatchedCheckpoint): void {
+    const [code, detail] = REFUSALS.checkpoint_conflict;
+    origin?.refused(position, code, null, detail);
+    this.#store.checkpointsDone(partition, [field]).catch((error) => this.#tryAgain(error));
   }
 
   /** In the turn in which the crossing is acknowledged. Nothing of the old partition has to settle for a mark. */

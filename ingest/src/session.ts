@@ -13,11 +13,12 @@ import {
   type NackCode,
   ProtocolError,
   RETRYABLE,
+  type UncheckedPosition,
 } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
 import { TokenError } from '@whereabouts/infra/service/tokens';
 import { AckLedger } from './ack-ledger.js';
-import { Conduct } from './conduct.js';
+import { type Conduct, CUT_OFF } from './conduct.js';
 import type { Dialect } from './dialect.js';
 import type { AckSource, Edge } from './edge.js';
 import { helloMessage } from './hello.js';
@@ -26,6 +27,7 @@ import { offlineRecord } from './offline-record.js';
 import type { Origin } from './origin.js';
 import { Outbox, type Socket } from './outbox.js';
 import { readPosition } from './position-reader.js';
+import type { Moment } from './rate-limit.js';
 import { SessionNumber } from './session-number.js';
 
 export interface SessionStart {
@@ -34,6 +36,8 @@ export interface SessionStart {
   sparseAcks: boolean;
   dialect: Dialect;
   tokenExpiresAtMs: number;
+  /** Of the driver, over all of its connections. */
+  conduct: Conduct;
 }
 
 type State = 'open' | 'leaving' | 'closed';
@@ -49,9 +53,11 @@ const SILENCE_LIMIT_MS = 30_000;
 const PING_AFTER_MS = 12_000;
 const LEAVING_DEADLINE_MS = 5000;
 const RETRY_AFTER_MS = 1000;
+const MAX_AFTER_VERDICT = 100;
 
 export class Session implements Origin, AckSource, IntakeOutlet {
   readonly driverId: string;
+  readonly connection: number;
   readonly #number: SessionNumber;
   readonly #edge: Edge;
   readonly #dialect: Dialect;
@@ -69,20 +75,22 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   #waitingSinceMs = 0;
   #submittedAtMs = 0;
   #leavingSinceMs = 0;
+  /** Messages that came in the turn in which it was decided that this connection ends. */
+  #afterVerdict = -1;
   /** The recorded-at of the offline record that a bye makes, which has no seq of the client's. */
   #farewellTimeMs = 0;
 
   constructor(edge: Edge, socket: Socket, start: SessionStart) {
     const nowMs = edge.clock.monotonicMs();
-    const { maxReportsPerS, maxReportsBurst } = edge.settings;
     this.driverId = start.driverId;
+    this.connection = start.number;
     this.#number = new SessionNumber(start.number);
     this.#edge = edge;
     this.#dialect = start.dialect;
     this.#ledger = new AckLedger(start.sparseAcks);
     this.#outbox = new Outbox(edge, socket, start.dialect, this.#ledger);
     this.#intake = new Intake(edge, this.#ledger);
-    this.#conduct = new Conduct({ perS: maxReportsPerS, burst: maxReportsBurst }, nowMs);
+    this.#conduct = start.conduct;
     this.#tokenExpiresAtMs = start.tokenExpiresAtMs;
     this.#heardAtMs = nowMs;
     this.#pingedAtMs = nowMs;
@@ -105,6 +113,10 @@ export class Session implements Origin, AckSource, IntakeOutlet {
 
   received(message: ArrayBuffer, isBinary: boolean): void {
     if (this.#state === 'closed') return;
+    if (this.#afterVerdict >= 0) {
+      if (++this.#afterVerdict > MAX_AFTER_VERDICT) this.#cutOff();
+      return;
+    }
     const nowMs = this.#edge.clock.monotonicMs();
     this.#heardAtMs = nowMs;
     this.#edge.counters.bytesIn += message.byteLength;
@@ -112,12 +124,9 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       this.close(CLOSE_CODES.tooLarge, `at most ${MAX_MESSAGE_BYTES} bytes`);
       return;
     }
-    const isInTime = this.#conduct.message(nowMs);
-    if (isInTime && isBinary && this.#takeInPlace(message)) return;
-    if (!isInTime && this.#endsForSpeed(nowMs)) return;
-    const decoded = isInTime || this.#conduct.isWorthReading() ? this.#decoded(message, isBinary) : null;
-    if (!isInTime) this.#refuseForSpeed(decoded);
-    else if (decoded !== null) this.#dispatch(decoded);
+    if (isBinary && this.#takeInPlace(message, nowMs)) return;
+    const decoded = this.#decoded(message, isBinary);
+    if (decoded !== null) this.#dispatch(decoded, nowMs);
   }
 
   /** uWebSockets.js answers pings by itself. */
@@ -126,19 +135,21 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     const nowMs = this.#edge.clock.monotonicMs();
     this.#heardAtMs = nowMs;
     this.#edge.counters.messages[kind]++;
-    if (this.#conduct.control(nowMs) || this.#endsForSpeed(nowMs)) return;
-    if (this.#conduct.isFirstControlRefusal())
-      this.#outbox.refuse('too_fast', null, `too many ${kind}s`, null);
+    if (this.#conduct.control(this.#moment(nowMs))) return;
+    const isFirst = this.#conduct.isFirstControlRefusal();
+    if (isFirst) this.#outbox.refuse('too_fast', null, `too many ${kind}s`, null);
+    this.#countRefusal('too_fast');
   }
 
   /** Returns whether that was all that there was to do. */
-  #takeInPlace(message: ArrayBuffer): boolean {
+  #takeInPlace(message: ArrayBuffer, nowMs: number): boolean {
     if (!this.#dialect.binary || this.#state !== 'open' || this.#edge.draining) return false;
     const position = readPosition(message, this.driverId, this.#number.value);
     if (position === null) return false;
     this.#edge.counters.messages.position++;
     this.#outbox.tellPace();
-    this.#intake.takeOne(position, this);
+    if (this.#conduct.reports(1, this.#moment(nowMs)) === 1) this.#intake.takeOne(position, this);
+    else this.nack('too_fast', position.seq, this.#tooFastDetail());
     return true;
   }
 
@@ -158,10 +169,11 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     }
   }
 
-  #dispatch(message: ClientMessage): void {
+  #dispatch(message: ClientMessage, nowMs: number): void {
     this.#outbox.tellPace();
     if (message.type === 'token') {
-      void this.#renew(message.token);
+      if (this.#conduct.reports(1, this.#moment(nowMs)) === 1) void this.#renew(message.token);
+      else this.#refuse('too_fast', null, this.#tooFastDetail());
     } else if (this.#edge.draining) {
       this.#refuseAll(message, 'not_ready', 'this server is stopping: connect again');
     } else if (this.#state === 'leaving') {
@@ -169,13 +181,46 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     } else if (message.type === 'bye') {
       this.#leave();
     } else {
-      this.#intake.take(message.type === 'position' ? [message] : message.positions, this);
+      const reports = message.type === 'position' ? [message] : message.positions;
+      this.#intake.take(this.#inTime(reports, nowMs), this);
     }
+  }
+
+  /** Of a message's reports those that the driver's limits allow: the newest, for the others are overtaken. */
+  #inTime(reports: readonly UncheckedPosition[], nowMs: number): readonly UncheckedPosition[] {
+    const at = this.#moment(nowMs);
+    const checkpoints = reports.filter((report) => report.checkpoint === true);
+    const others =
+      checkpoints.length === 0 ? reports : reports.filter((report) => report.checkpoint !== true);
+    const allowed = others.length === 0 ? 0 : this.#conduct.reports(others.length, at);
+    const bySeq = others.length === 1 ? others : [...others].sort((a, b) => a.seq - b.seq);
+    const late = bySeq[others.length - allowed - 1];
+    if (late !== undefined) {
+      const many = others.length - allowed > 1 ? `, as ${others.length - allowed} of this message` : '';
+      this.nack('too_fast', late.seq, this.#tooFastDetail() + many);
+    }
+    const inTime = bySeq.slice(others.length - allowed);
+    for (const checkpoint of checkpoints) {
+      if (this.#conduct.checkpoint(at)) inTime.push(checkpoint);
+      else this.#refuseHasty(checkpoint.seq, nowMs);
+    }
+    return inTime;
+  }
+
+  /** Not the checkpoint is refused but the haste, so its driver is told when to send it again. */
+  #refuseHasty(seq: number, nowMs: number): void {
+    const { checkpointsPerMin } = this.#edge.settings;
+    const detail = `more than ${checkpointsPerMin} checkpoints a minute`;
+    this.#refuse('too_fast', seq, detail, this.#conduct.checkpointWaitMs(nowMs));
+  }
+
+  #tooFastDetail(): string {
+    return `more than ${this.#edge.settings.maxReportsPerS} reports a second`;
   }
 
   async #renew(token: string): Promise<void> {
     if (this.#isRenewing) {
-      this.#outbox.refuse('too_fast', null, 'another token is being verified', null);
+      this.#refuse('too_fast', null, 'another token is being verified');
       return;
     }
     this.#isRenewing = true;
@@ -186,7 +231,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     } catch (error) {
       if (!(error instanceof TokenError)) throw error;
       if (error.code === 'token_scope') this.close(CLOSE_CODES.forbidden, error.message);
-      else if (error.retryable) this.#outbox.refuse('not_ready', null, error.message, RETRY_AFTER_MS);
+      else if (error.retryable) this.#refuse('not_ready', null, error.message);
       else this.badMessage(null, error.message);
     } finally {
       this.#isRenewing = false;
@@ -208,37 +253,57 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     this.#edge.recorder.submit(record, this);
   }
 
-  #endsForSpeed(nowMs: number): boolean {
-    if (!this.#conduct.isTooFastForLong(nowMs)) return false;
-    this.close(CLOSE_CODES.tooFast, `more than ${this.#edge.settings.maxReportsPerS} messages a second`);
-    return true;
-  }
-
-  #refuseForSpeed(message: ClientMessage | null): void {
-    const detail = `more than ${this.#edge.settings.maxReportsPerS} messages a second`;
-    if (message !== null) this.#refuseAll(message, 'too_fast', detail);
-    else if (!this.#conduct.isWorthReading()) this.#outbox.refuse('too_fast', null, detail, null);
-  }
-
   #refuseAll(message: ClientMessage, code: NackCode, detail: string): void {
-    const retryAfterMs = RETRYABLE[code] ? RETRY_AFTER_MS : null;
     const seqs = seqsOf(message);
-    for (const seq of seqs) this.#outbox.refuse(code, seq, detail, retryAfterMs);
-    if (seqs.length === 0) this.#outbox.refuse(code, null, detail, retryAfterMs);
+    for (const seq of seqs) this.#refuse(code, seq, detail);
+    if (seqs.length === 0) this.#refuse(code, null, detail);
+  }
+
+  #refuse(
+    code: NackCode,
+    seq: number | null,
+    detail: string,
+    retryAfterMs = RETRYABLE[code] ? RETRY_AFTER_MS : null,
+  ): void {
+    this.#outbox.refuse(code, seq, detail, retryAfterMs);
+    this.#countRefusal(code);
+  }
+
+  /** Who is refused too often, for whatever reason, is not listened to for ever. */
+  #countRefusal(code: NackCode): void {
+    const nowMs = this.#edge.clock.monotonicMs();
+    const end = this.#conduct.refused(code, nowMs);
+    if (end === CUT_OFF) this.#cutOff();
+    else if (end === CLOSE_CODES.tooFast) this.#endWith(end, this.#tooFastDetail());
+    else if (end !== null) this.#endWith(end, 'too many messages that were refused');
+  }
+
+  /** At the end of this turn: by then it has shown whether it pours. */
+  #endWith(code: number, reason: string): void {
+    if (this.#afterVerdict >= 0) return;
+    this.#afterVerdict = 0;
+    setImmediate(() => this.close(code, reason));
+  }
+
+  /** Without a word, as uWebSockets.js goes on reading a socket that it closes in good order. */
+  #cutOff(): void {
+    this.#conduct.strike(this.#edge.clock.monotonicMs());
+    this.#outbox.cutOff();
+  }
+
+  #moment(nowMs: number): Moment {
+    return { nowMs, stalledMs: this.#edge.clock.stalledMs(nowMs) };
   }
 
   // ---- what the intake decides
 
   nack(code: NackCode, seq: number, detail: string): void {
-    this.#outbox.refuse(code, seq, detail, RETRYABLE[code] ? RETRY_AFTER_MS : null);
+    this.#refuse(code, seq, detail);
   }
 
   badMessage(seq: number | null, detail: string): void {
     this.#edge.counters.messages.unreadable++;
-    this.#outbox.refuse('bad_message', seq, detail, null);
-    if (this.#conduct.badMessage(this.#edge.clock.monotonicMs())) {
-      this.close(CLOSE_CODES.badMessage, 'too many messages that cannot be read');
-    }
+    this.#refuse('bad_message', seq, detail);
   }
 
   submit(position: Position): void {
@@ -268,7 +333,6 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       this.#ledger.hurry();
     } else {
       this.#ledger.accept(position.seq, position.checkpoint, degraded);
-      this.#intake.accepted(position.seq);
       this.#observeLatency(nowMs);
     }
     if (this.#state === 'leaving' || this.#ledger.dueSeq(nowMs) !== 0) this.settleSoon();
@@ -278,9 +342,8 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     // A farewell stays held by the recorder where that helps, and its driver has nothing to send again.
     if (this.#state === 'closed' || this.#isFarewell(position)) return;
     this.#ledger.refuse(position.seq, RETRYABLE[code]);
-    for (const seq of this.#intake.refused(position.seq))
-      this.#outbox.refuse(code, seq, detail, retryAfterMs);
-    this.#outbox.refuse(code, position.seq, detail, retryAfterMs);
+    this.#intake.refused(position.seq);
+    this.#refuse(code, position.seq, detail, retryAfterMs);
     if (position.seq >= this.#intake.lastSeq) this.#waitingSinceMs = 0;
   }
 
@@ -317,8 +380,9 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     if (hasLeft && this.#ledger.openCheckpoints() === 0) this.close(CLOSE_CODES.normal, 'bye');
   }
 
-  check(nowMs: number, wallMs: number): void {
-    const silentMs = nowMs - this.#heardAtMs;
+  /** `heardByMs`: what came until then has been read. */
+  check(nowMs: number, heardByMs: number, wallMs: number): void {
+    const silentMs = heardByMs - this.#heardAtMs;
     if (this.#tokenExpiresAtMs <= wallMs) this.close(CLOSE_CODES.tokenExpired, 'the token has expired');
     else if (silentMs >= SILENCE_LIMIT_MS) this.close(CLOSE_CODES.silent, 'nothing heard for 30 s');
     else if (this.#state === 'leaving' && nowMs - this.#leavingSinceMs >= LEAVING_DEADLINE_MS) {

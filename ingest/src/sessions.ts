@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CLOSE_CODES } from '@whereabouts/client/protocol';
 import { type Absence, Absences } from './absences.js';
+import { Conducts } from './conducts.js';
 import type { Edge } from './edge.js';
 import { offlineRecord } from './offline-record.js';
 import type { Socket } from './outbox.js';
@@ -10,11 +11,21 @@ import { EVEN_PACE, maxPaceFactor, nextPace, type Pace } from './pace.js';
 import { Session, type SessionStart } from './session.js';
 
 const SLICE_MS = 20;
+/** The client's own doing: it is not let in again at once. */
+const STRIKES: ReadonlySet<number> = new Set([
+  CLOSE_CODES.tooLarge,
+  CLOSE_CODES.overloaded,
+  CLOSE_CODES.badMessage,
+  CLOSE_CODES.tooFast,
+]);
+/** Of those who have left, for each connection that there may be: their limits outlive their connections. */
+const REMEMBERED_PER_CONNECTION = 2;
 
 export class Sessions {
   readonly #edge: Edge;
   readonly #byDriver = new Map<string, Session>();
   readonly #absences: Absences;
+  readonly #conducts: Conducts;
   readonly #maxPaceFactor: number;
   #pace: Pace = EVEN_PACE;
   #lastNumber = 0;
@@ -22,6 +33,7 @@ export class Sessions {
   constructor(edge: Edge) {
     const { offlineAfterMs, maxConnections, reportIntervalMs, freshnessMs } = edge.settings;
     this.#edge = edge;
+    this.#conducts = new Conducts(limitsOf(edge), REMEMBERED_PER_CONNECTION * maxConnections);
     this.#absences = new Absences(offlineAfterMs, maxConnections);
     this.#maxPaceFactor = maxPaceFactor(reportIntervalMs, freshnessMs);
   }
@@ -34,14 +46,33 @@ export class Sessions {
     return this.#absences.size;
   }
 
-  open(start: Omit<SessionStart, 'number'>, socket: Socket): Session {
+  /** Drivers whose limits are remembered. */
+  get rememberedDrivers(): number {
+    return this.#conducts.size;
+  }
+
+  /** For how long a driver is to stay away; 0 for who may try. Whoever claims to be it has not proved that yet. */
+  pauseMs(driverId: string): number {
+    return this.#conducts.find(driverId)?.pauseMs(this.#edge.clock.monotonicMs()) ?? 0;
+  }
+
+  /** A proven driver connects: 0, or for how long it is to stay away. */
+  admitMs(driverId: string): number {
+    const { clock } = this.#edge;
+    const nowMs = clock.monotonicMs();
+    return this.#conducts.of(driverId, nowMs).connect({ nowMs, stalledMs: clock.stalledMs(nowMs) });
+  }
+
+  open(start: Omit<SessionStart, 'number' | 'conduct'>, socket: Socket): Session {
     const { driverId } = start;
     const older = this.#byDriver.get(driverId);
     const number = this.#nextNumber(older);
     older?.close(CLOSE_CODES.superseded, 'a newer connection of this driver');
     this.#absences.returned(driverId);
-    const session = new Session(this.#edge, socket, { ...start, number });
+    const conduct = this.#conducts.of(driverId, this.#edge.clock.monotonicMs());
+    const session = new Session(this.#edge, socket, { ...start, number, conduct });
     this.#byDriver.set(driverId, session);
+    this.#conducts.connected(driverId);
     this.#edge.counters.upgrades++;
     return session;
   }
@@ -52,11 +83,14 @@ export class Sessions {
     const hasLeft = session.isLeaving;
     session.closed();
     const { driverId, number } = session;
+    const nowMs = this.#edge.clock.monotonicMs();
+    if (STRIKES.has(code)) this.#conducts.of(driverId, nowMs).strike(nowMs);
     if (this.#byDriver.get(driverId) !== session) return;
     this.#byDriver.delete(driverId);
+    this.#conducts.left(driverId);
     // A newer connection speaks for the driver, or the bye did; a stopping server's drivers connect elsewhere.
     if (code === CLOSE_CODES.superseded || hasLeft || this.#edge.draining) return;
-    this.#absences.left(driverId, { session: number, seq: session.lastSeq }, this.#edge.clock.monotonicMs());
+    this.#absences.left(driverId, { session: number, seq: session.lastSeq }, nowMs);
   }
 
   /** About once a second. */
@@ -64,7 +98,10 @@ export class Sessions {
     const { clock, recorder, settings } = this.#edge;
     const nowMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
-    for (const session of this.#byDriver.values()) session.check(nowMs, wallMs);
+    // What may be in the sockets already is no silence.
+    const heardByMs = nowMs - clock.stalledMs(nowMs);
+    for (const session of this.#byDriver.values()) session.check(nowMs, heardByMs, wallMs);
+    this.#conducts.forgetRested(nowMs);
     if (this.#edge.draining) return;
     this.#absences.takeDue(nowMs, (driverId, absence) => this.#recordOffline(driverId, absence));
     const load = { lagMs, pendingReports: recorder.pendingReports(), connections: this.size };
@@ -98,4 +135,12 @@ export class Sessions {
     counters.offlineRecords++;
     recorder.submit(offlineRecord(last, session, seq + 1, clock.storeNowMs()), null);
   }
+}
+
+function limitsOf({ settings }: Edge) {
+  const { maxReportsPerS, maxReportsBurst, checkpointsPerMin, checkpointsBurst } = settings;
+  return {
+    reports: { perS: maxReportsPerS, burst: maxReportsBurst },
+    checkpoints: { perS: checkpointsPerMin / 60, burst: checkpointsBurst },
+  };
 }

@@ -1,5 +1,5 @@
 // Everything that ingest reads from its environment, once, with the relations between settings.
-import { DURABILITIES, type Durability } from '@whereabouts/client/protocol';
+import { DURABILITIES, type Durability, MAX_WAITING_CHECKPOINTS } from '@whereabouts/client/protocol';
 import {
   partitionMapSettings,
   type RedisSettings,
@@ -23,6 +23,8 @@ export interface IngestSettings extends ShellSettings {
   maxConnections: number;
   maxReportsPerS: number;
   maxReportsBurst: number;
+  checkpointsPerMin: number;
+  checkpointsBurst: number;
   reportIntervalMs: number;
   offlineAfterMs: number;
   tickMinMs: number;
@@ -32,6 +34,7 @@ export interface IngestSettings extends ShellSettings {
 
 // A client that reports once and then catches up for a second does not overstep.
 const BURST_S = 2;
+const CHECKPOINT_BURST_MIN = 2;
 
 export function readIngestSettings(reader: SettingsReader): Readonly<IngestSettings> {
   const shell = shellSettings(reader, { port: 8080, opsPort: 9080 });
@@ -40,6 +43,14 @@ export function readIngestSettings(reader: SettingsReader): Readonly<IngestSetti
     min: 1,
     max: 1000,
     about: `reports a second that a driver may send, with a burst of ${BURST_S} seconds' worth`,
+  });
+  const checkpointsPerMin = reader.integer('CHECKPOINTS_PER_MIN', {
+    default: 10,
+    min: 1,
+    max: 30_000,
+    about:
+      `checkpoints a minute that a driver may send, with a burst of ${CHECKPOINT_BURST_MIN} minutes' worth, ` +
+      `at least ${MAX_WAITING_CHECKPOINTS}`,
   });
   const settings: IngestSettings = {
     ...shell,
@@ -50,6 +61,9 @@ export function readIngestSettings(reader: SettingsReader): Readonly<IngestSetti
     ...capacity(reader),
     maxReportsPerS,
     maxReportsBurst: maxReportsPerS * BURST_S,
+    checkpointsPerMin,
+    // Who comes back sends again all that waits.
+    checkpointsBurst: Math.max(MAX_WAITING_CHECKPOINTS, checkpointsPerMin * CHECKPOINT_BURST_MIN),
     ...times(reader),
   };
   checkRelations(reader, settings);

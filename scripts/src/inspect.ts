@@ -42,7 +42,7 @@ async function lookIntoCache(
       const { found, health, nowMs } = await store.get(partition, [id]);
       const record = found[0];
       if (!record) return null;
-      const waiting = await store.waitingCheckpoints(partition, WAITING_LIMIT);
+      const { waiting } = await store.waitingCheckpoints(partition, WAITING_LIMIT);
       return {
         partition,
         range: map.range(partition),

@@ -37,7 +37,8 @@ export type Outcome =
   | 'superseded'
   | 'clock_ahead'
   | 'bad'
-  | 'too_many_checkpoints';
+  | 'too_many_checkpoints'
+  | 'checkpoint_conflict';
 
 const OUTCOMES: readonly [string, Outcome][] = [
   ['a', 'accepted'],
@@ -47,6 +48,7 @@ const OUTCOMES: readonly [string, Outcome][] = [
   ['f', 'clock_ahead'],
   ['b', 'bad'],
   ['c', 'too_many_checkpoints'],
+  ['x', 'checkpoint_conflict'],
 ];
 /** By the letter's code. */
 const OUTCOME_OF: Outcome[] = [];

@@ -1,4 +1,5 @@
-// The names of a partition's keys: all with its tag, so that they share one slot.
+// The names of a partition's keys: all with its tag, so that they share one slot; and of the fields of `checkpoints`.
+import type { Position } from '../position.js';
 
 export interface PartitionKeys {
   positions: string;
@@ -18,4 +19,9 @@ export function partitionKeys(tag: string): PartitionKeys {
     checkpoints: `checkpoints:{${tag}}`,
     lease: `lease:{${tag}}`,
   };
+}
+
+/** A checkpoint is (driver, its id), however often and over however many connections it was sent. */
+export function checkpointField({ driverId, checkpointId }: Position): string {
+  return `${driverId}:${checkpointId}`;
 }

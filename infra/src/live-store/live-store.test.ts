@@ -672,17 +672,24 @@ describe('restore', () => {
 });
 
 describe('checkpoints', () => {
+  const startedAtMs = Date.now();
   const checkpoint = (seq: number, extra: object = {}) =>
-    position('d', { seq, recordedAtMs: Date.now() + seq, checkpoint: true, ...extra });
+    position('d', {
+      seq,
+      recordedAtMs: startedAtMs + seq,
+      checkpoint: true,
+      checkpointId: `trip-${seq}`,
+      ...extra,
+    });
 
   test('waits with its id until it is done; ten for a driver', async () => {
     const p = fresh();
     const { store } = fixture;
-    const first = checkpoint(1, { checkpointId: 'trip-1', speedMps: 7.5 });
+    const first = checkpoint(1, { speedMps: 7.5 });
     assert.deepEqual((await record(p, first)).outcomes, ['accepted']);
     assert.deepEqual((await record(p, first)).outcomes, ['duplicate']);
-    const [waiting] = await store.waitingCheckpoints(p, 10);
-    assert.equal(waiting?.field, 'd:1:1');
+    const [waiting] = (await store.waitingCheckpoints(p, 10)).waiting;
+    assert.equal(waiting?.field, 'd:trip-1');
     const { checkpointId, seq, speedCmps } = waiting?.position ?? {};
     assert.deepEqual({ checkpointId, seq, speedCmps }, { checkpointId: 'trip-1', seq: 1, speedCmps: 750 });
     for (let seq = 2; seq <= 10; seq++) {
@@ -691,28 +698,93 @@ describe('checkpoints', () => {
     assert.deepEqual((await record(p, checkpoint(11))).outcomes, ['too_many_checkpoints']);
     assert.equal((await got(p, 'd'))?.seq, 10);
     assert.equal((await store.status(p)).checkpointsWaiting, 10);
-    await store.checkpointsDone(p, ['d:1:1', 'd:1:2', 'd:1:99']);
-    const { waiting: left } = await store.checkpointsWaiting(p, ['d:1:1', 'd:1:3']);
-    assert.deepEqual(left, [false, true]);
+    await store.checkpointsDone(p, ['d:trip-1', 'd:trip-2', 'd:trip-99']);
+    const { waiting: left } = await store.checkpointsWaiting(p, ['d:trip-1', 'd:trip-3']);
+    assert.deepEqual(left, ['gone', 'waits']);
     assert.equal((await store.status(p)).checkpointsWaiting, 8);
     assert.deepEqual((await record(p, checkpoint(12))).outcomes, ['accepted']);
-    const fields = (await store.waitingCheckpoints(p, 100)).map((one) => one.field);
+    const fields = (await store.waitingCheckpoints(p, 100)).waiting.map((one) => one.field);
     await store.checkpointsDone(p, fields);
     assert.equal(await fixture.command(p, 'EXISTS', `checkpoints:{${fixture.map.tagOf(p)}}`), 0);
+  });
+
+  test('sent again over eleven connections it is one, and waits as it came first', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const first = checkpoint(1);
+    assert.deepEqual((await record(p, first)).outcomes, ['accepted']);
+    for (let session = 2; session <= 12; session++) {
+      const again = { ...first, session, seq: session };
+      assert.deepEqual((await record(p, again)).outcomes, ['duplicate'], `connection ${session}`);
+    }
+    assert.equal((await store.status(p)).checkpointsWaiting, 1);
+    const { waiting } = await store.waitingCheckpoints(p, 10);
+    assert.deepEqual(
+      waiting.map(({ position: { session, seq } }) => [session, seq]),
+      [[1, 1]],
+    );
+  });
+
+  test('its id for another time or place is a conflict, also within a batch; for another driver it is not', async () => {
+    const p = fresh();
+    const first = checkpoint(1);
+    const later = { ...first, seq: 2, recordedAtMs: first.recordedAtMs + 1 };
+    const elsewhere = { ...first, seq: 3, lonE7: first.lonE7 + 1 };
+    const ofAnother = { ...later, driverId: 'e' };
+    const faster = { ...first, seq: 4, speedCmps: 1234 };
+    const batch = [first, later, elsewhere, ofAnother, faster];
+    const expected = [
+      'accepted',
+      'checkpoint_conflict',
+      'checkpoint_conflict',
+      'accepted',
+      'duplicate',
+    ] as const;
+    assert.deepEqual((await record(p, ...batch)).outcomes, expected);
+    assert.deepEqual((await record(p, later)).outcomes, ['checkpoint_conflict']);
+  });
+
+  test('one that Postgres has otherwise is a conflict until it is told, and can be sent anew meanwhile', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const before = Date.now();
+    await record(p, checkpoint(1), checkpoint(2));
+    await store.checkpointsConflict(p, ['d:trip-1', 'd:trip-99']);
+    const { waiting } = await store.checkpointsWaiting(p, ['d:trip-1', 'd:trip-2', 'd:trip-99']);
+    assert.deepEqual(waiting, ['conflict', 'waits', 'gone']);
+    const all = await store.waitingCheckpoints(p, 10);
+    assert.deepEqual(
+      all.waiting.map(({ field }) => field),
+      ['d:trip-2'],
+    );
+    const [conflict] = all.conflicts;
+    assert.equal(conflict?.field, 'd:trip-1');
+    assert.ok(conflict && conflict.sinceMs >= before - 1000 && conflict.sinceMs <= Date.now() + 1000);
+    assert.equal((await store.status(p)).checkpointsWaiting, 1);
+    assert.deepEqual((await record(p, { ...checkpoint(1), seq: 3 })).outcomes, ['accepted']);
+    assert.equal((await store.status(p)).checkpointsWaiting, 2);
+    await store.checkpointsConflict(p, ['d:trip-1']);
+    await store.checkpointsDone(p, ['d:trip-1', 'd:trip-2']);
+    assert.equal(await fixture.command(p, 'EXISTS', `checkpoints:{${fixture.map.tagOf(p)}}`), 0);
+  });
+
+  test('without an id it is not taken', async () => {
+    const { outcomes } = await record(fresh(), { ...checkpoint(1), checkpointId: null });
+    assert.deepEqual(outcomes, ['bad']);
   });
 
   test('an old one is taken without moving the latest position, and so is one that comes late', async () => {
     const p = fresh();
     const now = Date.now();
-    const tunnel = position('d', { recordedAtMs: now - 3_600_000, checkpoint: true });
+    const tunnel = checkpoint(1, { recordedAtMs: now - 3_600_000 });
     assert.deepEqual((await record(p, tunnel)).outcomes, ['accepted']);
     assert.equal(await got(p, 'd'), null);
     await record(p, position('d', { seq: 3, recordedAtMs: now }));
-    const late = position('d', { seq: 2, recordedAtMs: now - 50, checkpoint: true });
+    const late = checkpoint(2, { recordedAtMs: now - 50 });
     assert.deepEqual((await record(p, late)).outcomes, ['accepted']);
     assert.equal((await got(p, 'd'))?.seq, 3);
-    const waiting = await fixture.store.waitingCheckpoints(p, 10);
-    assert.deepEqual(waiting.map((one) => one.field).sort(), ['d:1:1', 'd:1:2']);
+    const { waiting } = await fixture.store.waitingCheckpoints(p, 10);
+    assert.deepEqual(waiting.map((one) => one.field).sort(), ['d:trip-1', 'd:trip-2']);
   });
 
   test('of an older session it is refused, not stored', async () => {
@@ -720,7 +792,7 @@ describe('checkpoints', () => {
     await record(p, position('d', { session: 5 }));
     const { outcomes } = await record(p, checkpoint(1, { session: 4 }));
     assert.deepEqual(outcomes, ['superseded']);
-    assert.deepEqual(await fixture.store.waitingCheckpoints(p, 10), []);
+    assert.deepEqual((await fixture.store.waitingCheckpoints(p, 10)).waiting, []);
   });
 });
 
@@ -729,14 +801,14 @@ test('with memory full: nothing new is taken, and what makes the node well still
   const { store } = fixture;
   const now = Date.now();
   const a = position('a', { recordedAtMs: now - 100_000 });
-  await record(p, a, position('b'), position('c', { checkpoint: true }));
+  await record(p, a, position('b'), position('c', { checkpoint: true, checkpointId: 'trip-1' }));
   await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '1');
   try {
     assert.equal(await rejects(record(p, position('d'))), 'overloaded');
     assert.equal(await rejects(record(p)), 'overloaded');
     await store.touch(p);
     await flush(p);
-    await store.checkpointsDone(p, ['c:1:1']);
+    await store.checkpointsDone(p, ['c:trip-1']);
     assert.equal(await store.forget(p, [position('b', { recordedAtMs: now + 1000 })]), 1);
     const limits = { freshBeforeMs: now, removeBeforeMs: now - 50_000 };
     assert.deepEqual(await store.sweep(p, ['a'], limits), { unlisted: 0, removed: 1 });

@@ -14,6 +14,7 @@ import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
 import type { NodeConnection } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
+import { StoreClock } from './store-clock.js';
 import { StoreError } from './store-error.js';
 
 export interface LiveStoreOptions {
@@ -106,6 +107,14 @@ export interface WaitingCheckpoint {
   position: StoredPosition;
 }
 
+/** Another checkpoint of its id was in Postgres already. It is kept until its driver has been told. */
+export interface ConflictingCheckpoint {
+  field: string;
+  sinceMs: number;
+}
+
+export type CheckpointStanding = 'waits' | 'gone' | 'conflict';
+
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
@@ -126,7 +135,7 @@ export class LiveStore {
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
   readonly #loadedAtMs = new Map<string, number>();
-  #clockOffsetMs = 0;
+  readonly #clock = new StoreClock();
 
   private constructor(options: LiveStoreOptions) {
     this.#options = options;
@@ -171,7 +180,7 @@ export class LiveStore {
 
   /** The nodes' time, as their answers tell it. */
   nowMs(): number {
-    return Math.round(performance.timeOrigin + performance.now() + this.#clockOffsetMs);
+    return Math.round(this.#clock.at(performance.now()));
   }
 
   nodeOf(partition: number): string | null {
@@ -396,13 +405,26 @@ export class LiveStore {
     return this.#state(partition, await this.#function(partition, 'rewind', [k.meta], sinceMs));
   }
 
-  async waitingCheckpoints(partition: number, limit: number): Promise<WaitingCheckpoint[]> {
+  async waitingCheckpoints(
+    partition: number,
+    limit: number,
+  ): Promise<{ waiting: WaitingCheckpoint[]; conflicts: ConflictingCheckpoint[] }> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'waiting_checkpoints', [k.checkpoints, k.meta], limit);
-    return answers.decodePairs(reply, decodeCheckpoint);
+    const all = answers.decodePairs(reply, decodeCheckpoint);
+    return {
+      waiting: all.filter((one) => 'position' in one),
+      conflicts: all.filter((one) => 'sinceMs' in one),
+    };
   }
 
-  /** Takes out what is committed in Postgres. */
+  /** Postgres has other checkpoints under these ids. */
+  async checkpointsConflict(partition: number, fields: readonly string[]): Promise<void> {
+    const k = this.#key(partition);
+    await this.#function(partition, 'checkpoints_conflict', [k.checkpoints, k.meta], ...fields);
+  }
+
+  /** Takes out what is committed in Postgres, and conflicts that have been told. */
   async checkpointsDone(partition: number, fields: readonly string[]): Promise<void> {
     const k = this.#key(partition);
     await this.#function(partition, 'checkpoints_done', [k.checkpoints, k.meta], ...fields);
@@ -412,10 +434,13 @@ export class LiveStore {
   async checkpointsWaiting(
     partition: number,
     fields: readonly string[],
-  ): Promise<{ state: PartitionState; waiting: boolean[] }> {
+  ): Promise<{ state: PartitionState; waiting: CheckpointStanding[] }> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'checkpoints_waiting', [k.checkpoints, k.meta], ...fields);
-    const waiting = Array.from(String(reply[answers.STATE_SIZE]), (letter) => letter === '1');
+    const waiting = Array.from(
+      String(reply[answers.STATE_SIZE]),
+      (letter): CheckpointStanding => (letter === '1' ? 'waits' : letter === 'x' ? 'conflict' : 'gone'),
+    );
     return { state: this.#state(partition, reply), waiting };
   }
 
@@ -482,7 +507,7 @@ export class LiveStore {
 
   #state(partition: number, reply: readonly unknown[]): PartitionState {
     const state = this.#states.read(partition, reply);
-    this.#clockOffsetMs = state.nowMs - (performance.timeOrigin + performance.now());
+    this.#clock.heard(state.nowMs, performance.now());
     return state;
   }
 
@@ -524,7 +549,12 @@ function healthOf(reply: unknown): Health {
   return String(reply) as Health;
 }
 
-function decodeCheckpoint(field: string, value: Buffer): WaitingCheckpoint {
+const CONFLICT = 'conflict';
+
+function decodeCheckpoint(field: string, value: Buffer): WaitingCheckpoint | ConflictingCheckpoint {
+  if (value.subarray(0, CONFLICT.length).equals(Buffer.from(CONFLICT))) {
+    return { field, sinceMs: Number(value.subarray(CONFLICT.length).toString('latin1')) };
+  }
   const driverId = field.slice(0, field.indexOf(':'));
   const position = decodeRecord(driverId, value.subarray(0, RECORD_BYTES));
   const checkpointId = value.subarray(RECORD_BYTES).toString('latin1');

@@ -4,6 +4,7 @@
 //   hello 8:           0 u8 | 1 u48 session | 7 u48 server_time_ms | 13 u32 report_interval_ms | 17 u16 max_reports_per_s
 //                      19 u16 burst | 21 u32 max_message_bytes | 25 u16 max_positions | 27 u32 freshness_ms
 //                      31 u32 max_clock_ahead_ms | 35 u16 max_waiting_checkpoints | 37 u8 durability
+//                      38 u16 checkpoints_per_min | 40 u16 checkpoint_burst (42 bytes; earlier servers end before)
 //   ack 9:             0 u8 | 1 u32 seq, and only where it differs from hello's: 5 u8 durability
 //   persisted 10:      0 u8 | 1 u32 seq
 //   nack 11:           0 u8 | 1 u8 code | 2 u8 flags (bit 0: retryable) | 3 u32 seq (0: none)
@@ -40,7 +41,8 @@ import {
 } from './protocol.js';
 
 export const ACK_FRAME_BYTES = 5;
-const HELLO_FRAME_BYTES = 38;
+const LEAST_HELLO_FRAME_BYTES = 38;
+const HELLO_FRAME_BYTES = 42;
 const NACK_HEAD_BYTES = 13;
 const NONE_U32 = 0xffff_ffff;
 const RETRYABLE_FLAG = 1;
@@ -139,6 +141,8 @@ function encodeHello({ session, server_time_ms, limits, durability }: HelloMessa
   view.setUint32(31, limits.max_clock_ahead_ms, true);
   view.setUint16(35, limits.max_waiting_checkpoints, true);
   view.setUint8(37, DURABILITIES.indexOf(durability));
+  view.setUint16(38, limits.checkpoints_per_min ?? 0, true);
+  view.setUint16(40, limits.checkpoint_burst ?? 0, true);
   return bytesOf(view);
 }
 
@@ -191,7 +195,8 @@ function decodeAck(view: DataView): AckMessage {
 }
 
 function decodeHello(view: DataView): HelloMessage {
-  requireBytes(view, 0, HELLO_FRAME_BYTES);
+  requireBytes(view, 0, LEAST_HELLO_FRAME_BYTES);
+  const isWhole = view.byteLength >= HELLO_FRAME_BYTES;
   return {
     type: 'hello',
     session: getU48(view, 1),
@@ -205,6 +210,9 @@ function decodeHello(view: DataView): HelloMessage {
       freshness_ms: view.getUint32(27, true),
       max_clock_ahead_ms: view.getUint32(31, true),
       max_waiting_checkpoints: view.getUint16(35, true),
+      ...(isWhole
+        ? { checkpoints_per_min: view.getUint16(38, true), checkpoint_burst: view.getUint16(40, true) }
+        : {}),
     },
     durability: durabilityAt(view, 37),
   };

@@ -29,6 +29,7 @@ export const NACK_CODES = [
   'overloaded',
   'not_ready',
   'too_many_checkpoints',
+  'checkpoint_conflict',
 ] as const;
 export type NackCode = (typeof NACK_CODES)[number];
 /** What a client may meet: a later server may know more codes, and `retryable` says what to do with them. */
@@ -45,6 +46,7 @@ export const RETRYABLE: Readonly<Record<NackCode, boolean>> = Object.freeze({
   overloaded: true,
   not_ready: true,
   too_many_checkpoints: false,
+  checkpoint_conflict: false,
 });
 
 export const CLOSE_CODES = Object.freeze({
@@ -119,6 +121,9 @@ export interface HelloLimits {
   freshness_ms: number;
   max_clock_ahead_ms: number;
   max_waiting_checkpoints: number;
+  /** Earlier servers do not say. */
+  checkpoints_per_min?: number;
+  checkpoint_burst?: number;
 }
 export interface HelloMessage {
   type: 'hello';

@@ -38,6 +38,10 @@ function numberIn(fields: Fields, name: string): number {
   return value;
 }
 
+function optionalNumberIn<K extends string>(fields: Fields, name: K): { [name in K]?: number } {
+  return fields[name] === undefined ? {} : ({ [name]: numberIn(fields, name) } as { [name in K]: number });
+}
+
 function durabilityIn(fields: Fields): Durability {
   const found = DURABILITIES.find((durability) => durability === fields.durability);
   if (found === undefined) throw new ProtocolError(`durability: not one of ${DURABILITIES.join(', ')}`);
@@ -60,6 +64,8 @@ function parseHello(fields: Fields): HelloMessage {
       freshness_ms: numberIn(limits, 'freshness_ms'),
       max_clock_ahead_ms: numberIn(limits, 'max_clock_ahead_ms'),
       max_waiting_checkpoints: numberIn(limits, 'max_waiting_checkpoints'),
+      ...optionalNumberIn(limits, 'checkpoints_per_min'),
+      ...optionalNumberIn(limits, 'checkpoint_burst'),
     },
     durability: durabilityIn(fields),
   };

@@ -21,6 +21,8 @@ const SETTINGS: EdgeSettings = {
   maxConnections: 1000,
   maxReportsPerS: 5,
   maxReportsBurst: 10,
+  checkpointsPerMin: 10,
+  checkpointsBurst: 20,
   reportIntervalMs: 2000,
   offlineAfterMs: 10_000,
 };
@@ -59,8 +61,11 @@ class ToldRecorder implements ReportSink {
     this.#newest.delete(driverId);
   }
 
-  waitingCheckpoints(): number {
-    return this.waiting;
+  waitingCheckpoints(driverId: string, besidesId: string): number {
+    if (this.answer !== holdBack) return this.waiting;
+    const ids = new Set(this.of(driverId).flatMap(({ checkpointId }) => checkpointId ?? []));
+    ids.delete(besidesId);
+    return ids.size;
   }
 
   pendingReports(): number {
@@ -81,6 +86,8 @@ export class EdgeUnderTest {
   unready: string | null = null;
   /** Never answers a token while it is set. */
   verifierHangs = false;
+  /** How long the process has stood still just now, as it says. */
+  stalledMs = 0;
   #aheadMs = 0;
 
   private constructor(settings: EdgeSettings, verify: Edge['verify']) {
@@ -93,6 +100,7 @@ export class EdgeUnderTest {
         // Only tests move it, or a slow machine would refill what a flood has used up.
         monotonicMs: () => 1_000_000 + this.#aheadMs,
         wallMs: () => Date.now() + this.#aheadMs,
+        stalledMs: () => this.stalledMs,
       },
       verify: (token) => (this.verifierHangs ? new Promise(() => {}) : verify(token)),
     });
@@ -109,6 +117,7 @@ export class EdgeUnderTest {
       port: 0,
       sharesPort: false,
       unready: () => under.unready,
+      handshakeLimits: { inAll: 40, ofAddress: 20 },
     });
     return under;
   }
