@@ -9,7 +9,7 @@ import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
 import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome, Figure } from './bench.js';
-import { FLOOD_KINDS, type FlooderReport, type FlooderTask, type FloodKind } from './load/flooder.js';
+import { FLOOD_KINDS, type FlooderReport, type FlooderTask, type FloodKind } from './load/flood-kinds.js';
 import { Load } from './load/load.js';
 import { cityFleet } from './load/places.js';
 import { cell, INTERVAL_MS, sleep } from './measured-load.js';

@@ -97,13 +97,13 @@ export class Conduct {
     return this.#controls.refusals === 1;
   }
 
-  /** Something was refused: how the connection has to end for it, or null. */
-  refused(code: NackCode, nowMs: number): number | typeof CUT_OFF | null {
+  /** So many reports were refused with one nack: how the connection has to end for it, or null. */
+  refused(code: NackCode, nowMs: number, count = 1): number | typeof CUT_OFF | null {
     if (RETRYABLE[code]) return null;
     if (this.#refusals.add(1, FLOOD_WITHIN_MS, nowMs) > MAX_FLOOD_REFUSALS) return CUT_OFF;
     if (this.#isTooFastForLong(nowMs)) return CLOSE_CODES.tooFast;
     if (code === 'too_fast') return null;
-    const points = code === 'bad_message' ? UNREADABLE_POINTS : 1;
+    const points = count * (code === 'bad_message' ? UNREADABLE_POINTS : 1);
     return this.#faults.add(points, FAULTS_WITHIN_MS, nowMs) >= MAX_FAULT_POINTS
       ? CLOSE_CODES.badMessage
       : null;

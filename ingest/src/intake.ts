@@ -14,8 +14,9 @@ export interface IntakeOutlet {
   readonly number: number;
   /** The number that the connection began with, and keeps. */
   readonly connection: number;
-  nack(code: NackCode, seq: number, detail: string): void;
-  badMessage(seq: number, detail: string): void;
+  /** `count`: so many reports are refused by it. */
+  nack(code: NackCode, seq: number, detail: string, count?: number): void;
+  badMessage(seq: number, detail: string, count?: number): void;
   submit(position: Position): void;
   /** Something that was acknowledged is to be acknowledged again. */
   settleSoon(): void;
@@ -51,7 +52,10 @@ export class Intake implements SentBefore {
         else if (verdict !== 'nothing') note(faults, verdict, report.seq);
       }
     }
-    for (const [seq, fault] of faultsToTell(faults)) refuse(fault, seq, outlet);
+    for (const [code, { seq, detail, count }] of faults) {
+      const others = count === 1 ? '' : `; and ${count - 1} more of this message`;
+      refuse({ code, detail: detail + others }, seq, outlet, count);
+    }
     if (newest !== null) this.#takeNewest(newest, storeNowMs, outlet);
   }
 
@@ -179,14 +183,7 @@ function note(faults: Faults, { code, detail }: Fault, seq: number): void {
   faults.set(code, { seq, detail, count: (known?.count ?? 0) + 1 });
 }
 
-function faultsToTell(faults: Faults): [number, Fault][] {
-  return [...faults].map(([code, { seq, detail, count }]) => {
-    const others = count === 1 ? '' : `; and ${count - 1} more of this message`;
-    return [seq, { code, detail: detail + others }];
-  });
-}
-
-function refuse({ code, detail }: Fault, seq: number, outlet: IntakeOutlet): void {
-  if (code === 'bad_message') outlet.badMessage(seq, detail);
-  else outlet.nack(code, seq, detail);
+function refuse({ code, detail }: Fault, seq: number, outlet: IntakeOutlet, count = 1): void {
+  if (code === 'bad_message') outlet.badMessage(seq, detail, count);
+  else outlet.nack(code, seq, detail, count);
 }

@@ -211,7 +211,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
   #refuseHasty(seq: number, nowMs: number): void {
     const { checkpointsPerMin } = this.#edge.settings;
     const detail = `more than ${checkpointsPerMin} checkpoints a minute`;
-    this.#refuse('too_fast', seq, detail, this.#conduct.checkpointWaitMs(nowMs));
+    this.#refuse('too_fast', seq, detail, { retryAfterMs: this.#conduct.checkpointWaitMs(nowMs) });
   }
 
   #tooFastDetail(): string {
@@ -263,16 +263,17 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     code: NackCode,
     seq: number | null,
     detail: string,
-    retryAfterMs = RETRYABLE[code] ? RETRY_AFTER_MS : null,
+    o: { retryAfterMs?: number | null; count?: number } = {},
   ): void {
+    const { retryAfterMs = RETRYABLE[code] ? RETRY_AFTER_MS : null, count = 1 } = o;
     this.#outbox.refuse(code, seq, detail, retryAfterMs);
-    this.#countRefusal(code);
+    this.#countRefusal(code, count);
   }
 
   /** Who is refused too often, for whatever reason, is not listened to for ever. */
-  #countRefusal(code: NackCode): void {
+  #countRefusal(code: NackCode, count = 1): void {
     const nowMs = this.#edge.clock.monotonicMs();
-    const end = this.#conduct.refused(code, nowMs);
+    const end = this.#conduct.refused(code, nowMs, count);
     if (end === CUT_OFF) this.#cutOff();
     else if (end === CLOSE_CODES.tooFast) this.#endWith(end, this.#tooFastDetail());
     else if (end !== null) this.#endWith(end, 'too many messages that were refused');
@@ -297,13 +298,13 @@ export class Session implements Origin, AckSource, IntakeOutlet {
 
   // ---- what the intake decides
 
-  nack(code: NackCode, seq: number, detail: string): void {
-    this.#refuse(code, seq, detail);
+  nack(code: NackCode, seq: number, detail: string, count = 1): void {
+    this.#refuse(code, seq, detail, { count });
   }
 
-  badMessage(seq: number | null, detail: string): void {
+  badMessage(seq: number | null, detail: string, count = 1): void {
     this.#edge.counters.messages.unreadable++;
-    this.#refuse('bad_message', seq, detail);
+    this.#refuse('bad_message', seq, detail, { count });
   }
 
   submit(position: Position): void {
@@ -343,7 +344,7 @@ export class Session implements Origin, AckSource, IntakeOutlet {
     if (this.#state === 'closed' || this.#isFarewell(position)) return;
     this.#ledger.refuse(position.seq, RETRYABLE[code]);
     this.#intake.refused(position.seq);
-    this.#refuse(code, position.seq, detail, retryAfterMs);
+    this.#refuse(code, position.seq, detail, { retryAfterMs });
     if (position.seq >= this.#intake.lastSeq) this.#waitingSinceMs = 0;
   }
 

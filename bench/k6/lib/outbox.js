@@ -100,7 +100,10 @@ export class Outbox {
     nacks.add(1, { code });
     reportsRefused.add(true);
     const report = this.#find(seq);
-    this.#unanswered = this.#unanswered.filter((open) => open.seq !== seq);
+    // A retryable one refuses all from the last acknowledgement on, checkpoints excepted.
+    this.#unanswered = this.#unanswered.filter(
+      (open) => open.seq !== seq && !(retryable && open.seq < seq && !open.fields.checkpoint),
+    );
     if (report === undefined || retryable) return false;
     if (report === this.#newest) this.#newest = null;
     else if (code === 'too_fast') {

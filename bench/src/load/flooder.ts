@@ -3,39 +3,16 @@
 
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import type { FlooderReport, FlooderTask, FloodKind } from './flood-kinds.js';
 import { clientFrame, FRAME_PAYLOAD_AT } from './ws-socket.js';
-
-export interface FlooderTask {
-  host: string;
-  port: number;
-  localAddress: string;
-  kind: FloodKind;
-  /** A connection for each, each of a driver of its own. */
-  tokens: string[];
-}
-
-export const FLOOD_KINDS = [
-  'text',
-  'frames',
-  'positions',
-  'pings',
-  'empty fragments',
-  'reconnects',
-  'bad batches',
-  'idle sockets',
-] as const;
-export type FloodKind = (typeof FLOOD_KINDS)[number];
-
-export interface FlooderReport {
-  connects: number;
-  upgrades: number;
-  bytes: number;
-}
 
 const CHUNK_BYTES = 256 * 1024;
 const PLACE = { lat: 52.5, lon: 13.4 };
 const BATCH_EVERY_MS = 200;
-const IDLE_SOCKETS_A_ROUND = 500;
+const IDLE_SOCKETS = 19_000;
+const IDLE_SOCKETS_A_ROUND = 200;
+const IDLE_ROUND_MS = 50;
+const IDLE_RETRY_MS = 5_000;
 const PAUSE_AFTER_REFUSAL_MS = 1;
 
 const report: FlooderReport = { connects: 0, upgrades: 0, bytes: 0 };
@@ -163,14 +140,14 @@ function holdIdle({ host, port, localAddress }: FlooderTask): void {
     report.connects++;
     socket.on('error', () => {});
     socket.on('end', () => socket.destroy());
-    socket.on('close', () => setTimeout(open, PAUSE_AFTER_REFUSAL_MS));
+    socket.on('close', () => setTimeout(open, IDLE_RETRY_MS));
     socket.resume();
   };
-  let left = 19_000;
+  let left = IDLE_SOCKETS;
   const timer = setInterval(() => {
     for (let i = 0; i < IDLE_SOCKETS_A_ROUND && left > 0; i++, left--) open();
     if (left === 0) clearInterval(timer);
-  }, 20);
+  }, IDLE_ROUND_MS);
 }
 
 process.once('message', (message) => {
