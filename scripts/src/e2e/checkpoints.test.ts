@@ -106,11 +106,63 @@ test('sent again over a reconnect, and once more: one row, and `persisted` each 
   }
   const last = await fleet.connectOne('porto-2');
   await persisted(last, last.send(tripEnd('trip-3')));
-  await persisted(last, last.send(tripEnd(null)));
+  const unnamed = last.send(tripEnd(null));
+  await persisted(last, unnamed);
   assert.deepEqual(
     (await rowsOf('porto-2')).map((row) => row.checkpoint_id).sort(),
-    ['trip-2', 'trip-3', null].sort(),
+    ['trip-2', 'trip-3', `${last.hello.session}-${unnamed}`].sort(),
   );
+});
+
+test('sent again over eleven connections while Postgres is away: it waits once, and the last one hears of it', async () => {
+  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  const sent = tripEnd('eleven-times');
+  let driver: DriverSocket | undefined;
+  let seq = 0;
+  try {
+    for (let i = 0; i < 11; i++) {
+      await driver?.drop();
+      driver = await fleet.connectOne('porto-5');
+      driver.send({ recorded_at_ms: Date.now(), ...around(PORTO, 0.1, random) });
+      seq = driver.send(sent);
+      await fleet.untilSettled();
+      assert.deepEqual(driver.nacks, [], `connection ${i + 1}`);
+    }
+    assert.equal(await end(driver as DriverSocket, 'another'), 'acknowledged');
+  } finally {
+    await release();
+  }
+  await persisted(driver as DriverSocket, seq);
+  const [row, ...others] = await rowsOf('porto-5');
+  assert.equal(row?.checkpoint_id, 'eleven-times');
+  assert.ok(others.length <= 1);
+});
+
+test('an id that stands for another trip end is a conflict, waiting or in the archive, and never persisted', async () => {
+  const driver = await fleet.connectOne('porto-6');
+  const first = tripEnd('same-id');
+  await persisted(driver, driver.send(first));
+  const later = driver.send({ ...first, recorded_at_ms: first.recorded_at_ms + 1 });
+  await waitFor('the archive knows better', DEADLINE_MS, () => driver.nackOf(later) || undefined);
+  assert.equal(driver.nackOf(later)?.code, 'checkpoint_conflict');
+  assert.equal(driver.nackOf(later)?.retryable, false);
+
+  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  try {
+    const held = tripEnd('held-id');
+    driver.send(held);
+    const elsewhere = driver.send({ ...held, lat: held.lat + 0.0001 });
+    await waitFor('the store knows better', DEADLINE_MS, () => driver.nackOf(elsewhere) || undefined);
+    assert.equal(driver.nackOf(elsewhere)?.code, 'checkpoint_conflict');
+  } finally {
+    await release();
+  }
+  await persisted(driver, later - 1);
+  assert.ok(!driver.persisted.includes(later));
+  // The one that counts may come again, and is the one that stands.
+  await persisted(driver, driver.send(first));
+  const rows = await rowsOf('porto-6');
+  assert.equal(rows[0]?.recorded_at, exactTime(first.recorded_at_ms));
 });
 
 test('one of an hour ago is kept, and leaves the driver where it is; one of two days ago is too old', async () => {

@@ -146,6 +146,9 @@ export class DriverSocket {
 
   #takeNack(nack: NackMessage): void {
     this.nacks.push(nack);
-    this.#open = this.#open.filter(({ seq }) => seq !== nack.seq);
+    const { seq: last, retryable } = nack;
+    this.#open = this.#open.filter(
+      ({ seq, checkpoint }) => seq !== last && !(retryable && last !== null && seq < last && !checkpoint),
+    );
   }
 }
