@@ -23,7 +23,7 @@ const fleet = (count: number, fields: Partial<StoredPosition> = {}) =>
   Array.from({ length: count }, (_, i) => row(stored(`d${i}`, { seq: i + 1, ...fields }), i % 64));
 const counted = async (from: string) =>
   (await fixture.sql<{ n: number }>(`SELECT count(*)::integer AS n FROM ${from}`))[0]?.n;
-const asOf = async () => Object.fromEntries(await archive.readProgress());
+const asOf = async () => Object.fromEntries(await fixture.progress());
 
 describe('commits that follow each other', () => {
   test('one waits until the one before is done, and lets others work once Postgres has it', async () => {
@@ -221,7 +221,7 @@ describe('progress', () => {
     await archive.commit([], [progress(1, 1000)]);
     await other.commit([], [progress(1, 500)]);
     assert.deepEqual(await asOf(), { 1: 1000 });
-    assert.deepEqual(Object.fromEntries(await other.readProgress()), { 1: 500 });
+    assert.deepEqual(Object.fromEntries(await fixture.progress('other')), { 1: 500 });
   });
 
   test('two at once over the same partitions, in any order', async () => {
@@ -259,10 +259,17 @@ describe('checkpoints', () => {
       checkpoint(2, 'again'),
       checkpoint(9, 'trip-1', 2),
     ];
-    assert.deepEqual(await archive.insertCheckpoints(batch), { written: 2, refused: [] });
+    assert.deepEqual(await archive.insertCheckpoints(batch), {
+      written: 2,
+      refused: [],
+      untried: [],
+      why: null,
+    });
     assert.deepEqual(await archive.insertCheckpoints([checkpoint(5, 'trip-1', 3), checkpoint(3, null)]), {
       written: 1,
       refused: [],
+      untried: [],
+      why: null,
     });
     assert.deepEqual(await fixture.sql('SELECT seq::integer, checkpoint_id FROM checkpoints ORDER BY seq'), [
       { seq: 1, checkpoint_id: 'trip-1' },
@@ -295,7 +302,8 @@ describe('checkpoints', () => {
   test('a refused one is left out, alone', async () => {
     const bad = checkpoint(0, null);
     const answer = await archive.insertCheckpoints([checkpoint(1, null), bad, checkpoint(2, null)]);
-    assert.deepEqual(answer, { written: 2, refused: [bad] });
+    assert.deepEqual([answer.written, answer.refused, answer.untried], [2, [bad], []]);
+    assert.match(String(answer.why), /seq_range/);
   });
 });
 
@@ -381,14 +389,14 @@ describe('trouble', () => {
   test('a server that is gone is away; when it is back, so is the archive', async () => {
     await fixture.server.stop();
     await assert.rejects(archive.commit(fleet(3), []), { code: 'archive_away' });
-    await assert.rejects(archive.readProgress(), { code: 'archive_away' });
+    await assert.rejects(archive.probe('positions'), { code: 'archive_away' });
     await fixture.server.restart();
     await archive.commit(fleet(3), []);
     assert.equal(await counted('driver_positions'), 3);
   });
 
   test('a frozen server is given up, and its connection with it', async () => {
-    await archive.readProgress();
+    await archive.readPositions('', 1);
     const pids = await fixture.sql(
       `SELECT pid FROM pg_stat_activity WHERE application_name = 'whereabouts-flusher'`,
     );

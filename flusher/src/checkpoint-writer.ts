@@ -7,6 +7,7 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
+import { archiveRefuses } from './archive-error.js';
 import type { FlushMetrics } from './flush-metrics.js';
 
 /** Of all partitions in one round; the next round takes the rest. */
@@ -14,7 +15,7 @@ const ROUND_LIMIT = 5_000;
 /** Of one partition in one round. */
 const PARTITION_LIMIT = 512;
 /** One that Postgres refuses stays in the cache (nothing drops a checkpoint) and is tried again this much later. */
-const REFUSED_RETRY_MS = 60_000;
+const REFUSED_RETRY_MS = 15_000;
 const MAX_REFUSED_KNOWN = 10_000;
 
 /** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
@@ -40,19 +41,35 @@ export class CheckpointWriter {
     this.#metrics = o.metrics;
   }
 
+  /** How many are known to be refused, and wait. */
+  get refused(): number {
+    return this.#refusedUntilMs.size;
+  }
+
+  /** The next round finds all of them due. */
+  tryAllAgain(): void {
+    for (const field of this.#refusedUntilMs.keys()) this.#refusedUntilMs.set(field, 0);
+  }
+
   /**
-   * Of partitions where some wait. Rejects with ArchiveError. What a partition's node does not answer waits for the
-   * next round.
+   * Of partitions where some wait. Returns how many it brought there. Rejects with ArchiveError, also where none was
+   * taken: nothing shows then that it is the checkpoints that are wrong, and not their table. What a partition's node
+   * does not answer waits for the next round.
    */
-  async run(partitions: readonly number[]): Promise<void> {
+  async run(partitions: readonly number[]): Promise<number> {
     const found = await this.#gather(partitions);
-    if (found.length === 0) return;
-    const { refused } = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
-    const done = refused.length === 0 ? found : found.filter(({ position }) => !refused.includes(position));
-    for (const entry of found) if (!done.includes(entry)) this.#remember(entry);
-    this.#metrics.checkpointsRefused.inc(refused.length);
+    if (found.length === 0) return 0;
+    const answer = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
+    const [refused, untried] = [new Set(answer.refused), new Set(answer.untried)];
+    this.#metrics.checkpointsRefused.inc(refused.size);
+    const done = found.filter(({ position }) => !refused.has(position) && !untried.has(position));
+    const isNews = found.some(({ field }) => !this.#refusedUntilMs.has(field));
+    if (done.length === 0 && isNews) throw archiveRefuses(refused.size, found.length, answer.why);
+    for (const entry of found) if (refused.has(entry.position)) this.#remember(entry);
     const written = new Set(done.map(({ partition }) => partition));
     await Promise.all([...written].map((partition) => this.#done(partition, done)));
+    this.#metrics.refusedCheckpoints.set(this.refused);
+    return done.length;
   }
 
   async #gather(partitions: readonly number[]): Promise<Found[]> {

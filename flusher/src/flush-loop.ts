@@ -5,10 +5,14 @@
 //   partitions are due     -> a pass                            (one at a time)
 //   Postgres is away       -> nothing but its probe; what is dirty stays in the cache
 //
+// Positions and checkpoints each have a gate: where the table of one is wrong, the other goes on.
+//
 //   starting ──start──▶ running ──drain──▶ draining ──▶ stopped
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
@@ -18,8 +22,9 @@ import { CheckpointWriter } from './checkpoint-writer.js';
 import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
-import { LossWindow } from './loss-window.js';
-import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js';
+import type { LeftOver } from './left-over.js';
+import { RefusedPositions } from './refused-positions.js';
+import { byUrgency, paced, rowsOf, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
 /** A tenth of the interval is fine enough to keep it. */
@@ -47,7 +52,9 @@ export interface FlushLoopOptions {
 
 export class FlushLoop {
   readonly lossWindow: LossWindow;
-  readonly gate: ArchiveGate;
+  readonly regions: DarkRegions;
+  readonly gates: Readonly<Record<'positions' | 'checkpoints', ArchiveGate>>;
+  readonly refused: RefusedPositions;
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
   readonly #notBeforeMs = new Map<number, number>();
@@ -60,16 +67,29 @@ export class FlushLoop {
   #lastPassMs = 0;
   readonly #statesEveryMs: number;
   #statesAtMs = Number.NEGATIVE_INFINITY;
+  #left: LeftOver;
 
   constructor(o: FlushLoopOptions) {
     const { store, archive, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
-    this.gate = new ArchiveGate({ probe: () => archive.readProgress(), log, metrics });
+    this.refused = new RefusedPositions({ store, log, metrics });
+    this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
+    this.#tellGates();
     const { lossBudgetMs: budgetMs, flushIntervalMs } = o.settings;
     const { min, max, ofInterval } = STATES_EVERY_MS;
     this.#statesEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
-    this.lossWindow = new LossWindow({ budgetMs, partitions: store.map.partitions, log, metrics });
+    const { partitions } = store.map;
+    this.#left = { partitions: 0, positions: 0, checkpoints: 0, dark: partitions };
+    const nowMs = () => performance.now();
+    const nodeOf = (partition: number) => store.nodeOf(partition);
+    this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
+    this.lossWindow = new LossWindow({ budgetMs, partitions, regions: this.regions, log, nowMs });
+  }
+
+  /** Checkpoints that Postgres refuses. */
+  get refusedCheckpoints(): number {
+    return this.#checkpoints.refused;
   }
 
   /** Under which other map a partition was written, if any was. */
@@ -81,18 +101,22 @@ export class FlushLoop {
     this.#running = this.#run();
   }
 
-  /** Flushes all that it can within the deadline. Returns how many partitions had to be left with something dirty. */
-  async drain(deadlineMs: number): Promise<number> {
+  /** Flushes all that it can within the deadline, and says what it had to leave. */
+  async drain(deadlineMs: number): Promise<LeftOver> {
     const untilMs = performance.now() + deadlineMs;
     this.#stopping.abort();
+    // What is under way when the time is over is not waited for; then what was seen last is left.
+    const drained = this.#drain(untilMs);
+    await Promise.race([drained, delay(deadlineMs, undefined, { ref: false })]);
+    return this.#left;
+  }
+
+  async #drain(untilMs: number): Promise<void> {
     await this.#running;
     await Promise.all([this.#pass, this.#round]);
-    let left = await this.#flushAll();
-    while (left > 0 && performance.now() < untilMs) {
-      await delay(LOOK_EVERY_MS);
-      left = await this.#flushAll();
-    }
-    return left;
+    this.refused.tryAllAgain();
+    this.#checkpoints.tryAllAgain();
+    while ((await this.#flushAll()) && performance.now() < untilMs) await delay(LOOK_EVERY_MS);
   }
 
   async #run(): Promise<void> {
@@ -106,24 +130,23 @@ export class FlushLoop {
   }
 
   async #tick(): Promise<void> {
-    if (!(await this.gate.open())) {
-      await this.#look();
-      return;
-    }
-    if (this.#round === null) {
+    const { positions, checkpoints } = this.gates;
+    if (checkpoints.mayAsk() && this.#round === null) {
       const waiting = await this.#withCheckpoints();
-      if (waiting.length > 0) {
+      if (waiting.length === 0) checkpoints.succeeded();
+      else {
         this.#round = this.#writeCheckpoints(waiting).finally(() => {
           this.#round = null;
         });
       }
     }
+    const mayFlush = positions.mayAsk();
     if (performance.now() - this.#statesAtMs < this.#statesEveryMs) return;
     this.#statesAtMs = performance.now();
     // What a look sees while a pass is under way may be flushed by the time that it is back.
     const wasFlushing = this.#pass !== null;
     const known = await this.#look();
-    const due = wasFlushing ? [] : this.#due(known);
+    const due = wasFlushing || !mayFlush ? [] : this.#due(known);
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
@@ -167,8 +190,22 @@ export class FlushLoop {
       },
     );
     this.#mapMismatch = mismatch;
-    this.lossWindow.update(statuses);
+    this.#tellLossWindow(statuses);
     return statuses.filter((status) => status !== null);
+  }
+
+  #tellLossWindow(statuses: readonly (PartitionStatus | null)[]): void {
+    const { metrics } = this.#o;
+    const atMs = performance.now();
+    this.regions.update((partition) => statuses[partition] === null);
+    this.lossWindow.update((partition) => {
+      const state = statuses[partition] ?? null;
+      return state && { state, atMs };
+    });
+    metrics.lossWindow.set(this.lossWindow.worstMs / 1000);
+    metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
+    metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
+    metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
   }
 
   #due(known: readonly PartitionStatus[]): PartitionStatus[] {
@@ -199,12 +236,14 @@ export class FlushLoop {
     const { settings, log, metrics } = this.#o;
     const { freshnessMs, sweepAfterMs } = settings;
     const startedMs = performance.now();
-    const report = await new FlushPass({ ...this.#o, freshnessMs, sweepAfterMs }).run(due);
+    const { refused } = this;
+    const report = await new FlushPass({ ...this.#o, refused, freshnessMs, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
     this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
     log.debug({ ...report, left: Object.fromEntries(report.left), took_ms: Math.round(tookMs) }, 'pass');
-    if (report.archiveError) this.gate.failed(report.archiveError);
+    if (report.archiveError) this.gates.positions.failed(report.archiveError);
+    else if (report.batches > 0) this.gates.positions.succeeded();
     for (const [partition, reason] of report.left) {
       if (AT_ONCE.includes(reason)) continue;
       this.#notBeforeMs.set(partition, performance.now() + LEFT_WAIT_MS * (0.5 + Math.random()));
@@ -212,30 +251,67 @@ export class FlushLoop {
     return report;
   }
 
-  /** Returns whether Postgres has taken them. */
-  async #writeCheckpoints(partitions: readonly number[]): Promise<boolean> {
+  /** Returns how many were brought to Postgres, or null where it is away. */
+  async #writeCheckpoints(partitions: readonly number[]): Promise<number | null> {
+    const gate = this.gates.checkpoints;
     try {
-      await this.#checkpoints.run(partitions);
-      return true;
+      const done = await this.#checkpoints.run(partitions);
+      gate.succeeded();
+      return done;
     } catch (error) {
       if (!(error instanceof ArchiveError)) throw error;
-      this.gate.failed(error);
-      return false;
+      gate.failed(error);
+      return null;
     }
   }
 
-  /** Returns how many partitions are left; not those that another flusher works on, nor those that are dark. */
-  async #flushAll(): Promise<number> {
+  /**
+   * Once over all that is dirty, and notes what is left of it: nothing that another flusher works on. Returns whether it
+   * is worth trying again; what Postgres refuses is not.
+   */
+  async #flushAll(): Promise<boolean> {
     const known = await this.#look();
-    const dirty = known.filter((s) => s.dirtySinceMs !== null || s.checkpointsWaiting > 0).sort(byUrgency);
-    if (dirty.length === 0) return 0;
-    if (!(await this.gate.open())) return dirty.length;
-    const waiting = known.filter((s) => s.checkpointsWaiting > 0).map(({ partition }) => partition);
-    const [haveCheckpoints, report] = await Promise.all([
-      this.#writeCheckpoints(waiting),
-      this.#flush(dirty),
+    const dirty = known.filter(({ dirtySinceMs }) => dirtySinceMs !== null).sort(byUrgency);
+    const waiting = known.filter((status) => status.checkpointsWaiting > 0);
+    const checkpoints = waiting.reduce((sum, status) => sum + status.checkpointsWaiting, 0);
+    this.#noteLeft(dirty, checkpoints, known.length);
+    const [done, left] = await Promise.all([
+      this.gates.checkpoints.mayAsk() ? this.#writeCheckpoints(waiting.map(({ partition }) => partition)) : 0,
+      this.gates.positions.mayAsk() ? this.#flushDirty(dirty) : dirty,
     ]);
-    const left = [...report.left.values()].filter((reason) => reason !== 'leased').length;
-    return haveCheckpoints ? left : Math.max(1, left);
+    const checkpointsLeft = Math.max(0, checkpoints - (done ?? 0));
+    this.#noteLeft(left, checkpointsLeft, known.length);
+    return left.length > 0 || checkpointsLeft > this.#checkpoints.refused;
+  }
+
+  /** Returns those that are left. */
+  async #flushDirty(dirty: readonly PartitionStatus[]): Promise<PartitionStatus[]> {
+    if (dirty.length === 0) return [];
+    const { left } = await this.#flush(dirty);
+    return dirty.filter(({ partition }) => (left.get(partition) ?? 'leased') !== 'leased');
+  }
+
+  #noteLeft(dirty: readonly PartitionStatus[], checkpoints: number, known: number): void {
+    const positions = dirty.reduce((sum, status) => sum + rowsOf(status), this.refused.count);
+    const dark = this.#o.store.map.partitions - known;
+    this.#left = { partitions: dirty.length, positions, checkpoints, dark };
+  }
+
+  #newGate(what: 'positions' | 'checkpoints'): ArchiveGate {
+    const { archive, log, metrics } = this.#o;
+    return new ArchiveGate({
+      what,
+      probe: () => archive.probe(what),
+      log,
+      failed: () => metrics.archiveFailures.inc(),
+      changed: () => this.#tellGates(),
+    });
+  }
+
+  #tellGates(): void {
+    const { archiveUp, archiveRefuses } = this.#o.metrics;
+    const gates = Object.values(this.gates);
+    archiveUp.set(gates.every((gate) => gate.isUp) ? 1 : 0);
+    archiveRefuses.set(gates.some((gate) => gate.trouble === 'archive_refuses') ? 1 : 0);
   }
 }

@@ -10,6 +10,7 @@ import type { Archive } from './archive.js';
 import type { Failpoint } from './failpoint.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass, type FlushPassOptions } from './flush-pass.js';
+import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
 import { differences, Fleet } from './testing/truth.js';
 
@@ -50,13 +51,15 @@ function look(partitions?: readonly number[]): Promise<PartitionStatus[]> {
 function newPass(o: Partial<FlushPassOptions> = {}): FlushPass {
   const { store } = redis;
   const ages = { freshnessMs: 10_000, sweepAfterMs: 300_000 };
+  const counted = o.metrics ?? metrics();
   return new FlushPass({
     store,
     archive,
+    refused: new RefusedPositions({ store, log: QUIET, metrics: counted }),
     flusherId: 'me',
     ...ages,
     log: QUIET,
-    metrics: metrics(),
+    metrics: counted,
     reached: () => {},
     ...o,
   });
@@ -77,7 +80,7 @@ describe('a pass', () => {
     assert.deepEqual([report.flushed, report.left.size, report.archiveError], [64, 0, null]);
     assert.equal(report.rows, 3_000);
     assert.deepEqual(await wrong(fleet), []);
-    const progress = await archive.readProgress();
+    const progress = await postgres.progress(redis.map.hash);
     for (const status of await look()) {
       assert.equal(status.dirtySinceMs, null);
       assert.equal(status.flushed, status.revision);
@@ -92,9 +95,9 @@ describe('a pass', () => {
 
   test('moves the progress where nothing is dirty', async () => {
     await newPass().run(await look([5]));
-    const first = (await archive.readProgress()).get(5);
+    const first = (await postgres.progress(redis.map.hash)).get(5);
     await newPass().run(await look([5]));
-    const second = (await archive.readProgress()).get(5);
+    const second = (await postgres.progress(redis.map.hash)).get(5);
     assert.ok(first !== undefined && second !== undefined && second > first);
   });
 
