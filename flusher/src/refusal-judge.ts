@@ -12,8 +12,8 @@
 
 const FEW = 10;
 const SHARE = 0.05;
-/** To find so many among 5,000 rows takes about 760 small transactions. */
-const MOST = 50;
+/** To find so many among 5,000 rows takes about 430 small transactions. */
+const MOST = 25;
 const WINDOW_MS = 60_000;
 const MAX_DRIVERS = 1_000;
 
