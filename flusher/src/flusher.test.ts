@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { validatePosition } from '@whereabouts/infra/position';
+import { Client } from 'pg';
 import { FAILPOINTS } from './failpoint.js';
 import { type Flusher, type Stack, startStack, until } from './testing/flusher-process.js';
 import { differences, Fleet } from './testing/truth.js';
@@ -59,6 +60,32 @@ function rewind(...args: string[]): Promise<{ code: number; stdout: string }> {
       resolve({ code: error === null ? 0 : Number(error.code), stdout });
     });
   });
+}
+
+const readyz = async (flusher: Flusher) => (await flusher.get('/readyz?verbose')).text;
+const checkpointCount = async () => (await stack.postgres.sql('SELECT FROM checkpoints')).length;
+const checkpointOf = (driverId: string) =>
+  validatePosition(
+    {
+      seq: 1,
+      recordedAtMs: Date.now() - 3_600_000,
+      lat: 52.2,
+      lon: 21,
+      checkpoint: true,
+      checkpointId: `trip-${driverId}`,
+    },
+    driverId,
+    1,
+  );
+
+/** Statements for who may do everything, one after the other. */
+async function admin(statements: string): Promise<void> {
+  const url = new URL(stack.postgres.server.adminUrl);
+  url.pathname = '/whereabouts';
+  const client = new Client({ connectionString: url.href });
+  await client.connect();
+  await client.query('SET default_transaction_read_only = off');
+  await client.query(statements).finally(() => client.end());
 }
 
 async function stop(flusher: Flusher): Promise<void> {
@@ -151,7 +178,7 @@ test('Postgres away: said everywhere, ready all the same, caught up when it is b
   await stop(flusher);
 });
 
-test('Postgres away at the end: it tries until its deadline, and loses nothing', async () => {
+test('Postgres away at the end: it tries until its deadline, says what is left, and loses nothing', async () => {
   const flusher = stack.flusher({
     DRAIN_DEADLINE_MS: '2000',
     FLUSH_INTERVAL_MS: '60000',
@@ -160,12 +187,48 @@ test('Postgres away at the end: it tries until its deadline, and loses nothing',
   await flusher.logged('flusher is running');
   const fleet = newFleet(500);
   await fleet.report();
+  await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b'), checkpointOf('c')]);
   await stack.postgres.server.stop();
-  await stop(flusher);
-  await flusher.logged('not all could be flushed: it stays in the cache');
+  flusher.kill('SIGTERM');
+  assert.deepEqual(await flusher.exited, { code: 1, signal: null });
+  const last = flusher.lines.at(-1) as { level: string; err: { message: string } };
+  assert.equal(last.level, 'error');
+  assert.match(
+    last.err.message,
+    /^not in Postgres: \d\d partitions, about 5\d\d positions, 3 checkpoints\. They stay in the cache/,
+  );
   await stack.postgres.server.restart();
   const next = stack.flusher();
   await assertArrived(fleet);
+  await stop(next);
+});
+
+test('refused to the end: what is left is said, and it does not wait in vain', async () => {
+  const flusher = stack.flusher({ DRAIN_DEADLINE_MS: '60000' });
+  const fleet = newFleet(200);
+  await stack.postgres.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id <> 'd7')`);
+  await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id <> 'a')`);
+  try {
+    await fleet.report();
+    await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b')]);
+    await until('both are told', async () =>
+      /1 positions and 1 checkpoints are refused/.test(await readyz(flusher)),
+    );
+    const since = performance.now();
+    flusher.kill('SIGTERM');
+    assert.equal((await flusher.exited).code, 1);
+    assert.ok(performance.now() - since < 30_000);
+    const { err } = flusher.lines.at(-1) as { err: { message: string } };
+    assert.match(err.message, /^not in Postgres: 0 partitions, about 1 positions, 1 checkpoints\./);
+  } finally {
+    await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+    await stack.postgres.sql('ALTER TABLE checkpoints DROP CONSTRAINT odd');
+  }
+  const next = stack.flusher();
+  await until(
+    'the next one brings them',
+    async () => (await wrong(fleet)).length === 0 && (await checkpointCount()) === 2,
+  );
   await stop(next);
 });
 
@@ -207,6 +270,220 @@ test('the command rewinds one partition or all, and says which', async () => {
     assert.deepEqual(await rewind(...bad), { code: 64, stdout: '' }, bad.join(' '));
   }
   await stop(flusher);
+});
+
+describe('trouble with Postgres', () => {
+  const TERMINATE = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'whereabouts_flusher'`;
+  const TROUBLES = [
+    [
+      'a database that is read-only',
+      'ALTER DATABASE whereabouts SET default_transaction_read_only = on',
+      'ALTER DATABASE whereabouts RESET default_transaction_read_only',
+    ],
+    [
+      'a role that is read-only',
+      'ALTER ROLE whereabouts_flusher SET default_transaction_read_only = on',
+      'ALTER ROLE whereabouts_flusher RESET default_transaction_read_only',
+    ],
+    [
+      'no right to insert',
+      'REVOKE INSERT ON driver_positions FROM whereabouts_flusher',
+      'GRANT INSERT ON driver_positions TO whereabouts_flusher',
+    ],
+    [
+      'no right to update the progress',
+      'REVOKE UPDATE ON flush_progress FROM whereabouts_flusher',
+      'GRANT UPDATE ON flush_progress TO whereabouts_flusher',
+    ],
+    [
+      'a table in another schema',
+      'CREATE SCHEMA elsewhere; ALTER TABLE driver_positions SET SCHEMA elsewhere',
+      'ALTER TABLE elsewhere.driver_positions SET SCHEMA public; DROP SCHEMA elsewhere',
+    ],
+    [
+      'a column that is missing',
+      'ALTER TABLE driver_positions RENAME COLUMN accuracy_m TO accuracy',
+      'ALTER TABLE driver_positions RENAME COLUMN accuracy TO accuracy_m',
+    ],
+    [
+      'a role that may not log in',
+      'ALTER ROLE whereabouts_flusher NOLOGIN',
+      'ALTER ROLE whereabouts_flusher LOGIN',
+    ],
+    [
+      'a trigger that fails',
+      `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END';
+       CREATE TRIGGER fail BEFORE INSERT ON driver_positions FOR EACH ROW EXECUTE FUNCTION fail()`,
+      'DROP FUNCTION fail CASCADE',
+    ],
+    [
+      'a wrong constraint',
+      `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (status = 'busy') NOT VALID`,
+      'ALTER TABLE driver_positions DROP CONSTRAINT odd',
+    ],
+  ] as const;
+
+  for (const [what, breaks, mends] of TROUBLES) {
+    test(`${what}: told, in few lines, and over within 15 s of its end`, async () => {
+      const flusher = stack.flusher({ LOSS_BUDGET_MS: '1000' });
+      const fleet = newFleet(300);
+      await fleet.report();
+      await assertArrived(fleet);
+      await admin(`${breaks}; ${TERMINATE}`);
+      try {
+        const newer = fleet.report();
+        await until('it is told', async () => /"name":"postgres","ok":false/.test(await readyz(flusher)));
+        await newer;
+        await until('the alarm', async () => (await flusher.metric('loss_budget_exceeded')) === 1);
+        // Some attempts more: told as away all the time.
+        const failures = await flusher.metric('archive_failures_total');
+        await until('more attempts', async () => {
+          assert.match(await readyz(flusher), /"name":"postgres","ok":false/);
+          return (await flusher.metric('archive_failures_total')) >= failures + 3;
+        });
+        assert.equal(await flusher.metric('archive_up'), 0);
+        assert.equal(await flusher.metric('archive_refuses'), what === 'a wrong constraint' ? 1 : 0);
+        assert.equal(await flusher.metric('refused_positions'), 0);
+      } finally {
+        await admin(mends);
+      }
+      const since = performance.now();
+      await assertArrived(fleet);
+      const tookMs = performance.now() - since;
+      assert.ok(tookMs < 15_000, `${tookMs} ms`);
+      const said = flusher.lines.map((line) => JSON.stringify(line)).join('\n');
+      assert.ok(said.length < 20_000, said);
+      await stop(flusher);
+    });
+  }
+
+  test('a session from before the end of it is used no more', async () => {
+    await admin('ALTER DATABASE whereabouts SET default_transaction_read_only = on');
+    const flusher = stack.flusher();
+    const fleet = newFleet(50);
+    await fleet.report();
+    await flusher.logged('Postgres is away: positions stay in the cache');
+    await admin('ALTER DATABASE whereabouts RESET default_transaction_read_only');
+    const [now] = await stack.postgres.sql('SELECT now() AS now');
+    await assertArrived(fleet);
+    const older = await stack.postgres.sql(
+      `SELECT query FROM pg_stat_activity WHERE usename = 'whereabouts_flusher' AND backend_start < $1`,
+      [now?.now],
+    );
+    assert.deepEqual(older, []);
+    await stop(flusher);
+  });
+
+  test('checkpoints that cannot be written keep no position, and the other way round', async () => {
+    const flusher = stack.flusher();
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    await admin('REVOKE INSERT ON checkpoints FROM whereabouts_flusher');
+    await stack.redis.store.record(7, [checkpointOf('a')]);
+    await until('it is told', async () => /"name":"checkpoints","ok":false/.test(await readyz(flusher)));
+    await fleet.report();
+    await assertArrived(fleet);
+    assert.match(await readyz(flusher), /"name":"postgres","ok":true.*"name":"checkpoints","ok":false/);
+    await admin(
+      `GRANT INSERT ON checkpoints TO whereabouts_flusher; REVOKE INSERT ON driver_positions FROM whereabouts_flusher`,
+    );
+    await until('the checkpoint is there', async () => (await checkpointCount()) === 1);
+    await fleet.report();
+    await until('the positions are told', async () =>
+      /"name":"postgres","ok":false.*"name":"checkpoints","ok":true/.test(await readyz(flusher)),
+    );
+    await stack.redis.store.record(7, [checkpointOf('b')]);
+    await until('another', async () => (await checkpointCount()) === 2);
+    await admin('GRANT INSERT ON driver_positions TO whereabouts_flusher');
+    await assertArrived(fleet);
+    await stop(flusher);
+  });
+
+  test('a wrong constraint on checkpoints: an outage of theirs, over within 15 s of its end', async () => {
+    const flusher = stack.flusher();
+    await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (checkpoint_id IS NULL)`);
+    const ids = Array.from({ length: 60 }, (_, i) => `c${i}`);
+    await stack.redis.store.record(7, ids.map(checkpointOf));
+    await until('it is told', async () =>
+      /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
+    );
+    assert.equal(await flusher.metric('archive_refuses'), 1);
+    await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
+    const since = performance.now();
+    await until('all are there', async () => (await checkpointCount()) === ids.length);
+    assert.ok(performance.now() - since < 15_000);
+    await until('and told', async () => (await flusher.metric('archive_refuses')) === 0);
+    await stop(flusher);
+  });
+});
+
+describe('variables for Postgres that are none of ours', () => {
+  const STRAY = {
+    PGHOST: '192.0.2.1',
+    PGPORT: 'none',
+    PGUSER: 'nobody',
+    PGDATABASE: 'nowhere',
+    PGPASSWORD: 'wrong',
+    PGPASSWORD_FILE: '/nowhere',
+    PGSSLMODE: 'sometimes',
+    PGSSLNEGOTIATION: 'direct',
+    PGOPTIONS: '-c default_transaction_read_only=on',
+    PGBINARY: '1',
+    PGREPLICATION: 'true',
+    PGAPPNAME: 'stray',
+    PGCLIENTENCODING: 'LATIN1',
+    PGCLIENT_ENCODING: 'latin1',
+    PGTZ: 'Asia/Kathmandu',
+    PGDATESTYLE: 'German',
+    PGSERVICE: 'none',
+    PGPASSFILE: '/nowhere',
+    PGTARGETSESSIONATTRS: 'standby',
+    PGCONNECT_TIMEOUT: '0',
+  };
+
+  test('beside DATABASE_URL they change nothing', async () => {
+    const flusher = stack.flusher(STRAY);
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    const names = await stack.postgres.sql(
+      `SELECT DISTINCT application_name AS name FROM pg_stat_activity WHERE usename = 'whereabouts_flusher'`,
+    );
+    assert.deepEqual(names, [{ name: 'whereabouts-flusher' }]);
+    await stop(flusher);
+  });
+
+  test('nor where the address leaves something out', async () => {
+    const url = new URL(stack.postgres.flusherUrl);
+    url.password = '';
+    const flusher = stack.flusher({
+      ...STRAY,
+      PGPASSWORD: decodeURIComponent(new URL(stack.postgres.flusherUrl).password),
+      DATABASE_URL: url.href,
+    });
+    await newFleet(10).report();
+    await flusher.logged('Postgres is away: positions stay in the cache');
+    flusher.kill('SIGKILL');
+  });
+
+  test('without it, PGHOST and the documented ones are the way', async () => {
+    const { hostname, port, username, password } = new URL(stack.postgres.flusherUrl);
+    const { DATABASE_URL: _, ...env } = stack.env;
+    const flusher = stack.flusherWith({
+      ...env,
+      PGHOST: hostname,
+      PGPORT: port,
+      PGUSER: username,
+      PGPASSWORD: decodeURIComponent(password),
+      PGOPTIONS: STRAY.PGOPTIONS,
+      PGBINARY: '1',
+    });
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    await stop(flusher);
+  });
 });
 
 describe('checkpoints', () => {
@@ -269,8 +546,8 @@ describe('checkpoints', () => {
   });
 });
 
-test('a dark region is unknown, not 0, and the others go on', async () => {
-  const flusher = stack.flusher();
+test('a dark region is unknown, not 0, told by its node, an alarm beyond the budget, and the others go on', async () => {
+  const flusher = stack.flusher({ LOSS_BUDGET_MS: '2000' });
   const fleet = newFleet(1_000);
   await fleet.report();
   await assertArrived(fleet);
@@ -281,7 +558,25 @@ test('a dark region is unknown, not 0, and the others go on', async () => {
     'its partitions are unknown',
     async () => (await flusher.metric('loss_window_unknown_partitions')) >= 20,
   );
-  assert.equal((await flusher.get('/readyz')).status, 200);
+  await flusher.logged('the loss window of dark partitions is unknown beyond the budget');
+  assert.equal(await flusher.metric('loss_budget_exceeded'), 1);
+  assert.ok((await flusher.metric('loss_window_unknown_at_most_seconds')) > 2);
+  assert.ok((await flusher.metric('dark_partitions_by_node')) >= 20);
+  const { status, text } = await flusher.get('/readyz?verbose');
+  assert.equal(status, 200);
+  const address = `127\\.0\\.0\\.1:${node.port}`;
+  assert.match(
+    text,
+    new RegExp(
+      `"name":"regions","ok":false,"detail":"2\\d of 64 partitions are dark: ${address} \\(2\\d\\), since \\d+ s"`,
+    ),
+  );
+  assert.match(
+    text,
+    new RegExp(
+      `"name":"loss window","ok":false,"detail":"\\d+ ms of 2000 ms; unknown beyond the budget for 2\\d partitions, perhaps \\d+ ms: ${address}`,
+    ),
+  );
   const flushes = await flusher.metric('flushes_total');
   await until('the others are flushed', async () => (await flusher.metric('flushes_total')) > flushes + 40);
   await stack.redis.cluster.restartNode(node.port);
@@ -289,6 +584,9 @@ test('a dark region is unknown, not 0, and the others go on', async () => {
     'they are known again',
     async () => (await flusher.metric('loss_window_unknown_partitions')) === 0,
   );
+  await flusher.logged('no loss window is unknown beyond the budget any more');
+  await until('the alarm ends', async () => (await flusher.metric('loss_budget_exceeded')) === 0);
+  assert.match(await readyz(flusher), /"name":"regions","ok":true,"detail":"0 of 64 partitions are dark"/);
   await until(
     'the store sees them',
     () =>
