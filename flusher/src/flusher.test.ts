@@ -8,6 +8,7 @@ import { validatePosition } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { FAILPOINTS } from './failpoint.js';
 import { type Flusher, type Stack, startStack, until } from './testing/flusher-process.js';
+import { pgbouncer, startPooler } from './testing/pooler.js';
 import { differences, Fleet } from './testing/truth.js';
 
 let stack: Stack;
@@ -416,6 +417,32 @@ describe('trouble with Postgres', () => {
     await until('and told', async () => (await flusher.metric('archive_refuses')) === 0);
     await stop(flusher);
   });
+});
+
+describe('by way of PgBouncer', { skip: pgbouncer === undefined }, () => {
+  for (const mode of ['session', 'transaction'] as const) {
+    test(`${mode} pooling: positions and checkpoints, and again after a restart of Postgres`, async () => {
+      const pooler = await startPooler(stack.postgres.flusherUrl, mode);
+      const flusher = stack.flusher({ DATABASE_URL: pooler.url });
+      const fleet = newFleet(500);
+      try {
+        await fleet.report();
+        await stack.redis.store.record(7, [checkpointOf('a')]);
+        await assertArrived(fleet);
+        await until('the checkpoint', async () => (await checkpointCount()) === 1);
+        await stack.postgres.server.stop();
+        await fleet.report();
+        await flusher.logged('Postgres is away: positions stay in the cache');
+        await stack.postgres.server.restart();
+        const since = performance.now();
+        await assertArrived(fleet);
+        assert.ok(performance.now() - since < 15_000);
+        await stop(flusher);
+      } finally {
+        await pooler.stop();
+      }
+    });
+  }
 });
 
 describe('variables for Postgres that are none of ours', () => {

@@ -34,7 +34,10 @@ function account(): { uid: number; gid: number } | undefined {
 
 const quoted = (text: string) => `"${decodeURIComponent(text).replaceAll('"', '""')}"`;
 
-/** With the settings that it comes with, but for few sessions, so that clients share them. */
+/**
+ * With the settings that it comes with, but for few sessions, so that clients share them, and without the 15 s that it
+ * leaves a server alone that it could not reach.
+ */
 export async function startPooler(address: string, mode: 'session' | 'transaction'): Promise<Pooler> {
   const dir = await mkdtemp(join(tmpdir(), 'whereabouts-pooler-'));
   const url = new URL(address);
@@ -52,6 +55,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = ${users}
 pool_mode = ${mode}
+server_login_retry = 1
 default_pool_size = ${mode === 'session' ? 10 : 1}
 `,
   );
