@@ -15,6 +15,7 @@ import { ArchiveSessions, type SessionOptions } from './archive-sessions.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
 import { mayRefuse, RefusalJudge } from './refusal-judge.js';
+import { shuffled } from './shuffled.js';
 
 /** Fewer cost more for each row; more hold their locks longer. */
 export const MAX_BATCH_ROWS = 5_000;
@@ -203,16 +204,17 @@ export class Archive {
     let why: Error | null = null;
     const untried: StoredPosition[] = [];
     const atMost = mayRefuse(positions.length);
-    // For the same reason as positions: two flushers may well insert the same ones at once.
-    const sorted = positions.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
-    const refused = await this.#pieces.write(sorted, async (piece, _, refusedSoFar) => {
+    // Not always the same ones are left out. Each statement is sorted, as those of positions are: two flushers may well
+    // insert the same ones at once.
+    const refused = await this.#pieces.write(shuffled(positions), async (piece, _, refusedSoFar) => {
       if (piece.length === 0) return;
       if (refusedSoFar.length > atMost) {
         untried.push(...piece);
         return;
       }
-      const ids = arrayLiteral(piece.map((position) => position.checkpointId));
-      const inserted = this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(piece)]);
+      const sorted = piece.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
+      const ids = arrayLiteral(sorted.map((position) => position.checkpointId));
+      const inserted = this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(sorted)]);
       written += await inserted.catch((error) => {
         if (troubleOf(error) === 'refused') why = error;
         throw error;

@@ -10,10 +10,7 @@
 //   starting ──start──▶ running ──drain──▶ draining ──▶ stopped
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
-import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
-import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
 import { ArchiveError } from './archive-error.js';
@@ -23,6 +20,8 @@ import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
 import type { LeftOver } from './left-over.js';
+import { PacedLog } from './paced-log.js';
+import { PartitionLook } from './partition-look.js';
 import { RefusedPositions } from './refused-positions.js';
 import { byUrgency, paced, rowsOf, type TriggerSettings, triggerOf } from './triggers.js';
 
@@ -37,6 +36,7 @@ const COMES_ALONG = 0.1;
 /** What the clock makes due is spread over the interval, but not into commits smaller than this. */
 const LEAST_PASS_ROWS = 2_500;
 const PASS_ROOM = 1.2;
+const TOLD_EVERY_MS = 60_000;
 /** Why a partition was left that is to be taken by the very next pass. */
 const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
 
@@ -51,15 +51,14 @@ export interface FlushLoopOptions {
 }
 
 export class FlushLoop {
-  readonly lossWindow: LossWindow;
-  readonly regions: DarkRegions;
+  readonly look: PartitionLook;
   readonly gates: Readonly<Record<'positions' | 'checkpoints', ArchiveGate>>;
   readonly refused: RefusedPositions;
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
+  readonly #unreadable: PacedLog;
   readonly #notBeforeMs = new Map<number, number>();
   readonly #stopping = new AbortController();
-  #mapMismatch: string | null = null;
   #running: Promise<void> = Promise.resolve();
   #pass: Promise<unknown> | null = null;
   #round: Promise<unknown> | null = null;
@@ -73,28 +72,20 @@ export class FlushLoop {
     const { store, archive, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
+    this.#unreadable = new PacedLog(log, TOLD_EVERY_MS);
     this.refused = new RefusedPositions({ store, log, metrics });
     this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
     this.#tellGates();
     const { lossBudgetMs: budgetMs, flushIntervalMs } = o.settings;
     const { min, max, ofInterval } = STATES_EVERY_MS;
     this.#statesEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
-    const { partitions } = store.map;
-    this.#left = { partitions: 0, positions: 0, checkpoints: 0, dark: partitions };
-    const nowMs = () => performance.now();
-    const nodeOf = (partition: number) => store.nodeOf(partition);
-    this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
-    this.lossWindow = new LossWindow({ budgetMs, partitions, regions: this.regions, log, nowMs });
+    this.look = new PartitionLook({ store, budgetMs, log, metrics });
+    this.#left = { partitions: 0, positions: 0, checkpoints: 0, dark: store.map.partitions };
   }
 
   /** Checkpoints that Postgres refuses. */
   get refusedCheckpoints(): number {
     return this.#checkpoints.refused;
-  }
-
-  /** Under which other map a partition was written, if any was. */
-  get mapMismatch(): string | null {
-    return this.#mapMismatch;
   }
 
   start(): void {
@@ -132,80 +123,23 @@ export class FlushLoop {
   async #tick(): Promise<void> {
     const { positions, checkpoints } = this.gates;
     if (checkpoints.mayAsk() && this.#round === null) {
-      const waiting = await this.#withCheckpoints();
-      if (waiting.length === 0) checkpoints.succeeded();
-      else {
-        this.#round = this.#writeCheckpoints(waiting).finally(() => {
-          this.#round = null;
-        });
-      }
+      const waiting = await this.look.withCheckpoints();
+      this.#round = this.#writeCheckpoints(waiting).finally(() => {
+        this.#round = null;
+      });
     }
     const mayFlush = positions.mayAsk();
     if (performance.now() - this.#statesAtMs < this.#statesEveryMs) return;
     this.#statesAtMs = performance.now();
     // What a look sees while a pass is under way may be flushed by the time that it is back.
     const wasFlushing = this.#pass !== null;
-    const known = await this.#look();
+    const known = await this.look.states();
     const due = wasFlushing || !mayFlush ? [] : this.#due(known);
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
       });
     }
-  }
-
-  /** What each partition answers; null where it cannot be reached, or does not. */
-  async #askEach<T>(
-    ask: (partition: number) => Promise<T>,
-    onRefusal: (error: StoreError) => void = () => {},
-  ): Promise<(T | null)[]> {
-    const { store } = this.#o;
-    return Promise.all(
-      Array.from({ length: store.map.partitions }, async (_, partition) => {
-        if (!store.reachable(partition)) return null;
-        try {
-          return await ask(partition);
-        } catch (error) {
-          if (!(error instanceof StoreError)) throw error;
-          onRefusal(error);
-          return null;
-        }
-      }),
-    );
-  }
-
-  /** Partitions where checkpoints wait, of those that answered. */
-  async #withCheckpoints(): Promise<number[]> {
-    const have = await this.#askEach((partition) => this.#o.store.hasCheckpoints(partition));
-    return [...have.keys()].filter((partition) => have[partition]);
-  }
-
-  /** Returns those that answered. */
-  async #look(): Promise<PartitionStatus[]> {
-    let mismatch: string | null = null;
-    const statuses = await this.#askEach(
-      (partition) => this.#o.store.status(partition),
-      ({ code, message }) => {
-        if (code === 'map_mismatch') mismatch = message;
-      },
-    );
-    this.#mapMismatch = mismatch;
-    this.#tellLossWindow(statuses);
-    return statuses.filter((status) => status !== null);
-  }
-
-  #tellLossWindow(statuses: readonly (PartitionStatus | null)[]): void {
-    const { metrics } = this.#o;
-    const atMs = performance.now();
-    this.regions.update((partition) => statuses[partition] === null);
-    this.lossWindow.update((partition) => {
-      const state = statuses[partition] ?? null;
-      return state && { state, atMs };
-    });
-    metrics.lossWindow.set(this.lossWindow.worstMs / 1000);
-    metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
-    metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
-    metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
   }
 
   #due(known: readonly PartitionStatus[]): PartitionStatus[] {
@@ -236,8 +170,8 @@ export class FlushLoop {
     const { settings, log, metrics } = this.#o;
     const { freshnessMs, sweepAfterMs } = settings;
     const startedMs = performance.now();
-    const { refused } = this;
-    const report = await new FlushPass({ ...this.#o, refused, freshnessMs, sweepAfterMs }).run(due);
+    const kept = { refused: this.refused, unreadable: this.#unreadable };
+    const report = await new FlushPass({ ...this.#o, ...kept, freshnessMs, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
     this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
@@ -270,8 +204,10 @@ export class FlushLoop {
    * is worth trying again; what Postgres refuses is not.
    */
   async #flushAll(): Promise<boolean> {
-    const known = await this.#look();
-    const dirty = known.filter(({ dirtySinceMs }) => dirtySinceMs !== null).sort(byUrgency);
+    const known = await this.look.states();
+    const isDirty = ({ partition, dirtySinceMs }: PartitionStatus) =>
+      dirtySinceMs !== null || this.refused.stand(partition);
+    const dirty = known.filter(isDirty).sort(byUrgency);
     const waiting = known.filter((status) => status.checkpointsWaiting > 0);
     const checkpoints = waiting.reduce((sum, status) => sum + status.checkpointsWaiting, 0);
     this.#noteLeft(dirty, checkpoints, known.length);

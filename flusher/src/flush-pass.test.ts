@@ -10,6 +10,7 @@ import type { Archive } from './archive.js';
 import type { Failpoint } from './failpoint.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass, type FlushPassOptions } from './flush-pass.js';
+import { PacedLog } from './paced-log.js';
 import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
 import { differences, Fleet } from './testing/truth.js';
@@ -59,6 +60,7 @@ function newPass(o: Partial<FlushPassOptions> = {}): FlushPass {
     flusherId: 'me',
     ...ages,
     log: QUIET,
+    unreadable: new PacedLog(QUIET, 60_000),
     metrics: counted,
     reached: () => {},
     ...o,
@@ -196,7 +198,7 @@ describe('rows that Postgres refuses', () => {
   };
   const persisted = async (...names: string[]) =>
     Promise.all(names.map(async (id) => (await recordOf(id))?.persisted));
-  const valueOf = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
+  const valueIn = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
     (await metric.get()).values[0]?.value;
 
   /** What one process keeps over its passes. */
@@ -217,8 +219,8 @@ describe('rows that Postgres refuses', () => {
     assert.deepEqual([report.flushed, report.rows, refused.count], [64, 298, 2]);
     assert.deepEqual(await persisted('d7', 'd11', 'd8'), [false, false, true]);
     await pass();
-    assert.equal(await valueOf(counted.rowsScanned), 300, 'no part of the next pass');
-    assert.equal(await valueOf(counted.refusedPositions), 2, 'but known to it');
+    assert.equal(await valueIn(counted.rowsScanned), 300, 'no part of the next pass');
+    assert.equal(await valueIn(counted.refusedPositions), 2, 'but known to it');
   });
 
   test('they are tried again, and when Postgres takes them they are as any other', async () => {
@@ -237,7 +239,7 @@ describe('rows that Postgres refuses', () => {
     assert.equal(refused.count, 2, 'not before their time');
     refused.tryAllAgain();
     await pass();
-    assert.deepEqual([refused.count, await valueOf(counted.refusedTaken)], [0, 2]);
+    assert.deepEqual([refused.count, await valueIn(counted.refusedTaken)], [0, 2]);
     assert.deepEqual(await persisted('d7', 'd11'), [true, true]);
     assert.deepEqual(await wrong(fleet), []);
   });
@@ -304,7 +306,7 @@ describe('rows that Postgres refuses', () => {
         assert.deepEqual([flushed, batches, [...new Set(left.values())]], [0, 0, ['archive_refuses']]);
         assert.equal(left.size, 64);
       }
-      assert.deepEqual([refused.count, await valueOf(counted.rowsRefused)], [0, 0], 'none is marked');
+      assert.deepEqual([refused.count, await valueIn(counted.rowsRefused)], [0, 0], 'none is marked');
       assert.ok((await look()).every(({ flushed }) => flushed === 0));
       assert.equal((await postgres.progress(redis.map.hash)).size, 0);
       await mend();

@@ -20,6 +20,7 @@ import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import type { PacedLog } from './paced-log.js';
 import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
 import { sweep } from './sweep.js';
 
@@ -39,6 +40,7 @@ export interface FlushPassOptions {
   freshnessMs: number;
   sweepAfterMs: number;
   log: Logger;
+  unreadable: PacedLog;
   metrics: FlushMetrics;
   reached: Reached;
 }
@@ -114,7 +116,11 @@ export class FlushPass {
       } catch (error) {
         if (error instanceof PositionError) {
           // A record of another version's format: that one can flush it. The other partitions go on.
-          this.#o.log.error({ err: error, partition: seen.partition }, 'a record cannot be read');
+          this.#o.unreadable.say(
+            'error',
+            { err: error, partition: seen.partition },
+            'a record cannot be read',
+          );
           this.#report.left.set(seen.partition, 'bad_record');
           return;
         }

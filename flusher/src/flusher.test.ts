@@ -233,6 +233,20 @@ test('refused to the end: what is left is said, and it does not wait in vain', a
   await stop(next);
 });
 
+test('refused until just before the end: it tries once more', async () => {
+  const flusher = stack.flusher();
+  const fleet = newFleet(200);
+  await stack.postgres.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id <> 'd7')`);
+  await fleet.report();
+  await until('it is refused', async () => (await flusher.metric('refused_positions')) === 1);
+  await until('nothing is dirty', async () =>
+    (await statuses()).every(({ dirtySinceMs }) => dirtySinceMs === null),
+  );
+  await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+  await stop(flusher);
+  assert.deepEqual(await wrong(fleet), []);
+});
+
 test('Postgres restored from an older copy is filled again', async () => {
   const flusher = stack.flusher();
   const fleet = newFleet(1_000);
@@ -552,6 +566,29 @@ describe('checkpoints', () => {
     for (const flusher of flushers) await stop(flusher);
   });
 
+  test('many refused ones stand, and keep nobody else; all of them come once they are taken', async () => {
+    await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id NOT LIKE 'bad%')`);
+    const flusher = stack.flusher();
+    const { store } = stack.redis;
+    const [bad, good] = ['bad', 'good'].map((name) => Array.from({ length: 60 }, (_, i) => `${name}${i}`));
+    await store.record(7, (bad ?? []).map(checkpointOf));
+    await until('nothing shows that any would be taken', async () =>
+      /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
+    );
+    await store.record(7, (good ?? []).map(checkpointOf));
+    await until('the good ones are there', async () => (await checkpointCount()) === 60);
+    await until('the others are known', async () => (await flusher.metric('refused_checkpoints')) === 60);
+    await until('it is no outage', async () => (await flusher.metric('archive_up')) === 1);
+    assert.match(
+      await readyz(flusher),
+      /"ok":false,"detail":"0 positions and 60 checkpoints are refused by Postgres"/,
+    );
+    await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
+    await until('all are there', async () => (await checkpointCount()) === 120);
+    await until('none is refused', async () => (await flusher.metric('refused_checkpoints')) === 0);
+    await stop(flusher);
+  });
+
   test('a refused one waits, the others go on', async () => {
     await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (seq <> 13)`);
     const flusher = stack.flusher();
@@ -562,7 +599,7 @@ describe('checkpoints', () => {
     await store.record(partition, [checkpoint(15, 1)]);
     await until('the next too', async () => (await rows()).length === 3);
     await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
-    await flusher.logged('Postgres refuses a checkpoint: it waits');
+    await flusher.logged('Postgres refuses a checkpoint: it waits, and is tried again');
     await stop(flusher);
     await until('the last, at a new start', async () => {
       const next = stack.flusher();

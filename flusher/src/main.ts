@@ -32,7 +32,6 @@ await launch('flusher', async () => {
   const log = createLogger('flusher', ops.logLevel);
   const service = createMetrics('flusher', { commit: ops.buildCommit });
   const metrics = flushMetrics(service);
-  metrics.lossBudget.set(settings.lossBudgetMs / 1000);
   const lost = new PacedLog(log, LOST_EVERY_MS);
   const reached = failAt(FAILPOINTS.find((step) => step === settings.failpoint) ?? null);
   const archive = new Archive({
@@ -57,7 +56,7 @@ await launch('flusher', async () => {
       store = await LiveStore.connect({ redis: settings.redis, map, log, freshnessMs, loadsFunctions: true });
       const flusherId = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
       loop = new FlushLoop({ store, archive, flusherId, settings, log, metrics, reached });
-      loop.regions.register(service);
+      loop.look.regions.register(service);
       loop.start();
       if (settings.retentionDays > 0) void retention.run();
     },
@@ -75,7 +74,8 @@ await launch('flusher', async () => {
 function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessReport {
   if (store === null || loop === null) return { ready: false, checks: [] };
   const masters = store.mastersReachable();
-  const { mapMismatch, gates, lossWindow, regions, refused, refusedCheckpoints } = loop;
+  const { gates, refused, refusedCheckpoints } = loop;
+  const { mapMismatch, lossWindow, regions } = loop.look;
   const areNone = refused.count + refusedCheckpoints === 0;
   return {
     ready: masters > 0 && mapMismatch === null,

@@ -14,6 +14,7 @@ import type { Archive } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { PacedLog } from './paced-log.js';
+import { shuffled } from './shuffled.js';
 
 const TRIED_EVERY_MS = 15_000;
 export const MAX_TRIED = 1_000;
@@ -47,6 +48,11 @@ export class RefusedPositions {
   /** The next scans find all of them due. */
   tryAllAgain(): void {
     for (const standing of this.#standing.values()) standing.notBeforeMs = 0;
+  }
+
+  /** Whether any do in this partition. */
+  stand(partition: number): boolean {
+    return this.#standing.has(partition);
   }
 
   isDue(partition: number): boolean {
@@ -125,14 +131,4 @@ function byPartition(rows: readonly ArchiveRow[]): Map<number, StoredPosition[]>
     else group.push(position);
   }
   return groups;
-}
-
-/** Fisher and Yates. */
-function shuffled<T>(values: readonly T[]): T[] {
-  const mixed = [...values];
-  for (let i = mixed.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [mixed[i], mixed[j]] = [mixed[j] as T, mixed[i] as T];
-  }
-  return mixed;
 }
