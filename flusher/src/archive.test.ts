@@ -242,6 +242,20 @@ describe('progress', () => {
     assert.equal(await counted('driver_positions'), 1, 'newer rows are welcome all the same');
   });
 
+  test('times that are none stand in nobody’s way', async () => {
+    await fixture.sql(`INSERT INTO flush_progress (map_hash, partition, as_of)
+      VALUES ('${MAP_HASH}', 1, 'infinity'), ('${MAP_HASH}', 2, '-infinity'), ('${MAP_HASH}', 3, '0044-03-15 BC')`);
+    const given = [1, 2, 3, 4].map((partition) => progress(partition, 9000, partition === 4 ? 0 : 8000));
+    const { behind } = await archive.commit(fleet(1), given);
+    const [beforeChrist] = behind.filter(({ partition }) => partition === 3);
+    assert.ok((beforeChrist?.asOfMs ?? 0) < 0);
+    assert.deepEqual(
+      behind.filter(({ partition }) => partition !== 3),
+      [{ partition: 2, asOfMs: null }],
+    );
+    assert.equal((await asOf())[4], 9000);
+  });
+
   test('each map has its own', async () => {
     const other = fixture.archive({ mapHash: 'other' });
     await archive.commit([], [progress(1, 1000)]);

@@ -54,14 +54,16 @@ async function assertArrived(fleet: Fleet): Promise<void> {
   assert.deepEqual(await stack.postgres.sql('SELECT * FROM backward'), []);
 }
 
-function rewind(...args: string[]): Promise<{ code: number; stdout: string }> {
-  const script = fileURLToPath(new URL('./rewind.js', import.meta.url));
+/** One of the commands, as a person runs it. */
+function command(name: 'rewind' | 'refused', ...args: string[]): Promise<{ code: number; stdout: string }> {
+  const script = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   return new Promise((resolve) => {
     execFile(process.execPath, [script, ...args], { env: stack.env }, (error, stdout) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout });
     });
   });
 }
+const rewind = (...args: string[]) => command('rewind', ...args);
 
 const readyz = async (flusher: Flusher) => (await flusher.get('/readyz?verbose')).text;
 const checkpointCount = async () => (await stack.postgres.sql('SELECT FROM checkpoints')).length;
@@ -247,6 +249,37 @@ test('refused until just before the end: it tries once more', async () => {
   assert.deepEqual(await wrong(fleet), []);
 });
 
+test('who is refused is listed, and goes by command alone', async () => {
+  await stack.postgres.sql(
+    `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id NOT IN ('d7', 'd9'))`,
+  );
+  try {
+    const flusher = stack.flusher();
+    await newFleet(200).report();
+    await until('they are refused', async () => (await flusher.metric('refused_positions')) === 2);
+    assert.deepEqual(await command('refused', '--driver', 'd8'), { code: 0, stdout: '' });
+    const { stdout } = await command('refused', '--json');
+    const listed = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(listed.map(({ driver_id, dropped }) => [driver_id, dropped]).sort(), [
+      ['d7', false],
+      ['d9', false],
+    ]);
+    const dropped = await command('refused', '--driver', 'd7', '--drop');
+    assert.match(dropped.stdout, /^partition \d+ {2}d7 {2}\S+Z {2}\S+, \S+ {2}dropped\n$/);
+    await until('one is left', async () => (await flusher.metric('refused_positions')) === 1);
+    assert.equal((await command('refused', '--everything')).code, 64);
+    assert.equal((await command('refused', '--drop')).code, 0);
+    assert.deepEqual(await command('refused'), { code: 0, stdout: '' });
+    await until('none is left', async () => (await flusher.metric('refused_positions')) === 0);
+    await stop(flusher);
+  } finally {
+    await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+  }
+});
+
 test('Postgres restored from an older copy is filled again', async () => {
   const flusher = stack.flusher();
   const fleet = newFleet(1_000);
@@ -281,7 +314,13 @@ test('the command rewinds one partition or all, and says which', async () => {
   assert.deepEqual([all.code, all.stdout.split('\n').length - 1], [0, 64]);
   await until('the table is whole again', async () => (await wrong(fleet)).length === 0);
   assert.deepEqual(await rewind('--partition', '5'), { code: 0, stdout: 'partition 5 rewound\n' });
-  for (const bad of [['--partition', '64'], ['--partition', '-1'], ['--since', 'x'], ['--all']]) {
+  for (const bad of [
+    ['--partition', '64'],
+    ['--partition=-1'],
+    ['--partition', ''],
+    ['--since', 'x'],
+    ['--all'],
+  ]) {
     assert.deepEqual(await rewind(...bad), { code: 64, stdout: '' }, bad.join(' '));
   }
   await stop(flusher);
