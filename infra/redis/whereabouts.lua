@@ -684,15 +684,17 @@ end
 
 -- Marks records that Postgres refused, or takes the mark back from those that it has taken since. While it is marked, a
 -- record never counts as persisted, is not swept, and is told apart by `unflushed` once the watermark has passed it.
--- KEYS positions, meta   ARGV map hash, 1 (marks) or 0, then for each: id, revision   Returns how many   Errors MAPMISMATCH
+-- KEYS positions, meta   ARGV map hash, 1 (marks) or 0, then for each: id, revision, recorded_at (after a failover another
+--   record may have its revision)
+-- Returns how many   Errors MAPMISMATCH
 local function quarantine(keys, args)
   local meta, err = open_for_write(keys[2], args[1])
   if not meta then return err end
   local marks, changed = args[2] == '1', 0
-  for i = 3, #args, 2 do
+  for i = 3, #args, 3 do
     local found = redis.call('HGET', keys[1], args[i])
     local r = found and decode(found)
-    if r and r.rev == tonumber(args[i + 1]) then
+    if r and r.rev == tonumber(args[i + 1]) and r.recorded_at == tonumber(args[i + 2]) then
       local flags = bor(r.flags, QUARANTINED)
       redis.call('HSET', keys[1], args[i], with_flags(found, marks and flags or flags - QUARANTINED))
       changed = changed + 1

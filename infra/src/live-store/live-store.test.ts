@@ -509,10 +509,12 @@ describe('begin, unflushed, flushed', () => {
   test('a refused record is never persisted, is told apart once the watermark is past it, and can be taken', async () => {
     const p = fresh();
     const { store } = fixture;
-    const { state } = await record(p, position('a'), position('b'));
-    const a = { driverId: 'a', revision: state.revision };
-    const wrong = { driverId: 'b', revision: state.revision + 1 };
-    assert.equal(await store.quarantine(p, [a, wrong], true), 1);
+    const given = position('a');
+    const { state } = await record(p, given, position('b'));
+    const a = { ...given, revision: state.revision };
+    const wrong = { ...position('b'), revision: state.revision + 1 };
+    const another = { ...position('b'), revision: state.revision, recordedAtMs: given.recordedAtMs - 1 };
+    assert.equal(await store.quarantine(p, [a, wrong, another], true), 1);
     assert.deepEqual(await scan(p), { rows: ['a', 'b'], stale: [], refused: [] });
     await flush(p);
     assert.equal((await got(p, 'a'))?.persisted, false);
@@ -526,8 +528,9 @@ describe('begin, unflushed, flushed', () => {
 
   test('a refused record loses its mark with the next report of its driver', async () => {
     const p = fresh();
-    const { state } = await record(p, position('a'));
-    await fixture.store.quarantine(p, [{ driverId: 'a', revision: state.revision }], true);
+    const given = position('a');
+    const { state } = await record(p, given);
+    await fixture.store.quarantine(p, [{ ...given, revision: state.revision }], true);
     await record(p, position('a', { recordedAtMs: Date.now() + 1, seq: 2 }));
     await flush(p);
     assert.equal((await got(p, 'a'))?.persisted, true);
@@ -535,8 +538,9 @@ describe('begin, unflushed, flushed', () => {
 
   test('rewind has refused records flushed again, with all others', async () => {
     const p = fresh();
-    const { state } = await record(p, position('a'), position('b'));
-    await fixture.store.quarantine(p, [{ driverId: 'a', revision: state.revision }], true);
+    const given = position('a');
+    const { state } = await record(p, given, position('b'));
+    await fixture.store.quarantine(p, [{ ...given, revision: state.revision }], true);
     await flush(p);
     await fixture.store.rewind(p, Date.now());
     assert.deepEqual(await scan(p), { rows: ['a', 'b'], stale: [], refused: [] });
@@ -608,14 +612,15 @@ describe('forget and sweep', () => {
     const p = fresh();
     const { store } = fixture;
     const now = Date.now();
-    const { state } = await record(p, position('old', { recordedAtMs: now - 100_000 }));
-    await store.quarantine(p, [{ driverId: 'old', revision: state.revision }], true);
+    const old = position('old', { recordedAtMs: now - 100_000 });
+    const { revision } = (await record(p, old)).state;
+    await store.quarantine(p, [{ ...old, revision }], true);
     await flush(p);
     const limits = { freshBeforeMs: now - 10_000, removeBeforeMs: now - 60_000 };
     assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 1, removed: 0 });
     assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 0, removed: 0 });
     assert.deepEqual(await scan(p, limits), { rows: [], stale: [], refused: ['old'] });
-    await store.quarantine(p, [{ driverId: 'old', revision: state.revision }], false);
+    await store.quarantine(p, [{ ...old, revision }], false);
     assert.deepEqual((await scan(p, limits)).stale, ['old']);
     assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 0, removed: 1 });
   });

@@ -386,11 +386,11 @@ export class LiveStore {
   /** Marks these very records as refused by Postgres, or takes the mark back. Returns how many it still found. */
   async quarantine(
     partition: number,
-    entries: readonly { driverId: string; revision: number }[],
+    entries: readonly Pick<StoredPosition, 'driverId' | 'revision' | 'recordedAtMs'>[],
     isRefused: boolean,
   ): Promise<number> {
     const k = this.#key(partition);
-    const args = entries.flatMap((entry) => [entry.driverId, entry.revision]);
+    const args = entries.flatMap((entry) => [entry.driverId, entry.revision, entry.recordedAtMs]);
     const keys = [k.positions, k.meta];
     const reply: unknown = await this.#function(partition, 'quarantine', keys, isRefused ? 1 : 0, ...args);
     return reply as number;
