@@ -38,7 +38,7 @@ export function postgresSettings(reader: SettingsReader): ClientConfig {
   const sslMode = reader.choice('PGSSLMODE', {
     values: Object.keys(TLS) as (keyof typeof TLS)[],
     default: 'disable',
-    about: 'with PGHOST: TLS; `require` and the others verify the certificate, `no-verify` does not',
+    about: 'with PGHOST: TLS or not; all but `disable` and `no-verify` verify the certificate',
   });
   if (host === undefined) reader.problem('neither DATABASE_URL nor PGHOST is set: give one of them');
   return {
