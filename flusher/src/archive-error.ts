@@ -3,12 +3,18 @@
 import { DatabaseError } from 'pg';
 
 /**
- * refused    Postgres will never take this row: find it, leave it out
+ * refused    Postgres does not take this row as its tables are now: find it, leave it out
  * contended  somebody else holds what it needs: at once again, a few times
  * slow       it did not end in time: fewer rows at once
- * away       anything else (no connection, shutting down, disk full, no such table): later again
+ * away       anything else (no connection, read-only, no such table, no right, disk full): later again
  */
 export type Trouble = 'refused' | 'contended' | 'slow' | 'away';
+
+/**
+ * archive_away     nothing can be written now
+ * archive_refuses  it refuses so many rows that its tables must be wrong, and not the rows
+ */
+export type ArchiveErrorCode = 'archive_away' | 'archive_refuses';
 
 const CONTENDED = [
   '40001', // serialization_failure
@@ -18,21 +24,17 @@ const CONTENDED = [
 const QUERY_CANCELED = '57014'; // our statement_timeout
 
 export class ArchiveError extends Error {
-  readonly code = 'archive_away';
+  readonly code: ArchiveErrorCode;
 
-  constructor(message: string, options: ErrorOptions) {
+  constructor(code: ArchiveErrorCode, message: string, options: ErrorOptions) {
     super(message, options);
     this.name = 'ArchiveError';
+    this.code = code;
   }
 }
 
-/** An error of Postgres itself, not of the way there: the connection goes on. */
-export function isOfPostgres(error: unknown): error is DatabaseError {
-  return error instanceof DatabaseError;
-}
-
 export function troubleOf(error: unknown): Trouble {
-  const state = isOfPostgres(error) ? (error.code ?? '') : '';
+  const state = error instanceof DatabaseError ? (error.code ?? '') : '';
   // Class 22: the data do not fit the type. Class 23: they do not fit a constraint.
   if (state.startsWith('22') || state.startsWith('23')) return 'refused';
   if (CONTENDED.includes(state)) return 'contended';
@@ -40,6 +42,16 @@ export function troubleOf(error: unknown): Trouble {
 }
 
 export function archiveError(cause: unknown): ArchiveError {
-  const text = cause instanceof Error ? cause.message || cause.name : String(cause);
-  return new ArchiveError(`Postgres: ${text}`, { cause });
+  if (cause instanceof ArchiveError) return cause;
+  return new ArchiveError('archive_away', `Postgres: ${textOf(cause)}`, { cause });
+}
+
+/** `cause`: why one of them was refused. */
+export function archiveRefuses(refused: number, rows: number, cause: unknown): ArchiveError {
+  const why = cause === null ? '' : `, the last because: ${textOf(cause)}`;
+  return new ArchiveError('archive_refuses', `Postgres refuses ${refused} of ${rows} rows${why}`, { cause });
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error);
 }

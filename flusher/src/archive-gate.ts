@@ -1,77 +1,121 @@
-// Whether Postgres may be asked.
+// Whether Postgres may be asked to write positions, or checkpoints: each has a gate of its own, since a table can be
+// wrong alone.
 //
-//   up ──── any attempt failed ────▶ away ──── the probe was answered ────▶ up
-//                                     └── one probe at a time, each after a longer wait ──┘
+//   up ── an attempt failed ──▶ away ── the probe was answered ──▶ trying ── an attempt was taken ──▶ up
+//                                ▲   (one at a time, each after a longer wait)   │
+//                                └────────────── an attempt failed ──────────────┘
 //
-// While it is away nothing else is sent there: what is dirty stays in the cache, bounded by the number of drivers.
+// While it is away nothing else is sent there: what is dirty stays in the cache, bounded by the number of drivers. An
+// answered probe alone is no proof that rows will be taken, so `trying` is told as away, and the waits go on growing.
 
 import type { Logger } from '@whereabouts/infra/service/log';
-import type { ArchiveError } from './archive-error.js';
+import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import { Backoff } from './backoff.js';
-import type { FlushMetrics } from './flush-metrics.js';
 
-type Mode = 'up' | 'away';
+type Mode = 'up' | 'away' | 'trying';
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
+/** Between two lines of the log: where it comes and goes not each time is told, and while it stays away not each attempt. */
+const TOLD_EVERY_MS = { news: 10_000, still: 60_000 };
+
+export interface GateOptions {
+  /** As they are called in the log. */
+  what: 'positions' | 'checkpoints';
+  /** Rejects with ArchiveError. */
+  probe(): Promise<void>;
+  log: Logger;
+  failed(): void;
+  changed(): void;
+}
 
 export class ArchiveGate {
-  readonly #probe: () => Promise<unknown>;
-  readonly #log: Logger;
-  readonly #metrics: FlushMetrics;
+  readonly #o: GateOptions;
   readonly #backoff = new Backoff({ firstMs: FIRST_WAIT_MS, limitMs: LONGEST_WAIT_MS });
   #mode: Mode = 'up';
-  #awaySinceMs = 0;
-  #lastError = '';
+  #isProbing = false;
+  /** Whether the log has it that it is away, and since when it has its newest line. */
+  #isTold = false;
+  #toldAtMs = Number.NEGATIVE_INFINITY;
+  #downSinceMs = 0;
+  #lastError: ArchiveError | null = null;
 
-  constructor(o: { probe: () => Promise<unknown>; log: Logger; metrics: FlushMetrics }) {
-    this.#probe = o.probe;
-    this.#log = o.log;
-    this.#metrics = o.metrics;
-    this.#metrics.archiveUp.set(1);
+  constructor(o: GateOptions) {
+    this.#o = o;
   }
 
   get isUp(): boolean {
     return this.#mode === 'up';
   }
 
+  /** Why it is not up; null while it is. */
+  get trouble(): ArchiveErrorCode | null {
+    return this.isUp ? null : (this.#lastError?.code ?? null);
+  }
+
   get detail(): string {
     if (this.isUp) return 'up';
-    const forS = Math.round((performance.now() - this.#awaySinceMs) / 1000);
-    return `away for ${forS} s, ${this.#backoff.failures} attempts: ${this.#lastError}`;
+    const forS = Math.round((performance.now() - this.#downSinceMs) / 1000);
+    const what = this.trouble === 'archive_refuses' ? 'refusing rows' : 'away';
+    return `${what} for ${forS} s, ${this.#backoff.failures} attempts: ${this.#lastError?.message}`;
+  }
+
+  /** Where it may not, the probe is on its way as soon as it is due. */
+  mayAsk(): boolean {
+    if (this.#mode !== 'away') return true;
+    if (!this.#isProbing && this.#backoff.mayTry(performance.now())) void this.#tryProbe();
+    return false;
+  }
+
+  /** Rows were committed. */
+  succeeded(): void {
+    if (this.#mode === 'away') return; // of an attempt from before it went away
+    const isBack = !this.isUp;
+    this.#mode = 'up';
+    this.#backoff.succeeded();
+    if (!isBack) return;
+    const awayMs = Math.round(performance.now() - this.#downSinceMs);
+    const { what, log, changed } = this.#o;
+    if (this.#isTold) log.info({ what, away_ms: awayMs }, 'Postgres is back: catching up');
+    this.#isTold = false;
+    changed();
   }
 
   failed(error: ArchiveError): void {
-    this.#metrics.archiveFailures.inc();
-    this.#backoff.failed(performance.now());
-    this.#lastError = error.message;
-    if (this.#mode === 'up') this.#moveTo('away', error);
+    const nowMs = performance.now();
+    if (this.isUp) this.#downSinceMs = nowMs;
+    if (this.isUp || error.code !== this.#lastError?.code) this.#isTold = false;
+    this.#mode = 'away';
+    this.#lastError = error;
+    this.#backoff.failed(nowMs);
+    this.#tell(error, nowMs);
+    this.#o.failed();
+    this.#o.changed();
   }
 
-  /** Whether Postgres may be asked now; probes it where that is due. */
-  async open(): Promise<boolean> {
-    if (this.isUp) return true;
-    if (!this.#backoff.mayTry(performance.now())) return false;
+  #tell(error: ArchiveError, nowMs: number): void {
+    if (nowMs - this.#toldAtMs < (this.#isTold ? TOLD_EVERY_MS.still : TOLD_EVERY_MS.news)) return;
+    const { what, log } = this.#o;
+    const text =
+      error.code === 'archive_away'
+        ? `Postgres is away: ${what} stay in the cache`
+        : `Postgres refuses so many ${what} that its tables must be wrong: they stay in the cache`;
+    if (!this.#isTold) log.error({ err: error }, text);
+    else log.error({ why: error.message, attempts: this.#backoff.failures }, `still: ${text}`);
+    this.#isTold = true;
+    this.#toldAtMs = nowMs;
+  }
+
+  async #tryProbe(): Promise<void> {
+    this.#isProbing = true;
     try {
-      await this.#probe();
+      await this.#o.probe();
+      this.#mode = 'trying';
     } catch (error) {
-      this.failed(error as ArchiveError);
-      return false;
+      if (!(error instanceof ArchiveError)) throw error;
+      this.failed(error);
+    } finally {
+      this.#isProbing = false;
     }
-    this.#moveTo('up');
-    return true;
-  }
-
-  #moveTo(mode: Mode, error?: ArchiveError): void {
-    this.#mode = mode;
-    this.#metrics.archiveUp.set(mode === 'up' ? 1 : 0);
-    if (mode === 'away') {
-      this.#awaySinceMs = performance.now();
-      this.#log.error({ err: error }, 'Postgres is away: positions stay in the cache');
-      return;
-    }
-    this.#backoff.succeeded();
-    const awayMs = Math.round(performance.now() - this.#awaySinceMs);
-    this.#log.info({ away_ms: awayMs }, 'Postgres is back: catching up');
   }
 }

@@ -7,6 +7,7 @@ import { Client } from 'pg';
 import { type Archive, MAX_BATCH_ROWS } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
 import { type ArchiveFixture, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
+import { until } from './testing/flusher-process.js';
 
 let fixture: ArchiveFixture;
 let archive: Archive;
@@ -23,7 +24,7 @@ const fleet = (count: number, fields: Partial<StoredPosition> = {}) =>
   Array.from({ length: count }, (_, i) => row(stored(`d${i}`, { seq: i + 1, ...fields }), i % 64));
 const counted = async (from: string) =>
   (await fixture.sql<{ n: number }>(`SELECT count(*)::integer AS n FROM ${from}`))[0]?.n;
-const asOf = async () => Object.fromEntries(await archive.readProgress());
+const asOf = async () => Object.fromEntries(await fixture.progress());
 
 describe('commits that follow each other', () => {
   test('one waits until the one before is done, and lets others work once Postgres has it', async () => {
@@ -163,6 +164,31 @@ describe('positions', () => {
     assert.deepEqual(await asOf(), { 5: 1000 });
   });
 
+  test('so many are refused that the tables must be wrong: rejected early, and no progress is moved', async () => {
+    await fixture.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (seq % 2 = 0) NOT VALID`);
+    try {
+      const commit = fixture.archive().commit(fleet(3_000), [{ partition: 5, asOfMs: 1000, flushedAtMs: 0 }]);
+      const message = /refuses 26 of 3000 rows, the last because: .* violates check constraint "odd"/;
+      await assert.rejects(commit, { code: 'archive_refuses', message });
+      assert.deepEqual(await asOf(), {});
+    } finally {
+      await fixture.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+    }
+  });
+
+  test('of refused ones that are tried again, only those count as taken that are', async () => {
+    await fixture.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (seq % 3 <> 0) NOT VALID`);
+    try {
+      const taken = await fixture.archive().commitRefused(fleet(9));
+      const names = taken.map(({ position }) => position.driverId).sort();
+      assert.deepEqual(names, ['d0', 'd1', 'd3', 'd4', 'd6', 'd7']);
+      assert.equal(await counted('driver_positions'), 6);
+      assert.equal((await fixture.archive().commitRefused(fleet(300))).length < 300, true, 'it ends early');
+    } finally {
+      await fixture.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+    }
+  });
+
   test('more rows than a batch may have are several transactions', async () => {
     const answer = await archive.commit(fleet(MAX_BATCH_ROWS + 1), []);
     assert.equal(answer.transactions, 2);
@@ -216,12 +242,26 @@ describe('progress', () => {
     assert.equal(await counted('driver_positions'), 1, 'newer rows are welcome all the same');
   });
 
+  test('times that are none stand in nobody’s way', async () => {
+    await fixture.sql(`INSERT INTO flush_progress (map_hash, partition, as_of)
+      VALUES ('${MAP_HASH}', 1, 'infinity'), ('${MAP_HASH}', 2, '-infinity'), ('${MAP_HASH}', 3, '0044-03-15 BC')`);
+    const given = [1, 2, 3, 4].map((partition) => progress(partition, 9000, partition === 4 ? 0 : 8000));
+    const { behind } = await archive.commit(fleet(1), given);
+    const [beforeChrist] = behind.filter(({ partition }) => partition === 3);
+    assert.ok((beforeChrist?.asOfMs ?? 0) < 0);
+    assert.deepEqual(
+      behind.filter(({ partition }) => partition !== 3),
+      [{ partition: 2, asOfMs: null }],
+    );
+    assert.equal((await asOf())[4], 9000);
+  });
+
   test('each map has its own', async () => {
     const other = fixture.archive({ mapHash: 'other' });
     await archive.commit([], [progress(1, 1000)]);
     await other.commit([], [progress(1, 500)]);
     assert.deepEqual(await asOf(), { 1: 1000 });
-    assert.deepEqual(Object.fromEntries(await other.readProgress()), { 1: 500 });
+    assert.deepEqual(Object.fromEntries(await fixture.progress('other')), { 1: 500 });
   });
 
   test('two at once over the same partitions, in any order', async () => {
@@ -258,12 +298,16 @@ describe('checkpoints', () => {
     assert.deepEqual(await archive.insertCheckpoints(batch), {
       written: 2,
       refused: [],
+      untried: [],
       conflicting: [ofThatSeq],
+      why: null,
     });
     assert.deepEqual(await archive.insertCheckpoints([checkpoint(5, 'trip-1', 3), checkpoint(3, null)]), {
       written: 1,
       refused: [],
+      untried: [],
       conflicting: [],
+      why: null,
     });
     assert.deepEqual(await fixture.sql('SELECT seq::integer, checkpoint_id FROM checkpoints ORDER BY seq'), [
       { seq: 1, checkpoint_id: 'trip-1' },
@@ -283,7 +327,8 @@ describe('checkpoints', () => {
       { ...checkpoint(6, 'trip-2'), lonE7: first.lonE7 + 1 },
     ];
     const answer = await archive.insertCheckpoints([later, elsewhere, same, fresh, freshElsewhere]);
-    assert.deepEqual(answer, { written: 1, refused: [], conflicting: [later, elsewhere, freshElsewhere] });
+    assert.deepEqual([answer.written, answer.refused], [1, []]);
+    assert.deepEqual(answer.conflicting, [later, elsewhere, freshElsewhere]);
     const ofThatSeq = await archive.insertCheckpoints([checkpoint(1, 'trip-3')]);
     assert.equal(ofThatSeq.conflicting.length, 1, 'it is not in the table under its own id');
   });
@@ -309,10 +354,26 @@ describe('checkpoints', () => {
     );
   });
 
+  test('so many are refused that the rest is left for another time', async () => {
+    await fixture.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (seq % 2 = 0) NOT VALID`);
+    try {
+      const many = Array.from({ length: 1_000 }, (_, i) => checkpoint(i + 1, null));
+      const answer = await archive.insertCheckpoints(many);
+      assert.equal(answer.written + answer.refused.length + answer.untried.length, 1_000);
+      assert.equal(answer.refused.length, 26);
+      assert.equal(await counted('checkpoints'), answer.written);
+      assert.ok(answer.refused.every(({ seq }) => seq % 2 === 1));
+    } finally {
+      await fixture.sql('ALTER TABLE checkpoints DROP CONSTRAINT odd');
+    }
+  });
+
   test('a refused one is left out, alone', async () => {
     const bad = checkpoint(0, null);
     const answer = await archive.insertCheckpoints([checkpoint(1, null), bad, checkpoint(2, null)]);
-    assert.deepEqual(answer, { written: 2, refused: [bad], conflicting: [] });
+    assert.deepEqual([answer.written, answer.refused, answer.untried], [2, [bad], []]);
+    assert.deepEqual(answer.conflicting, []);
+    assert.match(String(answer.why), /seq_range/);
   });
 });
 
@@ -398,14 +459,106 @@ describe('trouble', () => {
   test('a server that is gone is away; when it is back, so is the archive', async () => {
     await fixture.server.stop();
     await assert.rejects(archive.commit(fleet(3), []), { code: 'archive_away' });
-    await assert.rejects(archive.readProgress(), { code: 'archive_away' });
+    await assert.rejects(archive.probe('positions'), { code: 'archive_away' });
     await fixture.server.restart();
     await archive.commit(fleet(3), []);
     assert.equal(await counted('driver_positions'), 3);
   });
 
+  const sessions = async () => {
+    const rows = await fixture.sql<{ pid: number }>(
+      `SELECT pid FROM pg_stat_activity WHERE application_name = 'whereabouts-flusher'`,
+    );
+    return rows.map(({ pid }) => pid);
+  };
+
+  for (const [what, breaks, mends] of [
+    [
+      'no right',
+      'REVOKE INSERT ON driver_positions FROM whereabouts_flusher',
+      'GRANT INSERT ON driver_positions TO whereabouts_flusher',
+    ],
+    [
+      'no table',
+      'ALTER TABLE driver_positions RENAME TO other',
+      'ALTER TABLE other RENAME TO driver_positions',
+    ],
+  ] as const) {
+    test(`${what}: every session that sees it is closed, and no probe is answered until it is over`, async () => {
+      const others = await sessions();
+      const one = fixture.archive();
+      await one.commit(fleet(3), []);
+      const ours = async () => (await sessions()).filter((pid) => !others.includes(pid));
+      const [before] = await ours();
+      assert.ok(before !== undefined);
+      await fixture.sql(breaks);
+      try {
+        await assert.rejects(one.commit(fleet(3), []), { code: 'archive_away' });
+        await until('it is closed', async () => (await ours()).length === 0);
+        for (let i = 0; i < 3; i++) {
+          await assert.rejects(one.probe('positions'), { code: 'archive_away' });
+          await until('its session is closed too', async () => (await ours()).length === 0);
+        }
+        await one.probe('checkpoints');
+      } finally {
+        await fixture.sql(mends);
+      }
+      await one.probe('positions');
+      await one.commit(fleet(3), []);
+      assert.ok(!(await ours()).includes(before));
+    });
+  }
+
+  test('a probe comes over a new session, and the idle ones end', async () => {
+    const others = await sessions();
+    const one = fixture.archive();
+    await one.commit(fleet(3), []);
+    const ours = async () => (await sessions()).filter((pid) => !others.includes(pid));
+    const [before] = await ours();
+    await one.probe('positions');
+    await until(
+      'the old one has ended',
+      async () => (await ours()).length === 1 && (await ours())[0] !== before,
+    );
+  });
+
+  test('a row that is refused, or a lock that is held, closes no session', async () => {
+    const one = fixture.archive();
+    await one.commit(fleet(30), []);
+    const before = await sessions();
+    await one.commit([...fleet(30), row(stored('bad', { services: -1 }))], []);
+    assert.deepEqual(await sessions(), before);
+  });
+
+  test('the probe needs all that a flush needs, and leaves nothing', async () => {
+    await archive.probe('positions');
+    await archive.probe('checkpoints');
+    for (const table of ['driver_positions', 'checkpoints', 'flush_progress'])
+      assert.equal(await counted(table), 0, table);
+    const needs = [
+      ['positions', 'SELECT', 'driver_positions'],
+      ['positions', 'INSERT', 'driver_positions'],
+      ['positions', 'UPDATE', 'driver_positions'],
+      ['positions', 'SELECT', 'flush_progress'],
+      ['positions', 'INSERT', 'flush_progress'],
+      ['positions', 'UPDATE', 'flush_progress'],
+      ['checkpoints', 'INSERT', 'checkpoints'],
+    ] as const;
+    for (const [what, right, table] of needs) {
+      await fixture.sql(`REVOKE ${right} ON ${table} FROM whereabouts_flusher`);
+      const probe = archive.probe(what);
+      await assert.rejects(
+        probe,
+        { code: 'archive_away', message: /permission denied/ },
+        `${right} on ${table}`,
+      );
+      await fixture.sql(`GRANT ${right} ON ${table} TO whereabouts_flusher`);
+    }
+    await archive.probe('positions');
+  });
+
   test('a frozen server is given up, and its connection with it', async () => {
-    await archive.readProgress();
+    await archive.readPositions('', 1);
     const pids = await fixture.sql(
       `SELECT pid FROM pg_stat_activity WHERE application_name = 'whereabouts-flusher'`,
     );

@@ -8,16 +8,19 @@
 //     refused: halves, down to the row     slow: halves, and fewer at once from now on     contended: again
 
 import { COLUMNS, fromE7, type Position, type StoredPosition } from '@whereabouts/infra/position';
-import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import { archiveError, isOfPostgres } from './archive-error.js';
+import type { PoolClient } from 'pg';
+import { archiveError, archiveRefuses, troubleOf } from './archive-error.js';
 import { type ArchiveRow, arrayLiteral, columnParameters, rowParameters } from './archive-row.js';
+import { ArchiveSessions, type SessionOptions } from './archive-sessions.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
+import { mayRefuse, RefusalJudge } from './refusal-judge.js';
+import { shuffled } from './shuffled.js';
 
 /** Fewer cost more for each row; more hold their locks longer. */
 export const MAX_BATCH_ROWS = 5_000;
-// One for the passes, one for checkpoints, one for the retention and the probe.
-const CONNECTIONS = 3;
+/** Of rows that were refused before; then the others wait for the next time. */
+const REFUSED_AGAIN = 20;
 
 /** Partition `partition` is in the table as of `asOfMs`, if the archive still is as of `flushedAtMs` at least. */
 export interface Progress {
@@ -45,6 +48,8 @@ export interface CommitAnswer {
   /** Inserted or updated; the others were not newer than what is there. */
   written: number;
   refused: ArchiveRow[];
+  /** What Postgres said of the last of them. */
+  why: Error | null;
   /** The archive is older than the last flush: their progress was not moved. */
   behind: Behind[];
   transactions: number;
@@ -53,6 +58,7 @@ export interface CommitAnswer {
 const AT_ONCE: Turn = { before: Promise.resolve(), sent: () => {} };
 
 const names = COLUMNS.map((column) => column.name);
+const epochMs = (name: string) => `floor(extract(epoch FROM ${name}) * 1000)::double precision`;
 const parameters = (first: number) => COLUMNS.map((column, i) => `$${first + i}::${column.type}[]`);
 
 // $1 map hash, $2 partitions, then one array for each of COLUMNS; all of one length, each driver at most once,
@@ -83,11 +89,7 @@ WITH done AS (
   ORDER BY partition
   ON CONFLICT (map_hash, partition) DO UPDATE SET as_of = excluded.as_of WHERE excluded.as_of > held.as_of
 )
-SELECT partition, (extract(epoch FROM as_of) * 1000)::bigint AS as_of_ms FROM behind`;
-
-// $1 map hash. Returns partition, as_of in ms.
-const READ_PROGRESS = `
-SELECT partition, (extract(epoch FROM as_of) * 1000)::bigint AS as_of_ms FROM flush_progress WHERE map_hash = $1`;
+SELECT partition, (extract(epoch FROM as_of) * 1000)::double precision AS as_of_ms FROM behind`;
 
 // $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
 // Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
@@ -127,112 +129,148 @@ SELECT (SELECT max(driver_id) FROM page) AS last, (SELECT count(*)::integer FROM
 
 // $1 the driver after which to go on, $2 at most so many rows: a walk along the primary key. Pages are of different
 // moments; a driver who is written between them is in the cache then, and whoever restores leaves that alone.
+// Times come as epoch ms, whatever form the session would give them; an infinite one as Infinity.
 const READ_POSITIONS = `
-SELECT ${names.join(', ')} FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
+SELECT ${COLUMNS.map(({ name, type }) => (type === 'timestamptz' ? `${epochMs(name)} AS ${name}` : name)).join(', ')}
+FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
 
-export interface ArchiveOptions {
-  postgres: PoolConfig;
+const NO_ROWS: string[] = COLUMNS.map(() => '{}');
+
+/** What has to be possible before anything is sent again. */
+export type Probe = 'positions' | 'checkpoints';
+
+export interface ArchiveOptions extends SessionOptions {
   mapHash: string;
   reached: Reached;
-  onConnectionLost(error: Error): void;
 }
 
 export class Archive {
-  readonly #pool: Pool;
+  readonly #sessions: ArchiveSessions;
   readonly #mapHash: string;
   readonly #reached: Reached;
   readonly #pieces = new Pieces(MAX_BATCH_ROWS);
+  readonly #judge = new RefusalJudge();
 
   constructor(o: ArchiveOptions) {
     this.#mapHash = o.mapHash;
     this.#reached = o.reached;
-    this.#pool = new Pool({
-      ...o.postgres,
-      application_name: 'whereabouts-flusher',
-      max: CONNECTIONS,
-      statement_timeout: 2_000,
-      lock_timeout: 500,
-      // What Postgres itself cannot say any more: frozen, or cut off without a word.
-      query_timeout: 3_000,
-      connectionTimeoutMillis: 2_000,
-      idleTimeoutMillis: 60_000,
-      keepAlive: true,
-      // A commit that came back must be on disk, whatever the database's default: the watermark moves on it.
-      options: '-c synchronous_commit=on',
-    });
-    this.#pool.on('error', o.onConnectionLost);
-    // A connection that breaks in the middle of a query also says so here, where nobody listening ends the process.
-    this.#pool.on('connect', (client) => client.on('error', () => {}));
+    this.#sessions = new ArchiveSessions(o);
   }
 
   /**
    * Rows in any order, each driver at most once. They are made ready at once, while Postgres still has to do with the
-   * ones before. Rejects with ArchiveError; then any part may have been written.
+   * ones before. Rejects with ArchiveError; then any rows may have been written, but no progress was moved.
    */
   async commit(
     rows: readonly ArchiveRow[],
     progress: readonly Progress[],
     turn: Turn = AT_ONCE,
   ): Promise<CommitAnswer> {
-    const sorted = rows.toSorted((a, b) => byDriver(a.position, b.position));
+    const sorted = rows.toSorted(byDriverOfRow);
     const whole = rowParameters(sorted);
     await turn.before;
-    const answer: CommitAnswer = { written: 0, refused: [], behind: [], transactions: 0 };
-    answer.refused = await this.#pieces.write(sorted, async (piece, isLast) => {
+    const answer: CommitAnswer = { written: 0, refused: [], why: null, behind: [], transactions: 0 };
+    const check = (refused: readonly ArchiveRow[], isLast: boolean) => {
+      if (this.#areTablesWrong(refused, rows.length, isLast))
+        throw archiveRefuses(refused.length, rows.length, answer.why);
+    };
+    answer.refused = await this.#pieces.write(sorted, async (piece, isLast, refused) => {
+      check(refused, isLast);
       const upsert = piece.length === 0 ? null : piece === sorted ? whole : rowParameters(piece);
-      const { written, behind } = await this.#transaction(upsert, isLast ? progress : [], turn);
+      const transaction = this.#transaction(upsert, isLast ? progress : [], turn);
+      const { written, behind } = await transaction.catch((error) => {
+        if (troubleOf(error) === 'refused') answer.why = error;
+        throw error;
+      });
       answer.written += written;
       answer.behind.push(...behind);
       answer.transactions++;
     });
+    this.#judge.note(answer.refused.map(driverOf), rows.length, performance.now());
     return answer;
   }
 
-  /**
-   * `conflicting`: Postgres has another checkpoint of that driver and id, of another time or place. Rejects with
-   * ArchiveError.
-   */
-  async insertCheckpoints(
-    positions: readonly StoredPosition[],
-  ): Promise<{ written: number; refused: StoredPosition[]; conflicting: StoredPosition[] }> {
-    let written = 0;
-    const conflicting: StoredPosition[] = [];
-    // For the same reason as positions: two flushers may well insert the same ones at once.
-    const sorted = positions.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
-    const refused = await this.#pieces.write(sorted, async (piece) => {
-      if (piece.length === 0) return;
-      const ids = arrayLiteral(piece.map((position) => position.checkpointId));
-      const result = await this.#pool.query(INSERT_CHECKPOINTS, [ids, ...columnParameters(piece)]);
-      const inserted = result.rowCount ?? 0;
-      written += inserted;
-      if (inserted < piece.length) conflicting.push(...(await this.#conflictsOf(piece)));
+  /** Rows that were refused before, each driver at most once; in the order given, until some are refused again. */
+  async commitRefused(rows: readonly ArchiveRow[]): Promise<ArchiveRow[]> {
+    const taken: ArchiveRow[] = [];
+    await this.#pieces.write(rows, async (piece, _, refused) => {
+      if (piece.length === 0 || refused.length >= REFUSED_AGAIN) return;
+      await this.#transaction(rowParameters(piece.toSorted(byDriverOfRow)), [], AT_ONCE);
+      taken.push(...piece);
     });
-    return { written, refused, conflicting };
+    return taken;
+  }
+
+  /**
+   * Rejects with ArchiveError. `untried`: left out, because so many were refused before them; `why`: what Postgres said
+   * of the last of those; `conflicting`: another of that driver and id stands there, of another time or place.
+   */
+  async insertCheckpoints(positions: readonly StoredPosition[]): Promise<{
+    written: number;
+    refused: StoredPosition[];
+    untried: StoredPosition[];
+    conflicting: StoredPosition[];
+    why: Error | null;
+  }> {
+    let written = 0;
+    let why: Error | null = null;
+    const untried: StoredPosition[] = [];
+    const conflicting: StoredPosition[] = [];
+    const atMost = mayRefuse(positions.length);
+    // Not always the same ones are left out. Each statement is sorted, as those of positions are: two flushers may well
+    // insert the same ones at once.
+    const refused = await this.#pieces.write(shuffled(positions), async (piece, _, refusedSoFar) => {
+      if (piece.length === 0) return;
+      if (refusedSoFar.length > atMost) {
+        untried.push(...piece);
+        return;
+      }
+      const sorted = piece.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
+      const ids = arrayLiteral(sorted.map((position) => position.checkpointId));
+      const inserting = this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(sorted)]);
+      const inserted = await inserting.catch((error) => {
+        if (troubleOf(error) === 'refused') why = error;
+        throw error;
+      });
+      written += inserted;
+      if (inserted < sorted.length) conflicting.push(...(await this.#conflictsOf(sorted)));
+    });
+    return { written, refused, untried, conflicting, why };
   }
 
   async #conflictsOf(positions: readonly StoredPosition[]): Promise<StoredPosition[]> {
     // Those of a version that gave no ids are told apart by session and seq alone.
     const named = positions.filter(({ checkpointId }) => checkpointId !== null);
-    const { rows } = await this.#pool.query(CONFLICTING_CHECKPOINTS, [
+    const rows = await this.#rows(CONFLICTING_CHECKPOINTS, [
       arrayLiteral(named.map(({ driverId }) => driverId)),
       arrayLiteral(named.map(({ checkpointId }) => checkpointId)),
       arrayLiteral(named.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
       arrayLiteral(named.map(({ latE7 }) => fromE7(latE7))),
       arrayLiteral(named.map(({ lonE7 }) => fromE7(lonE7))),
     ]);
-    return rows.map(({ n }) => named[n - 1] as StoredPosition);
+    return rows.map(({ n }) => named[Number(n) - 1] as StoredPosition);
   }
 
-  /** As of when each partition of this map is in the table. Also the probe: it needs the tables and the right to read. */
-  async readProgress(): Promise<Map<number, number>> {
-    const { rows } = await this.#pool.query(READ_PROGRESS, [this.#mapHash]).catch(fail);
-    return new Map(rows.map((row) => [row.partition as number, Number(row.as_of_ms)]));
+  /**
+   * Over a new connection, does what a flush does, but with no row: so it needs the tables as they should be, the rights
+   * on them, and a server that takes writes, and leaves nothing behind. Rejects with ArchiveError.
+   */
+  async probe(what: Probe): Promise<void> {
+    this.#sessions.renew();
+    const probes = {
+      positions: () =>
+        this.#sessions.transaction(async (client) => {
+          await this.#upsert(client, ['{}', ...NO_ROWS], AT_ONCE);
+          await this.#move(client, []);
+        }),
+      checkpoints: () => this.#statement(INSERT_CHECKPOINTS, ['{}', ...NO_ROWS]),
+    };
+    await probes[what]().catch(fail);
   }
 
   /** Returns how many; fewer than `limit`: that was all. */
   async deleteCheckpoints(before: Date, limit: number): Promise<number> {
-    const result = await this.#pool.query(DELETE_CHECKPOINTS, [before, limit]).catch(fail);
-    return result.rowCount ?? 0;
+    return await this.#statement(DELETE_CHECKPOINTS, [before.toISOString(), limit]).catch(fail);
   }
 
   /** Looks at the `limit` drivers after `after`; `last` is null at the end of the table. */
@@ -241,34 +279,37 @@ export class Archive {
     after: string,
     limit: number,
   ): Promise<{ last: string | null; deleted: number }> {
-    const result = await this.#pool.query(DELETE_POSITIONS, [before, after, limit]).catch(fail);
-    return result.rows[0] as { last: string | null; deleted: number };
+    const rows = await this.#rows(DELETE_POSITIONS, [before.toISOString(), after, limit]);
+    return rows[0] as { last: string | null; deleted: number };
   }
 
   /** The `limit` drivers after `after`, by their id: the columns of COLUMNS as the driver of Postgres reads them. */
-  async readPositions(after: string, limit: number): Promise<Record<string, unknown>[]> {
-    const { rows } = await this.#pool.query(READ_POSITIONS, [after, limit]).catch(fail);
-    return rows;
+  readPositions(after: string, limit: number): Promise<Record<string, unknown>[]> {
+    return this.#rows(READ_POSITIONS, [after, limit]);
   }
 
   close(): Promise<void> {
-    return this.#pool.end();
+    return this.#sessions.close();
   }
 
-  async #transaction(upsert: string[] | null, progress: readonly Progress[], turn: Turn) {
-    const client = await this.#pool.connect();
-    try {
-      await client.query('BEGIN');
+  async #rows(text: string, values: unknown[]): Promise<Record<string, unknown>[]> {
+    const result = await this.#sessions.transaction((client) => client.query(text, values)).catch(fail);
+    return result.rows;
+  }
+
+  /** Returns how many rows it changed. Rejects with the error of Postgres. */
+  async #statement(text: string, values: unknown[]): Promise<number> {
+    const result = await this.#sessions.transaction((client) => client.query(text, values));
+    return result.rowCount ?? 0;
+  }
+
+  #transaction(upsert: string[] | null, progress: readonly Progress[], turn: Turn) {
+    return this.#sessions.transaction(async (client) => {
       const written = upsert === null ? 0 : await this.#upsert(client, upsert, turn);
       const behind = progress.length > 0 ? await this.#move(client, progress) : [];
       this.#reached('after_upsert');
-      await client.query('COMMIT');
-      client.release();
       return { written, behind };
-    } catch (error) {
-      await giveBack(client, error);
-      throw error;
-    }
+    });
   }
 
   async #upsert(client: PoolClient, parameters: string[], turn: Turn): Promise<number> {
@@ -277,35 +318,37 @@ export class Archive {
     return (await result).rowCount ?? 0;
   }
 
+  /** What is wrong with it is no row's fault. */
   async #move(client: PoolClient, progress: readonly Progress[]): Promise<Behind[]> {
     const time = (ms: number) => (ms === 0 ? null : new Date(ms).toISOString());
-    const { rows } = await client.query(MOVE_PROGRESS, [
+    const values = [
       this.#mapHash,
       progress.map((entry) => entry.partition),
       progress.map((entry) => time(entry.asOfMs)),
       progress.map((entry) => time(entry.flushedAtMs)),
-    ]);
-    return rows.map((row) => ({
-      partition: row.partition as number,
-      asOfMs: row.as_of_ms === null ? null : Number(row.as_of_ms),
+    ];
+    const { rows } = await client.query(MOVE_PROGRESS, values).catch(fail);
+    return rows.map(({ partition, as_of_ms: asOfMs }) => ({
+      partition: partition as number,
+      asOfMs: Number.isFinite(asOfMs) ? (asOfMs as number) : null,
     }));
+  }
+
+  /** Before the last piece, which carries the progress, for good; before each other one, where it is certain already. */
+  #areTablesWrong(refused: readonly ArchiveRow[], rows: number, isLast: boolean): boolean {
+    if (!isLast && refused.length <= mayRefuse(rows)) return false;
+    const drivers = refused.map(driverOf);
+    const nowMs = performance.now();
+    const areWrong = this.#judge.areTablesWrong(drivers, rows, nowMs);
+    if (areWrong) this.#judge.note(drivers, drivers.length, nowMs);
+    return areWrong;
   }
 }
 
 const byDriver = (a: Position, b: Position) =>
   Number(a.driverId > b.driverId) - Number(a.driverId < b.driverId);
-
-/** A connection whose state is known goes back to the pool; any other is closed. */
-async function giveBack(client: PoolClient, error: unknown): Promise<void> {
-  if (!isOfPostgres(error)) {
-    client.release(true);
-    return;
-  }
-  await client.query('ROLLBACK').then(
-    () => client.release(),
-    () => client.release(true),
-  );
-}
+const byDriverOfRow = (a: ArchiveRow, b: ArchiveRow) => byDriver(a.position, b.position);
+const driverOf = ({ position }: ArchiveRow) => position.driverId;
 
 function fail(error: unknown): never {
   throw archiveError(error);

@@ -11,17 +11,20 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
+import { archiveRefuses } from './archive-error.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import { PacedLog } from './paced-log.js';
 
-/** Of all partitions in one round; the next round takes the rest. */
+/** Of all partitions in one round, besides those that were refused before; the next round takes the rest. */
 const ROUND_LIMIT = 5_000;
 /** Of one partition in one round. */
 const PARTITION_LIMIT = 512;
-/** One that Postgres refuses stays in the cache (nothing drops a checkpoint) and is tried again this much later. */
-const REFUSED_RETRY_MS = 60_000;
+/** One that Postgres refuses stays in the cache (nothing drops a checkpoint); all of them are tried again this often. */
+const REFUSED_RETRY_MS = 15_000;
 const MAX_REFUSED_KNOWN = 10_000;
 /** By then the ingest that took it has told its driver, or never will. */
 const KEEP_CONFLICT_MS = 60_000;
+const TOLD_EVERY_MS = 60_000;
 
 /** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
 export const partitionLimit = (partitions: number): number =>
@@ -34,63 +37,101 @@ interface Found extends WaitingCheckpoint {
 export class CheckpointWriter {
   readonly #store: LiveStore;
   readonly #archive: Archive;
-  readonly #log: Logger;
+  readonly #refusals: PacedLog;
+  readonly #unreadable: PacedLog;
   readonly #metrics: FlushMetrics;
-  /** Field -> when it may be tried again. */
-  readonly #refusedUntilMs = new Map<string, number>();
+  /** Fields of those that Postgres refuses, with their partition. */
+  readonly #refused = new Map<string, number>();
+  #retryAtMs = 0;
 
   constructor(o: { store: LiveStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
     this.#archive = o.archive;
-    this.#log = o.log;
+    this.#refusals = new PacedLog(o.log, TOLD_EVERY_MS);
+    this.#unreadable = new PacedLog(o.log, TOLD_EVERY_MS);
     this.#metrics = o.metrics;
   }
 
+  /** How many are known to be refused, and wait. */
+  get refused(): number {
+    return this.#refused.size;
+  }
+
+  /** In the next round. */
+  tryAllAgain(): void {
+    this.#retryAtMs = 0;
+  }
+
   /**
-   * Of partitions where some wait. Rejects with ArchiveError. What a partition's node does not answer waits for the
-   * next round.
+   * Of all partitions where some wait. Returns how many it brought there. Rejects with ArchiveError, also where none was
+   * taken: nothing shows then that it is the checkpoints that are wrong, and not their table. What a partition's node
+   * does not answer waits for the next round.
    */
-  async run(partitions: readonly number[]): Promise<void> {
+  async run(partitions: readonly number[]): Promise<number> {
     const found = await this.#gather(partitions);
-    if (found.length === 0) return;
-    const { refused, conflicting } = await this.#archive.insertCheckpoints(
-      found.map(({ position }) => position),
-    );
-    for (const entry of found) if (refused.includes(entry.position)) this.#remember(entry);
-    this.#metrics.checkpointsRefused.inc(refused.length);
-    const conflicts = found.filter(({ position }) => conflicting.includes(position));
-    const done = found.filter(
-      ({ position }) => !refused.includes(position) && !conflicting.includes(position),
-    );
-    const touched = new Set([...done, ...conflicts].map(({ partition }) => partition));
-    await Promise.all([...touched].map((partition) => this.#settle(partition, done, conflicts)));
+    this.#metrics.refusedCheckpoints.set(this.refused);
+    if (found.length === 0) return 0;
+    const answer = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
+    const [refused, conflicting] = [new Set(answer.refused), new Set(answer.conflicting)];
+    this.#metrics.checkpointsRefused.inc(refused.size);
+    const left = new Set([...answer.refused, ...answer.untried]);
+    const settled = found.filter(({ position }) => !left.has(position));
+    const isNews = found.some(({ field }) => !this.#refused.has(field));
+    if (settled.length === 0 && isNews) throw archiveRefuses(refused.size, found.length, answer.why);
+    for (const entry of found) if (refused.has(entry.position)) this.#remember(entry, answer.why);
+    const touched = new Set(settled.map(({ partition }) => partition));
+    const isConflict = ({ position }: Found) => conflicting.has(position);
+    await Promise.all([...touched].map((partition) => this.#settle(partition, settled, isConflict)));
+    this.#metrics.refusedCheckpoints.set(this.refused);
+    return settled.length;
   }
 
   async #gather(partitions: readonly number[]): Promise<Found[]> {
-    const limit = partitionLimit(partitions.length);
+    const share = partitionLimit(partitions.length);
+    const standing = new Map<number, number>();
+    for (const partition of this.#refused.values())
+      standing.set(partition, (standing.get(partition) ?? 0) + 1);
+    // The refused take no part of the share, or nobody would come past them.
+    const limit = (partition: number) => share + (standing.get(partition) ?? 0);
     const pages = await Promise.all(
       partitions.map(async (partition) => {
         const { waiting, conflicts } = await this.#store
-          .waitingCheckpoints(partition, limit)
+          .waitingCheckpoints(partition, limit(partition))
           .catch((error) => this.#nothingYet(error, partition));
         await this.#forgetConflicts(partition, conflicts);
         return waiting.map((entry) => ({ ...entry, partition }));
       }),
     );
+    const hidden = partitions.filter((partition, i) => (pages[i]?.length ?? 0) >= limit(partition));
+    const found = pages.flat();
+    this.#forgetDone(new Set(found.map(({ field }) => field)), new Set(hidden));
     const nowMs = performance.now();
-    return pages.flat().filter(({ field }) => (this.#refusedUntilMs.get(field) ?? 0) <= nowMs);
+    if (nowMs < this.#retryAtMs) return found.filter(({ field }) => !this.#refused.has(field));
+    this.#retryAtMs = nowMs + REFUSED_RETRY_MS;
+    return found;
   }
 
-  async #settle(partition: number, done: readonly Found[], conflicts: readonly Found[]): Promise<void> {
-    const fieldsOf = (entries: readonly Found[]) =>
-      entries.filter((entry) => entry.partition === partition).map(({ field }) => field);
-    const [doneFields, conflictFields] = [fieldsOf(done), fieldsOf(conflicts)];
-    for (const field of doneFields) this.#refusedUntilMs.delete(field);
+  /** Of the refused, those that wait no more: another flusher has brought them. */
+  #forgetDone(waiting: ReadonlySet<string>, hidden: ReadonlySet<number>): void {
+    for (const [field, partition] of this.#refused) {
+      if (!waiting.has(field) && !hidden.has(partition)) this.#refused.delete(field);
+    }
+  }
+
+  async #settle(
+    partition: number,
+    settled: readonly Found[],
+    isConflict: (entry: Found) => boolean,
+  ): Promise<void> {
+    const own = settled.filter((entry) => entry.partition === partition);
+    const done = own.filter((entry) => !isConflict(entry)).map(({ field }) => field);
+    const conflicts = own.filter(isConflict).map(({ field }) => field);
+    for (const { field } of own) this.#refused.delete(field);
     try {
-      if (doneFields.length > 0) await this.#store.checkpointsDone(partition, doneFields);
-      this.#metrics.checkpointsPersisted.inc(doneFields.length);
-      if (conflictFields.length > 0) await this.#store.checkpointsConflict(partition, conflictFields);
-      this.#metrics.checkpointsConflicting.inc(conflictFields.length);
+      if (done.length > 0) await this.#store.checkpointsDone(partition, done);
+      this.#metrics.checkpointsPersisted.inc(done.length);
+      if (conflicts.length > 0) await this.#store.checkpointsConflict(partition, conflicts);
+      this.#metrics.checkpointsConflicting.inc(conflicts.length);
     } catch (error) {
       // They are in Postgres and still wait: the next round finds their rows there.
       if (!(error instanceof StoreError)) throw error;
@@ -107,19 +148,19 @@ export class CheckpointWriter {
     });
   }
 
-  #remember({ field, position, partition }: Found): void {
-    const isNew = !this.#refusedUntilMs.has(field);
-    if (isNew && this.#refusedUntilMs.size >= MAX_REFUSED_KNOWN) this.#refusedUntilMs.clear();
-    this.#refusedUntilMs.set(field, performance.now() + REFUSED_RETRY_MS);
+  #remember({ field, position, partition }: Found, why: Error | null): void {
+    if (!this.#refused.has(field) && this.#refused.size >= MAX_REFUSED_KNOWN) this.#refused.clear();
+    if (this.#refused.size === 0) this.#retryAtMs = performance.now() + REFUSED_RETRY_MS;
+    this.#refused.set(field, partition);
     const { driverId, seq } = position;
-    if (isNew)
-      this.#log.error({ driver_id: driverId, seq, partition }, 'Postgres refuses a checkpoint: it waits');
+    const told = { driver_id: driverId, seq, partition, why: why?.message };
+    this.#refusals.say('error', told, 'Postgres refuses a checkpoint: it waits, and is tried again');
   }
 
   #nothingYet(error: unknown, partition: number): { waiting: []; conflicts: [] } {
     // A record of another version's format is that one's to write.
     if (error instanceof PositionError)
-      this.#log.error({ err: error, partition }, 'a checkpoint cannot be read');
+      this.#unreadable.say('error', { err: error, partition }, 'a checkpoint cannot be read');
     else if (!(error instanceof StoreError)) throw error;
     return { waiting: [], conflicts: [] };
   }

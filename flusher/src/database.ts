@@ -15,8 +15,14 @@ export const FLUSHER = 'whereabouts_flusher';
 
 const MIGRATIONS = fileURLToPath(new URL('../../infra/postgres', import.meta.url));
 const ADMIN_LOCK = 7_241_865_325;
-// Of each statement, the wait for another one's migrations among them.
-const LOCK_TIMEOUT_MS = 60_000;
+// Whatever the database, the role or the address would set. The wait for a lock, another one's migrations among them, is
+// of each statement.
+const SESSION = [
+  'SET search_path = public',
+  'SET statement_timeout = 0',
+  'SET lock_timeout = 60000',
+  'SET standard_conforming_strings = on',
+].join('; ');
 const START_DEADLINE_MS = 30_000;
 const RETRY_MS = 250;
 
@@ -58,7 +64,7 @@ export async function migrate(config: ClientConfig, direction: 'up' | 'down' = '
       dir: MIGRATIONS,
       direction,
       migrationsTable: 'schema_migrations',
-      // Waits for whoever is at it, LOCK_TIMEOUT_MS at most.
+      // Waits for whoever is at it, for as long as for any lock.
       advisoryLockMode: 'wait',
       logger: log,
     });
@@ -119,11 +125,11 @@ async function connect(config: ClientConfig): Promise<Client> {
       ...config,
       application_name: 'whereabouts-migrate',
       connectionTimeoutMillis: 5_000,
-      lock_timeout: LOCK_TIMEOUT_MS,
     });
     client.on('error', () => {});
     try {
       await client.connect();
+      await client.query(SESSION);
       return client;
     } catch (error) {
       await client.end().catch(() => {});

@@ -5,11 +5,12 @@
 //   partitions are due     -> a pass                            (one at a time)
 //   Postgres is away       -> nothing but its probe; what is dirty stays in the cache
 //
+// Positions and checkpoints each have a gate: where the table of one is wrong, the other goes on.
+//
 //   starting ──start──▶ running ──drain──▶ draining ──▶ stopped
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
-import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
 import { ArchiveError } from './archive-error.js';
@@ -18,8 +19,11 @@ import { CheckpointWriter } from './checkpoint-writer.js';
 import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
-import { LossWindow } from './loss-window.js';
-import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js';
+import type { LeftOver } from './left-over.js';
+import { PacedLog } from './paced-log.js';
+import { PartitionLook } from './partition-look.js';
+import { RefusedPositions } from './refused-positions.js';
+import { byUrgency, paced, rowsOf, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
 /** A tenth of the interval is fine enough to keep it. */
@@ -32,6 +36,7 @@ const COMES_ALONG = 0.1;
 /** What the clock makes due is spread over the interval, but not into commits smaller than this. */
 const LEAST_PASS_ROWS = 2_500;
 const PASS_ROOM = 1.2;
+const TOLD_EVERY_MS = 60_000;
 /** Why a partition was left that is to be taken by the very next pass. */
 const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
 
@@ -46,13 +51,14 @@ export interface FlushLoopOptions {
 }
 
 export class FlushLoop {
-  readonly lossWindow: LossWindow;
-  readonly gate: ArchiveGate;
+  readonly look: PartitionLook;
+  readonly gates: Readonly<Record<'positions' | 'checkpoints', ArchiveGate>>;
+  readonly refused: RefusedPositions;
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
+  readonly #unreadable: PacedLog;
   readonly #notBeforeMs = new Map<number, number>();
   readonly #stopping = new AbortController();
-  #mapMismatch: string | null = null;
   #running: Promise<void> = Promise.resolve();
   #pass: Promise<unknown> | null = null;
   #round: Promise<unknown> | null = null;
@@ -60,39 +66,48 @@ export class FlushLoop {
   #lastPassMs = 0;
   readonly #statesEveryMs: number;
   #statesAtMs = Number.NEGATIVE_INFINITY;
+  #left: LeftOver;
 
   constructor(o: FlushLoopOptions) {
     const { store, archive, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
-    this.gate = new ArchiveGate({ probe: () => archive.readProgress(), log, metrics });
+    this.#unreadable = new PacedLog(log, TOLD_EVERY_MS);
+    this.refused = new RefusedPositions({ store, log, metrics });
+    this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
+    this.#tellGates();
     const { lossBudgetMs: budgetMs, flushIntervalMs } = o.settings;
     const { min, max, ofInterval } = STATES_EVERY_MS;
     this.#statesEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
-    this.lossWindow = new LossWindow({ budgetMs, partitions: store.map.partitions, log, metrics });
+    this.look = new PartitionLook({ store, budgetMs, log, metrics });
+    this.#left = { partitions: 0, positions: 0, checkpoints: 0, dark: store.map.partitions };
   }
 
-  /** Under which other map a partition was written, if any was. */
-  get mapMismatch(): string | null {
-    return this.#mapMismatch;
+  /** Checkpoints that Postgres refuses. */
+  get refusedCheckpoints(): number {
+    return this.#checkpoints.refused;
   }
 
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Flushes all that it can within the deadline. Returns how many partitions had to be left with something dirty. */
-  async drain(deadlineMs: number): Promise<number> {
+  /** Flushes all that it can within the deadline, and says what it had to leave. */
+  async drain(deadlineMs: number): Promise<LeftOver> {
     const untilMs = performance.now() + deadlineMs;
     this.#stopping.abort();
+    // What is under way when the time is over is not waited for; then what was seen last is left.
+    const drained = this.#drain(untilMs);
+    await Promise.race([drained, delay(deadlineMs, undefined, { ref: false })]);
+    return this.#left;
+  }
+
+  async #drain(untilMs: number): Promise<void> {
     await this.#running;
     await Promise.all([this.#pass, this.#round]);
-    let left = await this.#flushAll();
-    while (left > 0 && performance.now() < untilMs) {
-      await delay(LOOK_EVERY_MS);
-      left = await this.#flushAll();
-    }
-    return left;
+    this.refused.tryAllAgain();
+    this.#checkpoints.tryAllAgain();
+    while ((await this.#flushAll()) && performance.now() < untilMs) await delay(LOOK_EVERY_MS);
   }
 
   async #run(): Promise<void> {
@@ -106,69 +121,25 @@ export class FlushLoop {
   }
 
   async #tick(): Promise<void> {
-    if (!(await this.gate.open())) {
-      await this.#look();
-      return;
+    const { positions, checkpoints } = this.gates;
+    if (checkpoints.mayAsk() && this.#round === null) {
+      const waiting = await this.look.withCheckpoints();
+      this.#round = this.#writeCheckpoints(waiting).finally(() => {
+        this.#round = null;
+      });
     }
-    if (this.#round === null) {
-      const waiting = await this.#withCheckpoints();
-      if (waiting.length > 0) {
-        this.#round = this.#writeCheckpoints(waiting).finally(() => {
-          this.#round = null;
-        });
-      }
-    }
+    const mayFlush = positions.mayAsk();
     if (performance.now() - this.#statesAtMs < this.#statesEveryMs) return;
     this.#statesAtMs = performance.now();
     // What a look sees while a pass is under way may be flushed by the time that it is back.
     const wasFlushing = this.#pass !== null;
-    const known = await this.#look();
-    const due = wasFlushing ? [] : this.#due(known);
+    const known = await this.look.states();
+    const due = wasFlushing || !mayFlush ? [] : this.#due(known);
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
       });
     }
-  }
-
-  /** What each partition answers; null where it cannot be reached, or does not. */
-  async #askEach<T>(
-    ask: (partition: number) => Promise<T>,
-    onRefusal: (error: StoreError) => void = () => {},
-  ): Promise<(T | null)[]> {
-    const { store } = this.#o;
-    return Promise.all(
-      Array.from({ length: store.map.partitions }, async (_, partition) => {
-        if (!store.reachable(partition)) return null;
-        try {
-          return await ask(partition);
-        } catch (error) {
-          if (!(error instanceof StoreError)) throw error;
-          onRefusal(error);
-          return null;
-        }
-      }),
-    );
-  }
-
-  /** Partitions where checkpoints wait, of those that answered. */
-  async #withCheckpoints(): Promise<number[]> {
-    const have = await this.#askEach((partition) => this.#o.store.hasCheckpoints(partition));
-    return [...have.keys()].filter((partition) => have[partition]);
-  }
-
-  /** Returns those that answered. */
-  async #look(): Promise<PartitionStatus[]> {
-    let mismatch: string | null = null;
-    const statuses = await this.#askEach(
-      (partition) => this.#o.store.status(partition),
-      ({ code, message }) => {
-        if (code === 'map_mismatch') mismatch = message;
-      },
-    );
-    this.#mapMismatch = mismatch;
-    this.lossWindow.update(statuses);
-    return statuses.filter((status) => status !== null);
   }
 
   #due(known: readonly PartitionStatus[]): PartitionStatus[] {
@@ -199,12 +170,14 @@ export class FlushLoop {
     const { settings, log, metrics } = this.#o;
     const { freshnessMs, sweepAfterMs } = settings;
     const startedMs = performance.now();
-    const report = await new FlushPass({ ...this.#o, freshnessMs, sweepAfterMs }).run(due);
+    const kept = { refused: this.refused, unreadable: this.#unreadable };
+    const report = await new FlushPass({ ...this.#o, ...kept, freshnessMs, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
     this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
     log.debug({ ...report, left: Object.fromEntries(report.left), took_ms: Math.round(tookMs) }, 'pass');
-    if (report.archiveError) this.gate.failed(report.archiveError);
+    if (report.archiveError) this.gates.positions.failed(report.archiveError);
+    else if (report.batches > 0) this.gates.positions.succeeded();
     for (const [partition, reason] of report.left) {
       if (AT_ONCE.includes(reason)) continue;
       this.#notBeforeMs.set(partition, performance.now() + LEFT_WAIT_MS * (0.5 + Math.random()));
@@ -212,30 +185,69 @@ export class FlushLoop {
     return report;
   }
 
-  /** Returns whether Postgres has taken them. */
-  async #writeCheckpoints(partitions: readonly number[]): Promise<boolean> {
+  /** Returns how many were brought to Postgres, or null where it is away. */
+  async #writeCheckpoints(partitions: readonly number[]): Promise<number | null> {
+    const gate = this.gates.checkpoints;
     try {
-      await this.#checkpoints.run(partitions);
-      return true;
+      const done = await this.#checkpoints.run(partitions);
+      gate.succeeded();
+      return done;
     } catch (error) {
       if (!(error instanceof ArchiveError)) throw error;
-      this.gate.failed(error);
-      return false;
+      gate.failed(error);
+      return null;
     }
   }
 
-  /** Returns how many partitions are left; not those that another flusher works on, nor those that are dark. */
-  async #flushAll(): Promise<number> {
-    const known = await this.#look();
-    const dirty = known.filter((s) => s.dirtySinceMs !== null || s.checkpointsWaiting > 0).sort(byUrgency);
-    if (dirty.length === 0) return 0;
-    if (!(await this.gate.open())) return dirty.length;
-    const waiting = known.filter((s) => s.checkpointsWaiting > 0).map(({ partition }) => partition);
-    const [haveCheckpoints, report] = await Promise.all([
-      this.#writeCheckpoints(waiting),
-      this.#flush(dirty),
+  /**
+   * Once over all that is dirty, and notes what is left of it: nothing that another flusher works on. Returns whether it
+   * is worth trying again; what Postgres refuses is not.
+   */
+  async #flushAll(): Promise<boolean> {
+    const known = await this.look.states();
+    const isDirty = ({ partition, dirtySinceMs }: PartitionStatus) =>
+      dirtySinceMs !== null || this.refused.stand(partition);
+    const dirty = known.filter(isDirty).sort(byUrgency);
+    const waiting = known.filter((status) => status.checkpointsWaiting > 0);
+    const checkpoints = waiting.reduce((sum, status) => sum + status.checkpointsWaiting, 0);
+    this.#noteLeft(dirty, checkpoints, known.length);
+    const [done, left] = await Promise.all([
+      this.gates.checkpoints.mayAsk() ? this.#writeCheckpoints(waiting.map(({ partition }) => partition)) : 0,
+      this.gates.positions.mayAsk() ? this.#flushDirty(dirty) : dirty,
     ]);
-    const left = [...report.left.values()].filter((reason) => reason !== 'leased').length;
-    return haveCheckpoints ? left : Math.max(1, left);
+    const checkpointsLeft = Math.max(0, checkpoints - (done ?? 0));
+    this.#noteLeft(left, checkpointsLeft, known.length);
+    return left.length > 0 || checkpointsLeft > this.#checkpoints.refused;
+  }
+
+  /** Returns those that are left. */
+  async #flushDirty(dirty: readonly PartitionStatus[]): Promise<PartitionStatus[]> {
+    if (dirty.length === 0) return [];
+    const { left } = await this.#flush(dirty);
+    return dirty.filter(({ partition }) => (left.get(partition) ?? 'leased') !== 'leased');
+  }
+
+  #noteLeft(dirty: readonly PartitionStatus[], checkpoints: number, known: number): void {
+    const positions = dirty.reduce((sum, status) => sum + rowsOf(status), this.refused.count);
+    const dark = this.#o.store.map.partitions - known;
+    this.#left = { partitions: dirty.length, positions, checkpoints, dark };
+  }
+
+  #newGate(what: 'positions' | 'checkpoints'): ArchiveGate {
+    const { archive, log, metrics } = this.#o;
+    return new ArchiveGate({
+      what,
+      probe: () => archive.probe(what),
+      log,
+      failed: () => metrics.archiveFailures.inc(),
+      changed: () => this.#tellGates(),
+    });
+  }
+
+  #tellGates(): void {
+    const { archiveUp, archiveRefuses } = this.#o.metrics;
+    const gates = Object.values(this.gates);
+    archiveUp.set(gates.every((gate) => gate.isUp) ? 1 : 0);
+    archiveRefuses.set(gates.some((gate) => gate.trouble === 'archive_refuses') ? 1 : 0);
   }
 }

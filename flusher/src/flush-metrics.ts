@@ -16,15 +16,28 @@ export function flushMetrics(metrics: Metrics) {
       'loss_window_unknown_partitions',
       'Partitions whose loss window is not known now',
     ),
+    lossWindowAtMost: gauge(
+      'loss_window_unknown_at_most_seconds',
+      'The most that the loss window can be in those partitions; 0 where all answered',
+    ),
     lossBudget: gauge('loss_budget_seconds', 'What the loss window is to stay within'),
-    lossBudgetExceeded: gauge('loss_budget_exceeded', '1 while the loss window is above its budget'),
+    lossBudgetExceeded: gauge(
+      'loss_budget_exceeded',
+      '1 while the loss window is above its budget, or unknown for longer than that',
+    ),
     accepted: counter('positions_accepted_total', 'Positions that the finished flushes stand for'),
     rowsScanned: counter('rows_scanned_total', 'Unflushed records that passes have read'),
     rowsWritten: counter('rows_written_total', 'Rows of driver_positions inserted or updated'),
     rowsRefused: counter(
       'rows_refused_total',
-      'Positions that Postgres refused; they stay in the cache, marked',
+      'Positions that Postgres refused; they stay in the cache, marked, and are tried again',
     ),
+    refusedTaken: counter('refused_rows_taken_total', 'Of those, taken when they were tried again'),
+    refusedPositions: gauge(
+      'refused_positions',
+      'Positions that stand in the cache alone, as Postgres refuses them',
+    ),
+    refusedCheckpoints: gauge('refused_checkpoints', 'Checkpoints that wait because Postgres refuses them'),
     batches: counter('batches_total', 'Batches handed to the archive'),
     transactions: counter('transactions_total', 'Transactions committed for them'),
     passDuration: metrics.histogram('pass_duration_seconds', {
@@ -52,6 +65,10 @@ export function flushMetrics(metrics: Metrics) {
     ),
     checkpointsRefused: counter('checkpoints_refused_total', 'Attempts at checkpoints that Postgres refuses'),
     archiveUp: gauge('archive_up', '1 while Postgres takes what it is sent, 0 while backing off'),
+    archiveRefuses: gauge(
+      'archive_refuses',
+      '1 while Postgres refuses so many rows that its tables must be wrong: none is passed over',
+    ),
     archiveFailures: counter('archive_failures_total', 'Attempts that Postgres did not take'),
     deleted: metrics.counter('retention_deleted_total', {
       help: 'Rows deleted by the retention',

@@ -1,7 +1,7 @@
 // Passes in this process, step by step, on a real cluster and a real Postgres.
 
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { QUIET, type StoreFixture, startStore } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { RECORD_BYTES } from '@whereabouts/infra/position-record';
@@ -10,6 +10,8 @@ import type { Archive } from './archive.js';
 import type { Failpoint } from './failpoint.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass, type FlushPassOptions } from './flush-pass.js';
+import { PacedLog } from './paced-log.js';
+import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
 import { differences, Fleet } from './testing/truth.js';
 
@@ -50,13 +52,16 @@ function look(partitions?: readonly number[]): Promise<PartitionStatus[]> {
 function newPass(o: Partial<FlushPassOptions> = {}): FlushPass {
   const { store } = redis;
   const ages = { freshnessMs: 10_000, sweepAfterMs: 300_000 };
+  const counted = o.metrics ?? metrics();
   return new FlushPass({
     store,
     archive,
+    refused: new RefusedPositions({ store, log: QUIET, metrics: counted }),
     flusherId: 'me',
     ...ages,
     log: QUIET,
-    metrics: metrics(),
+    unreadable: new PacedLog(QUIET, 60_000),
+    metrics: counted,
     reached: () => {},
     ...o,
   });
@@ -77,7 +82,7 @@ describe('a pass', () => {
     assert.deepEqual([report.flushed, report.left.size, report.archiveError], [64, 0, null]);
     assert.equal(report.rows, 3_000);
     assert.deepEqual(await wrong(fleet), []);
-    const progress = await archive.readProgress();
+    const progress = await postgres.progress(redis.map.hash);
     for (const status of await look()) {
       assert.equal(status.dirtySinceMs, null);
       assert.equal(status.flushed, status.revision);
@@ -92,9 +97,9 @@ describe('a pass', () => {
 
   test('moves the progress where nothing is dirty', async () => {
     await newPass().run(await look([5]));
-    const first = (await archive.readProgress()).get(5);
+    const first = (await postgres.progress(redis.map.hash)).get(5);
     await newPass().run(await look([5]));
-    const second = (await archive.readProgress()).get(5);
+    const second = (await postgres.progress(redis.map.hash)).get(5);
     assert.ok(first !== undefined && second !== undefined && second > first);
   });
 
@@ -180,31 +185,217 @@ describe('a reign that changes', () => {
   });
 });
 
-test("a refused row never counts as persisted and stands in nobody's way", async () => {
-  await postgres.sql(
-    `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id NOT IN ('d7', 'd11'))`,
-  );
-  try {
+describe('rows that Postgres refuses', () => {
+  const CONSTRAINT = 'ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK';
+  const mend = () => postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT IF EXISTS odd');
+  afterEach(mend);
+
+  const recordOf = async (id: string) => {
+    const answers = await Promise.all(
+      (await look()).map(({ partition }) => redis.store.get(partition, [id])),
+    );
+    return answers.flatMap(({ found }) => found).find((found) => found !== null);
+  };
+  const persisted = async (...names: string[]) =>
+    Promise.all(names.map(async (id) => (await recordOf(id))?.persisted));
+  const valueIn = async (metric: { get(): Promise<{ values: { value: number }[] }> }) =>
+    (await metric.get()).values[0]?.value;
+
+  /** What one process keeps over its passes. */
+  function flusher() {
+    const counted = metrics();
+    const refused = new RefusedPositions({ store: redis.store, log: QUIET, metrics: counted });
+    const one = newArchive();
+    const pass = async (o: Partial<FlushPassOptions> = {}) =>
+      newPass({ refused, metrics: counted, archive: one, ...o }).run(await look());
+    return { refused, counted, pass };
+  }
+
+  test('a few among many: never persisted, marked, and in nobody’s way', async () => {
+    await postgres.sql(`${CONSTRAINT} (driver_id NOT IN ('d7', 'd11'))`);
+    await newFleet(300).report();
+    const { pass, counted, refused } = flusher();
+    const report = await pass();
+    assert.deepEqual([report.flushed, report.rows, refused.count], [64, 298, 2]);
+    assert.deepEqual(await persisted('d7', 'd11', 'd8'), [false, false, true]);
+    await pass();
+    assert.equal(await valueIn(counted.rowsScanned), 300, 'no part of the next pass');
+    assert.equal(await valueIn(counted.refusedPositions), 2, 'but known to it');
+  });
+
+  test('they are tried again, and when Postgres takes them they are as any other', async () => {
+    await postgres.sql(`${CONSTRAINT} (driver_id NOT IN ('d7', 'd11'))`);
     const fleet = newFleet(300);
     await fleet.report();
-    const report = await newPass().run(await look());
-    assert.deepEqual([report.flushed, report.rows], [64, 298]);
-    const persisted = async (id: string) => {
-      const answers = await Promise.all(
-        (await look()).map(({ partition }) => redis.store.get(partition, [id])),
-      );
-      return answers.flatMap(({ found }) => found).find((found) => found !== null)?.persisted;
-    };
-    assert.deepEqual(
-      [await persisted('d7'), await persisted('d11'), await persisted('d8')],
-      [false, false, true],
-    );
-    const counted = metrics();
-    await newPass({ metrics: counted }).run(await look());
-    assert.equal((await counted.rowsScanned.get()).values[0]?.value, 0, 'not tried again');
-  } finally {
-    await postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+    const { pass, counted, refused } = flusher();
+    await pass();
+    for (let i = 0; i < 3; i++) {
+      refused.tryAllAgain();
+      await pass();
+      assert.deepEqual([refused.count, (await recordOf('d7'))?.quarantined], [2, true]);
+    }
+    await mend();
+    await pass();
+    assert.equal(refused.count, 2, 'not before their time');
+    refused.tryAllAgain();
+    await pass();
+    assert.deepEqual([refused.count, await valueIn(counted.refusedTaken)], [0, 2]);
+    assert.deepEqual(await persisted('d7', 'd11'), [true, true]);
+    assert.deepEqual(await wrong(fleet), []);
+  });
+
+  test('another flusher, that never saw them refused, tries them at once', async () => {
+    await postgres.sql(`${CONSTRAINT} (driver_id NOT IN ('d7', 'd11'))`);
+    const fleet = newFleet(300);
+    await fleet.report();
+    await flusher().pass();
+    await mend();
+    await flusher().pass({ flusherId: 'other' });
+    assert.deepEqual(await persisted('d7', 'd11'), [true, true]);
+    assert.deepEqual(await wrong(fleet), []);
+  });
+
+  test('no sweep takes them, however old they are', async () => {
+    await postgres.sql(`${CONSTRAINT} (driver_id NOT IN ('d7', 'd11'))`);
+    const fleet = newFleet(300);
+    await fleet.report();
+    const { pass, refused } = flusher();
+    const ago = { freshnessMs: -60_000, sweepAfterMs: -60_000 };
+    await pass(ago);
+    await pass(ago);
+    const cached = (await look()).reduce((sum, { drivers }) => sum + drivers, 0);
+    assert.deepEqual([cached, (await recordOf('d7'))?.unlisted], [2, true]);
+    await mend();
+    refused.tryAllAgain();
+    await pass(ago);
+    assert.deepEqual(await wrong(fleet), []);
+    await pass(ago);
+    assert.equal(await recordOf('d7'), undefined, 'Postgres has it: now it may go');
+  });
+
+  test('rewind takes the marks back', async () => {
+    await postgres.sql(`${CONSTRAINT} (driver_id NOT IN ('d7', 'd11'))`);
+    const fleet = newFleet(300);
+    await fleet.report();
+    const { pass } = flusher();
+    await pass();
+    await mend();
+    for (const { partition } of await look()) await redis.store.rewind(partition, Date.now());
+    assert.equal((await pass()).flushed, 64);
+    assert.deepEqual(await persisted('d7', 'd11'), [true, true]);
+    assert.deepEqual(await wrong(fleet), []);
+  });
+
+  const WRONG_TABLES = [
+    ['all of many', 3_000, 'false'],
+    ['all of three', 3, 'false'],
+    ['the only one', 1, 'false'],
+    ['one in twenty', 3_000, `hashtext(driver_id) % 20 <> 0`],
+    ['a half of a few', 24, `hashtext(driver_id) % 2 <> 0`],
+  ] as const;
+  for (const [what, drivers, holds] of WRONG_TABLES) {
+    test(`${what}: an outage, in which nothing moves, and after which nothing is missing`, async () => {
+      const fleet = newFleet(drivers);
+      await fleet.report();
+      await postgres.sql(`${CONSTRAINT} (${holds}) NOT VALID`);
+      const { pass, counted, refused } = flusher();
+      for (let i = 0; i < 3; i++) {
+        const { archiveError, flushed, batches, left } = await pass();
+        assert.equal(archiveError?.code, 'archive_refuses', archiveError?.message);
+        assert.match(String(archiveError), /violates check constraint "odd"/);
+        assert.deepEqual([flushed, batches, [...new Set(left.values())]], [0, 0, ['archive_refuses']]);
+        assert.equal(left.size, 64);
+      }
+      assert.deepEqual([refused.count, await valueIn(counted.rowsRefused)], [0, 0], 'none is marked');
+      assert.ok((await look()).every(({ flushed }) => flushed === 0));
+      assert.equal((await postgres.progress(redis.map.hash)).size, 0);
+      await mend();
+      assert.equal((await pass()).flushed, 64);
+      assert.deepEqual(await wrong(fleet), []);
+      assert.ok((await persisted('d0')).every((is) => is));
+    });
   }
+
+  test('ever other drivers, one in each pass: an outage, once they are more than bad luck', async () => {
+    await postgres.sql(`${CONSTRAINT} (seq <> 13)`);
+    const { pass, refused } = flusher();
+    const codes: (string | undefined)[] = [];
+    for (let i = 0; i < 12; i++) {
+      const [bad, good] = [`bad${i}`, `good${i}`];
+      await redis.store.record(7, [
+        stored(bad, { session: 1, seq: 13, recordedAtMs: Date.now() }),
+        stored(good, { session: 1, seq: 14, recordedAtMs: Date.now() }),
+      ]);
+      codes.push((await pass()).archiveError?.code);
+    }
+    assert.equal(codes.indexOf('archive_refuses'), 10);
+    assert.equal(codes.filter((code) => code === undefined).length, 10);
+    await mend();
+    refused.tryAllAgain();
+    await pass();
+    assert.equal((await postgres.sql('SELECT FROM driver_positions')).length, 24);
+  });
+
+  test('the progress is refused: no row is to blame, and no row is marked', async () => {
+    await postgres.sql('ALTER TABLE flush_progress ADD CONSTRAINT odd CHECK (partition <> 9) NOT VALID');
+    try {
+      await newFleet(100).report();
+      const { pass, refused } = flusher();
+      const { archiveError, flushed } = await pass();
+      assert.deepEqual([archiveError?.code, flushed, refused.count], ['archive_away', 0, 0]);
+    } finally {
+      await postgres.sql('ALTER TABLE flush_progress DROP CONSTRAINT odd');
+    }
+    assert.equal((await newPass().run(await look())).flushed, 64);
+  });
+
+  test('many stand refused: a try costs a bounded number of transactions, and each has its turn', async () => {
+    const fleet = newFleet(400);
+    await fleet.report();
+    await postgres.sql(`${CONSTRAINT} (length(driver_id) < 4)`); // d100 to d399
+    const { pass, refused } = flusher();
+    // As flushers with other limits may have left them.
+    for (const status of await look()) {
+      const state = await redis.store.begin(status.partition, 'other', 1_000);
+      const page = await redis.store.unflushed(status.partition, {
+        reign: state.reign,
+        since: 0,
+        cursor: '0',
+        freshBeforeMs: 0,
+        removeBeforeMs: 0,
+      });
+      await redis.store.quarantine(
+        status.partition,
+        page.rows.filter(({ driverId }) => driverId.length === 4),
+        true,
+      );
+      await redis.store.flushed(status.partition, {
+        reign: state.reign,
+        revision: state.revision,
+        asOfMs: state.nowMs,
+        flusherId: 'other',
+      });
+    }
+    // A sequence counts on where a transaction is rolled back.
+    await postgres.sql(`
+      CREATE SEQUENCE tries;
+      CREATE FUNCTION try() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        'BEGIN PERFORM nextval(''tries''); RETURN NULL; END';
+      CREATE TRIGGER try BEFORE INSERT ON driver_positions FOR EACH STATEMENT EXECUTE FUNCTION try()`);
+    try {
+      await pass();
+      const [row] = await postgres.sql<{ n: string }>('SELECT last_value AS n FROM tries');
+      const tries = Number(row?.n);
+      assert.equal(refused.count, 300);
+      assert.ok(tries > 20 && tries < 20 * 2 * Math.log2(300), `${tries} statements`);
+    } finally {
+      await postgres.sql('DROP FUNCTION try CASCADE; DROP SEQUENCE tries');
+    }
+    await mend();
+    refused.tryAllAgain();
+    await pass();
+    assert.equal(refused.count, 0);
+  });
 });
 
 test('a record of a format that we do not know stays, and its partition with it; the others go on', async () => {

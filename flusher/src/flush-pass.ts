@@ -8,19 +8,20 @@
 // transaction as its last row, or a later one. So its watermark moves only over rows that Postgres has. A crash
 // anywhere leaves it where it was, and the scan is repeated.
 //
-// Rows in memory: one batch in commit, one sealed, one open (5,000 each), and a page (about 1,000) for each of
-// SCANS_AT_ONCE: at most 23,000.
+// Rows in memory: one batch in commit, one sealed, one open (5,000 each), a page (about 1,000) for each of SCANS_AT_ONCE,
+// and those that were refused before (1,000): at most 24,000.
 
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
 import { PositionError, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
-import { type Archive, type Behind, MAX_BATCH_ROWS, type Turn } from './archive.js';
-import { ArchiveError } from './archive-error.js';
-import type { ArchiveRow } from './archive-row.js';
+import { type Archive, type Behind, type CommitAnswer, MAX_BATCH_ROWS, type Turn } from './archive.js';
+import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import type { PacedLog } from './paced-log.js';
+import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
 import { sweep } from './sweep.js';
 
 const SCANS_AT_ONCE = 8;
@@ -34,18 +35,22 @@ const MAX_STALE_IDS = 4096;
 export interface FlushPassOptions {
   store: LiveStore;
   archive: Archive;
+  refused: RefusedPositions;
   flusherId: string;
   freshnessMs: number;
   sweepAfterMs: number;
   log: Logger;
+  unreadable: PacedLog;
   metrics: FlushMetrics;
   reached: Reached;
 }
 
-export type LeftReason = StoreErrorCode | 'bad_record' | 'behind' | 'archive_away';
+export type LeftReason = StoreErrorCode | 'bad_record' | 'behind' | ArchiveErrorCode;
 
 export interface PassReport {
   flushed: number;
+  /** Whole batches that Postgres has taken, also without a row. */
+  batches: number;
   /** Written to Postgres. */
   rows: number;
   /** Partitions that are still to be flushed, and why. */
@@ -55,11 +60,13 @@ export interface PassReport {
 
 export class FlushPass {
   readonly #o: FlushPassOptions;
-  readonly #report: PassReport = { flushed: 0, rows: 0, left: new Map(), archiveError: null };
+  readonly #report: PassReport = { flushed: 0, batches: 0, rows: 0, left: new Map(), archiveError: null };
   readonly #leases = new Set<number>();
   /** Partitions with a refused row that could not be marked: their watermark must not move over it. */
   readonly #unmarked = new Set<number>();
   readonly #settling: Promise<void>[] = [];
+  /** Refused before, to be tried again once the rest is done. */
+  readonly #refusedBefore = new Batch();
   #open = new Batch();
   /** Settles when the newest sealed batch is committed. */
   #committed: Promise<void> = Promise.resolve();
@@ -79,7 +86,7 @@ export class FlushPass {
     const scanner = async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
         if (this.#report.archiveError === null) await this.#flush(next).catch((error) => this.#failed(error));
-        else this.#report.left.set(next.partition, 'archive_away');
+        else this.#report.left.set(next.partition, this.#report.archiveError.code);
       }
     };
     await Promise.all(Array.from({ length: SCANS_AT_ONCE }, scanner));
@@ -87,6 +94,7 @@ export class FlushPass {
     await this.#committed.catch((error) => this.#failed(error));
     await Promise.all(this.#settling);
     await Promise.all([...this.#leases].map((partition) => this.#release(partition)));
+    await this.#tryRefused().catch((error) => this.#failed(error));
     for (const reason of this.#report.left.values()) this.#o.metrics.left.inc({ reason });
     return this.#report;
   }
@@ -94,7 +102,7 @@ export class FlushPass {
   #failed(error: unknown): void {
     if (!(error instanceof ArchiveError)) throw error;
     this.#report.archiveError = error;
-    for (const partition of this.#leases) this.#report.left.set(partition, 'archive_away');
+    for (const partition of this.#leases) this.#report.left.set(partition, error.code);
   }
 
   async #flush(seen: PartitionStatus): Promise<void> {
@@ -108,7 +116,11 @@ export class FlushPass {
       } catch (error) {
         if (error instanceof PositionError) {
           // A record of another version's format: that one can flush it. The other partitions go on.
-          this.#o.log.error({ err: error, partition: seen.partition }, 'a record cannot be read');
+          this.#o.unreadable.say(
+            'error',
+            { err: error, partition: seen.partition },
+            'a record cannot be read',
+          );
           this.#report.left.set(seen.partition, 'bad_record');
           return;
         }
@@ -135,18 +147,35 @@ export class FlushPass {
   }
 
   async #scan(flush: Flush): Promise<void> {
-    const { store, metrics, reached } = this.#o;
+    const { store, metrics, refused, reached } = this.#o;
     const { partition, began } = flush;
     const scan = { reign: began.reign, since: began.flushed, ...this.#ages(flush) };
+    const tries = refused.isDue(partition);
+    let refusedBefore = 0;
     let cursor = '0';
     do {
       const page = await store.unflushed(partition, { ...scan, cursor });
       metrics.rowsScanned.inc(page.rows.length);
       if (flush.staleIds.length < MAX_STALE_IDS) flush.staleIds.push(...page.staleIds);
+      refusedBefore += page.refused.length;
+      if (tries) this.#takeRefused(partition, page.refused);
       await this.#take(partition, page.rows);
       cursor = page.cursor;
     } while (cursor !== '0');
+    refused.found(partition, refusedBefore, tries);
     reached('after_scan');
+  }
+
+  #takeRefused(partition: number, positions: readonly StoredPosition[]): void {
+    for (const position of positions) {
+      if (this.#refusedBefore.size === MAX_TRIED) return;
+      if (this.#o.refused.comesAlong(partition)) this.#refusedBefore.add(partition, position);
+    }
+  }
+
+  async #tryRefused(): Promise<void> {
+    if (this.#report.archiveError !== null || this.#refusedBefore.size === 0) return;
+    await this.#o.refused.tryAgain(this.#o.archive, this.#refusedBefore.rows);
   }
 
   async #take(partition: number, positions: readonly StoredPosition[]): Promise<void> {
@@ -174,11 +203,12 @@ export class FlushPass {
     if (batch.size === 0 && batch.finished.length === 0) return turn.before;
     const answer = await archive.commit(batch.rows, batch.progress, turn);
     reached('after_commit');
+    this.#report.batches++;
     this.#report.rows += answer.written;
     metrics.batches.inc();
     metrics.transactions.inc(answer.transactions);
     metrics.rowsWritten.inc(answer.written);
-    if (answer.refused.length > 0) await this.#quarantine(answer.refused);
+    await this.#settleMarks(batch, answer);
     const behind = new Map(answer.behind.map((entry) => [entry.partition, entry]));
     for (const flush of batch.finished) {
       const entry = behind.get(flush.partition);
@@ -187,21 +217,17 @@ export class FlushPass {
     }
   }
 
-  /** Before any watermark moves over them, so that none of them ever counts as persisted. */
-  async #quarantine(refused: readonly ArchiveRow[]): Promise<void> {
-    const { store, log, metrics } = this.#o;
-    metrics.rowsRefused.inc(refused.length);
-    for (const { partition, position } of refused) {
-      const { driverId, revision } = position;
-      log.error(
-        { driver_id: driverId, partition },
-        'Postgres refuses a position: it stays in the cache alone',
-      );
-      await store.quarantine(partition, [{ driverId, revision }]).catch((error) => {
+  /** Before any watermark moves over what was refused, so that none of it ever counts as persisted. */
+  async #settleMarks(batch: Batch, { refused, why }: CommitAnswer): Promise<void> {
+    if (refused.length > 0) {
+      for (const [partition, error] of await this.#o.refused.mark(refused, why)) {
         this.#unmarked.add(partition);
         this.#unsettled(partition, error);
-      });
+      }
     }
+    // Marked before, and dirty again after a rewind.
+    const marked = batch.rows.filter((row) => row.position.quarantined && !refused.includes(row));
+    if (marked.length > 0) await this.#o.refused.unmark(marked);
   }
 
   async #moveWatermark(flush: Flush): Promise<void> {

@@ -5,8 +5,10 @@ import { execFile } from 'node:child_process';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { validatePosition } from '@whereabouts/infra/position';
+import { Client } from 'pg';
 import { FAILPOINTS } from './failpoint.js';
 import { type Flusher, type Stack, startStack, until } from './testing/flusher-process.js';
+import { pgbouncer, startPooler } from './testing/pooler.js';
 import { differences, Fleet } from './testing/truth.js';
 
 let stack: Stack;
@@ -52,13 +54,41 @@ async function assertArrived(fleet: Fleet): Promise<void> {
   assert.deepEqual(await stack.postgres.sql('SELECT * FROM backward'), []);
 }
 
-function rewind(...args: string[]): Promise<{ code: number; stdout: string }> {
-  const script = fileURLToPath(new URL('./rewind.js', import.meta.url));
+/** One of the commands, as a person runs it. */
+function command(name: 'rewind' | 'refused', ...args: string[]): Promise<{ code: number; stdout: string }> {
+  const script = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   return new Promise((resolve) => {
     execFile(process.execPath, [script, ...args], { env: stack.env }, (error, stdout) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout });
     });
   });
+}
+const rewind = (...args: string[]) => command('rewind', ...args);
+
+const readyz = async (flusher: Flusher) => (await flusher.get('/readyz?verbose')).text;
+const checkpointCount = async () => (await stack.postgres.sql('SELECT FROM checkpoints')).length;
+const checkpointOf = (driverId: string) =>
+  validatePosition(
+    {
+      seq: 1,
+      recordedAtMs: Date.now() - 3_600_000,
+      lat: 52.2,
+      lon: 21,
+      checkpoint: true,
+      checkpointId: `trip-${driverId}`,
+    },
+    driverId,
+    1,
+  );
+
+/** Statements for who may do everything, one after the other. */
+async function admin(statements: string): Promise<void> {
+  const url = new URL(stack.postgres.server.adminUrl);
+  url.pathname = '/whereabouts';
+  const client = new Client({ connectionString: url.href });
+  await client.connect();
+  await client.query('SET default_transaction_read_only = off');
+  await client.query(statements).finally(() => client.end());
 }
 
 async function stop(flusher: Flusher): Promise<void> {
@@ -151,7 +181,7 @@ test('Postgres away: said everywhere, ready all the same, caught up when it is b
   await stop(flusher);
 });
 
-test('Postgres away at the end: it tries until its deadline, and loses nothing', async () => {
+test('Postgres away at the end: it tries until its deadline, says what is left, and loses nothing', async () => {
   const flusher = stack.flusher({
     DRAIN_DEADLINE_MS: '2000',
     FLUSH_INTERVAL_MS: '60000',
@@ -160,13 +190,94 @@ test('Postgres away at the end: it tries until its deadline, and loses nothing',
   await flusher.logged('flusher is running');
   const fleet = newFleet(500);
   await fleet.report();
+  await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b'), checkpointOf('c')]);
   await stack.postgres.server.stop();
-  await stop(flusher);
-  await flusher.logged('not all could be flushed: it stays in the cache');
+  flusher.kill('SIGTERM');
+  assert.deepEqual(await flusher.exited, { code: 1, signal: null });
+  const last = flusher.lines.at(-1) as { level: string; err: { message: string } };
+  assert.equal(last.level, 'error');
+  assert.match(
+    last.err.message,
+    /^not in Postgres: \d\d partitions, about 5\d\d positions, 3 checkpoints\. They stay in the cache/,
+  );
   await stack.postgres.server.restart();
   const next = stack.flusher();
   await assertArrived(fleet);
   await stop(next);
+});
+
+test('refused to the end: what is left is said, and it does not wait in vain', async () => {
+  const flusher = stack.flusher({ DRAIN_DEADLINE_MS: '60000' });
+  const fleet = newFleet(200);
+  await stack.postgres.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id <> 'd7')`);
+  await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id <> 'a')`);
+  try {
+    await fleet.report();
+    await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b')]);
+    await until('both are told', async () =>
+      /1 positions and 1 checkpoints are refused/.test(await readyz(flusher)),
+    );
+    const since = performance.now();
+    flusher.kill('SIGTERM');
+    assert.equal((await flusher.exited).code, 1);
+    assert.ok(performance.now() - since < 30_000);
+    const { err } = flusher.lines.at(-1) as { err: { message: string } };
+    assert.match(err.message, /^not in Postgres: 0 partitions, about 1 positions, 1 checkpoints\./);
+  } finally {
+    await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+    await stack.postgres.sql('ALTER TABLE checkpoints DROP CONSTRAINT odd');
+  }
+  const next = stack.flusher();
+  await until(
+    'the next one brings them',
+    async () => (await wrong(fleet)).length === 0 && (await checkpointCount()) === 2,
+  );
+  await stop(next);
+});
+
+test('refused until just before the end: it tries once more', async () => {
+  const flusher = stack.flusher();
+  const fleet = newFleet(200);
+  await stack.postgres.sql(`ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id <> 'd7')`);
+  await fleet.report();
+  await until('it is refused', async () => (await flusher.metric('refused_positions')) === 1);
+  await until('nothing is dirty', async () =>
+    (await statuses()).every(({ dirtySinceMs }) => dirtySinceMs === null),
+  );
+  await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+  await stop(flusher);
+  assert.deepEqual(await wrong(fleet), []);
+});
+
+test('who is refused is listed, and goes by command alone', async () => {
+  await stack.postgres.sql(
+    `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (driver_id NOT IN ('d7', 'd9'))`,
+  );
+  try {
+    const flusher = stack.flusher();
+    await newFleet(200).report();
+    await until('they are refused', async () => (await flusher.metric('refused_positions')) === 2);
+    assert.deepEqual(await command('refused', '--driver', 'd8'), { code: 0, stdout: '' });
+    const { stdout } = await command('refused', '--json');
+    const listed = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(listed.map(({ driver_id, dropped }) => [driver_id, dropped]).sort(), [
+      ['d7', false],
+      ['d9', false],
+    ]);
+    const dropped = await command('refused', '--driver', 'd7', '--drop');
+    assert.match(dropped.stdout, /^partition \d+ {2}d7 {2}\S+Z {2}\S+, \S+ {2}dropped\n$/);
+    await until('one is left', async () => (await flusher.metric('refused_positions')) === 1);
+    assert.equal((await command('refused', '--everything')).code, 64);
+    assert.equal((await command('refused', '--drop')).code, 0);
+    assert.deepEqual(await command('refused'), { code: 0, stdout: '' });
+    await until('none is left', async () => (await flusher.metric('refused_positions')) === 0);
+    await stop(flusher);
+  } finally {
+    await stack.postgres.sql('ALTER TABLE driver_positions DROP CONSTRAINT odd');
+  }
 });
 
 test('Postgres restored from an older copy is filled again', async () => {
@@ -203,10 +314,256 @@ test('the command rewinds one partition or all, and says which', async () => {
   assert.deepEqual([all.code, all.stdout.split('\n').length - 1], [0, 64]);
   await until('the table is whole again', async () => (await wrong(fleet)).length === 0);
   assert.deepEqual(await rewind('--partition', '5'), { code: 0, stdout: 'partition 5 rewound\n' });
-  for (const bad of [['--partition', '64'], ['--partition', '-1'], ['--since', 'x'], ['--all']]) {
+  for (const bad of [
+    ['--partition', '64'],
+    ['--partition=-1'],
+    ['--partition', ''],
+    ['--since', 'x'],
+    ['--all'],
+  ]) {
     assert.deepEqual(await rewind(...bad), { code: 64, stdout: '' }, bad.join(' '));
   }
   await stop(flusher);
+});
+
+describe('trouble with Postgres', () => {
+  const TERMINATE = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'whereabouts_flusher'`;
+  const TROUBLES = [
+    [
+      'a database that is read-only',
+      'ALTER DATABASE whereabouts SET default_transaction_read_only = on',
+      'ALTER DATABASE whereabouts RESET default_transaction_read_only',
+    ],
+    [
+      'a role that is read-only',
+      'ALTER ROLE whereabouts_flusher SET default_transaction_read_only = on',
+      'ALTER ROLE whereabouts_flusher RESET default_transaction_read_only',
+    ],
+    [
+      'no right to insert',
+      'REVOKE INSERT ON driver_positions FROM whereabouts_flusher',
+      'GRANT INSERT ON driver_positions TO whereabouts_flusher',
+    ],
+    [
+      'no right to update the progress',
+      'REVOKE UPDATE ON flush_progress FROM whereabouts_flusher',
+      'GRANT UPDATE ON flush_progress TO whereabouts_flusher',
+    ],
+    [
+      'a table in another schema',
+      'CREATE SCHEMA elsewhere; ALTER TABLE driver_positions SET SCHEMA elsewhere',
+      'ALTER TABLE elsewhere.driver_positions SET SCHEMA public; DROP SCHEMA elsewhere',
+    ],
+    [
+      'a column that is missing',
+      'ALTER TABLE driver_positions RENAME COLUMN accuracy_m TO accuracy',
+      'ALTER TABLE driver_positions RENAME COLUMN accuracy TO accuracy_m',
+    ],
+    [
+      'a role that may not log in',
+      'ALTER ROLE whereabouts_flusher NOLOGIN',
+      'ALTER ROLE whereabouts_flusher LOGIN',
+    ],
+    [
+      'a trigger that fails',
+      `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END';
+       CREATE TRIGGER fail BEFORE INSERT ON driver_positions FOR EACH ROW EXECUTE FUNCTION fail()`,
+      'DROP FUNCTION fail CASCADE',
+    ],
+    [
+      'a wrong constraint',
+      `ALTER TABLE driver_positions ADD CONSTRAINT odd CHECK (status = 'busy') NOT VALID`,
+      'ALTER TABLE driver_positions DROP CONSTRAINT odd',
+    ],
+  ] as const;
+
+  for (const [what, breaks, mends] of TROUBLES) {
+    test(`${what}: told, in few lines, and over within 15 s of its end`, async () => {
+      const flusher = stack.flusher({ LOSS_BUDGET_MS: '1000' });
+      const fleet = newFleet(300);
+      await fleet.report();
+      await assertArrived(fleet);
+      await admin(`${breaks}; ${TERMINATE}`);
+      try {
+        const newer = fleet.report();
+        await until('it is told', async () => /"name":"postgres","ok":false/.test(await readyz(flusher)));
+        await newer;
+        await until('the alarm', async () => (await flusher.metric('loss_budget_exceeded')) === 1);
+        // Some attempts more: told as away all the time.
+        const failures = await flusher.metric('archive_failures_total');
+        await until('more attempts', async () => {
+          assert.match(await readyz(flusher), /"name":"postgres","ok":false/);
+          return (await flusher.metric('archive_failures_total')) >= failures + 3;
+        });
+        assert.equal(await flusher.metric('archive_up'), 0);
+        assert.equal(await flusher.metric('archive_refuses'), what === 'a wrong constraint' ? 1 : 0);
+        assert.equal(await flusher.metric('refused_positions'), 0);
+      } finally {
+        await admin(mends);
+      }
+      const since = performance.now();
+      await assertArrived(fleet);
+      const tookMs = performance.now() - since;
+      assert.ok(tookMs < 15_000, `${tookMs} ms`);
+      const said = flusher.lines.map((line) => JSON.stringify(line)).join('\n');
+      assert.ok(said.length < 20_000, said);
+      await stop(flusher);
+    });
+  }
+
+  test('a session from before the end of it is used no more', async () => {
+    await admin('ALTER DATABASE whereabouts SET default_transaction_read_only = on');
+    const flusher = stack.flusher();
+    const fleet = newFleet(50);
+    await fleet.report();
+    await flusher.logged('Postgres is away: positions stay in the cache');
+    await admin('ALTER DATABASE whereabouts RESET default_transaction_read_only');
+    const [now] = await stack.postgres.sql('SELECT now() AS now');
+    await assertArrived(fleet);
+    const older = await stack.postgres.sql(
+      `SELECT query FROM pg_stat_activity WHERE usename = 'whereabouts_flusher' AND backend_start < $1`,
+      [now?.now],
+    );
+    assert.deepEqual(older, []);
+    await stop(flusher);
+  });
+
+  test('checkpoints that cannot be written keep no position, and the other way round', async () => {
+    const flusher = stack.flusher();
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    await admin('REVOKE INSERT ON checkpoints FROM whereabouts_flusher');
+    await stack.redis.store.record(7, [checkpointOf('a')]);
+    await until('it is told', async () => /"name":"checkpoints","ok":false/.test(await readyz(flusher)));
+    await fleet.report();
+    await assertArrived(fleet);
+    assert.match(await readyz(flusher), /"name":"postgres","ok":true.*"name":"checkpoints","ok":false/);
+    await admin(
+      `GRANT INSERT ON checkpoints TO whereabouts_flusher; REVOKE INSERT ON driver_positions FROM whereabouts_flusher`,
+    );
+    await until('the checkpoint is there', async () => (await checkpointCount()) === 1);
+    await fleet.report();
+    await until('the positions are told', async () =>
+      /"name":"postgres","ok":false.*"name":"checkpoints","ok":true/.test(await readyz(flusher)),
+    );
+    await stack.redis.store.record(7, [checkpointOf('b')]);
+    await until('another', async () => (await checkpointCount()) === 2);
+    await admin('GRANT INSERT ON driver_positions TO whereabouts_flusher');
+    await assertArrived(fleet);
+    await stop(flusher);
+  });
+
+  test('a wrong constraint on checkpoints: an outage of theirs, over within 15 s of its end', async () => {
+    const flusher = stack.flusher();
+    await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (checkpoint_id IS NULL)`);
+    const ids = Array.from({ length: 60 }, (_, i) => `c${i}`);
+    await stack.redis.store.record(7, ids.map(checkpointOf));
+    await until('it is told', async () =>
+      /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
+    );
+    assert.equal(await flusher.metric('archive_refuses'), 1);
+    await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
+    const since = performance.now();
+    await until('all are there', async () => (await checkpointCount()) === ids.length);
+    assert.ok(performance.now() - since < 15_000);
+    await until('and told', async () => (await flusher.metric('archive_refuses')) === 0);
+    await stop(flusher);
+  });
+});
+
+describe('by way of PgBouncer', { skip: pgbouncer === undefined }, () => {
+  for (const mode of ['session', 'transaction'] as const) {
+    test(`${mode} pooling: positions and checkpoints, and again after a restart of Postgres`, async () => {
+      const pooler = await startPooler(stack.postgres.flusherUrl, mode);
+      const flusher = stack.flusher({ DATABASE_URL: pooler.url });
+      const fleet = newFleet(500);
+      try {
+        await fleet.report();
+        await stack.redis.store.record(7, [checkpointOf('a')]);
+        await assertArrived(fleet);
+        await until('the checkpoint', async () => (await checkpointCount()) === 1);
+        await stack.postgres.server.stop();
+        await fleet.report();
+        await flusher.logged('Postgres is away: positions stay in the cache');
+        await stack.postgres.server.restart();
+        const since = performance.now();
+        await assertArrived(fleet);
+        assert.ok(performance.now() - since < 15_000);
+        await stop(flusher);
+      } finally {
+        await pooler.stop();
+      }
+    });
+  }
+});
+
+describe('variables for Postgres that are none of ours', () => {
+  const STRAY = {
+    PGHOST: '192.0.2.1',
+    PGPORT: 'none',
+    PGUSER: 'nobody',
+    PGDATABASE: 'nowhere',
+    PGPASSWORD: 'wrong',
+    PGPASSWORD_FILE: '/nowhere',
+    PGSSLMODE: 'sometimes',
+    PGSSLNEGOTIATION: 'direct',
+    PGOPTIONS: '-c default_transaction_read_only=on',
+    PGBINARY: '1',
+    PGREPLICATION: 'true',
+    PGAPPNAME: 'stray',
+    PGCLIENTENCODING: 'LATIN1',
+    PGCLIENT_ENCODING: 'latin1',
+    PGTZ: 'Asia/Kathmandu',
+    PGDATESTYLE: 'German',
+    PGSERVICE: 'none',
+    PGPASSFILE: '/nowhere',
+    PGTARGETSESSIONATTRS: 'standby',
+    PGCONNECT_TIMEOUT: '0',
+  };
+
+  test('beside DATABASE_URL they change nothing', async () => {
+    const flusher = stack.flusher(STRAY);
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    const names = await stack.postgres.sql(
+      `SELECT DISTINCT application_name AS name FROM pg_stat_activity WHERE usename = 'whereabouts_flusher'`,
+    );
+    assert.deepEqual(names, [{ name: 'whereabouts-flusher' }]);
+    await stop(flusher);
+  });
+
+  test('nor where the address leaves something out', async () => {
+    const url = new URL(stack.postgres.flusherUrl);
+    url.password = '';
+    const flusher = stack.flusher({
+      ...STRAY,
+      PGPASSWORD: decodeURIComponent(new URL(stack.postgres.flusherUrl).password),
+      DATABASE_URL: url.href,
+    });
+    await newFleet(10).report();
+    await flusher.logged('Postgres is away: positions stay in the cache');
+    flusher.kill('SIGKILL');
+  });
+
+  test('without it, PGHOST and the documented ones are the way', async () => {
+    const { hostname, port, username, password } = new URL(stack.postgres.flusherUrl);
+    const { DATABASE_URL: _, ...env } = stack.env;
+    const flusher = stack.flusherWith({
+      ...env,
+      PGHOST: hostname,
+      PGPORT: port,
+      PGUSER: username,
+      PGPASSWORD: decodeURIComponent(password),
+      PGOPTIONS: STRAY.PGOPTIONS,
+      PGBINARY: '1',
+    });
+    const fleet = newFleet(100);
+    await fleet.report();
+    await assertArrived(fleet);
+    await stop(flusher);
+  });
 });
 
 describe('checkpoints', () => {
@@ -248,6 +605,29 @@ describe('checkpoints', () => {
     for (const flusher of flushers) await stop(flusher);
   });
 
+  test('many refused ones stand, and keep nobody else; all of them come once they are taken', async () => {
+    await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id NOT LIKE 'bad%')`);
+    const flusher = stack.flusher();
+    const { store } = stack.redis;
+    const [bad, good] = ['bad', 'good'].map((name) => Array.from({ length: 60 }, (_, i) => `${name}${i}`));
+    await store.record(7, (bad ?? []).map(checkpointOf));
+    await until('nothing shows that any would be taken', async () =>
+      /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
+    );
+    await store.record(7, (good ?? []).map(checkpointOf));
+    await until('the good ones are there', async () => (await checkpointCount()) === 60);
+    await until('the others are known', async () => (await flusher.metric('refused_checkpoints')) === 60);
+    await until('it is no outage', async () => (await flusher.metric('archive_up')) === 1);
+    assert.match(
+      await readyz(flusher),
+      /"ok":false,"detail":"0 positions and 60 checkpoints are refused by Postgres"/,
+    );
+    await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
+    await until('all are there', async () => (await checkpointCount()) === 120);
+    await until('none is refused', async () => (await flusher.metric('refused_checkpoints')) === 0);
+    await stop(flusher);
+  });
+
   test('a refused one waits, the others go on', async () => {
     await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (seq <> 13)`);
     const flusher = stack.flusher();
@@ -258,7 +638,7 @@ describe('checkpoints', () => {
     await store.record(partition, [checkpoint(15, 1)]);
     await until('the next too', async () => (await rows()).length === 3);
     await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
-    await flusher.logged('Postgres refuses a checkpoint: it waits');
+    await flusher.logged('Postgres refuses a checkpoint: it waits, and is tried again');
     await stop(flusher);
     await until('the last, at a new start', async () => {
       const next = stack.flusher();
@@ -269,8 +649,8 @@ describe('checkpoints', () => {
   });
 });
 
-test('a dark region is unknown, not 0, and the others go on', async () => {
-  const flusher = stack.flusher();
+test('a dark region is unknown, not 0, told by its node, an alarm beyond the budget, and the others go on', async () => {
+  const flusher = stack.flusher({ LOSS_BUDGET_MS: '2000' });
   const fleet = newFleet(1_000);
   await fleet.report();
   await assertArrived(fleet);
@@ -281,7 +661,25 @@ test('a dark region is unknown, not 0, and the others go on', async () => {
     'its partitions are unknown',
     async () => (await flusher.metric('loss_window_unknown_partitions')) >= 20,
   );
-  assert.equal((await flusher.get('/readyz')).status, 200);
+  await flusher.logged('the loss window of dark partitions is unknown beyond the budget');
+  assert.equal(await flusher.metric('loss_budget_exceeded'), 1);
+  assert.ok((await flusher.metric('loss_window_unknown_at_most_seconds')) > 2);
+  assert.ok((await flusher.metric('dark_partitions_by_node')) >= 20);
+  const { status, text } = await flusher.get('/readyz?verbose');
+  assert.equal(status, 200);
+  const address = `127\\.0\\.0\\.1:${node.port}`;
+  assert.match(
+    text,
+    new RegExp(
+      `"name":"regions","ok":false,"detail":"2\\d of 64 partitions are dark: ${address} \\(2\\d\\), since \\d+ s"`,
+    ),
+  );
+  assert.match(
+    text,
+    new RegExp(
+      `"name":"loss window","ok":false,"detail":"\\d+ ms of 2000 ms; unknown beyond the budget for 2\\d partitions, perhaps \\d+ ms: ${address}`,
+    ),
+  );
   const flushes = await flusher.metric('flushes_total');
   await until('the others are flushed', async () => (await flusher.metric('flushes_total')) > flushes + 40);
   await stack.redis.cluster.restartNode(node.port);
@@ -289,6 +687,9 @@ test('a dark region is unknown, not 0, and the others go on', async () => {
     'they are known again',
     async () => (await flusher.metric('loss_window_unknown_partitions')) === 0,
   );
+  await flusher.logged('no loss window is unknown beyond the budget any more');
+  await until('the alarm ends', async () => (await flusher.metric('loss_budget_exceeded')) === 0);
+  assert.match(await readyz(flusher), /"name":"regions","ok":true,"detail":"0 of 64 partitions are dark"/);
   await until(
     'the store sees them',
     () =>

@@ -14,25 +14,31 @@ import { Archive } from './archive.js';
 import { FAILPOINTS, failAt } from './failpoint.js';
 import { FlushLoop } from './flush-loop.js';
 import { flushMetrics } from './flush-metrics.js';
+import { isNothing, LeftOverError } from './left-over.js';
+import { PacedLog } from './paced-log.js';
+import { dropPgEnvironment } from './postgres-settings.js';
 import { Retention } from './retention.js';
 import { readFlusherSettings } from './settings.js';
 
 /** Of the drain's deadline, for closing what is open. */
 const CLOSING_MS = 500;
+const LOST_EVERY_MS = 60_000;
 
 await launch('flusher', async () => {
   const settings = readFlusherSettings(new SettingsReader(process.env));
+  dropPgEnvironment(process.env);
   const { ops, freshnessMs } = settings;
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const log = createLogger('flusher', ops.logLevel);
   const service = createMetrics('flusher', { commit: ops.buildCommit });
   const metrics = flushMetrics(service);
+  const lost = new PacedLog(log, LOST_EVERY_MS);
   const reached = failAt(FAILPOINTS.find((step) => step === settings.failpoint) ?? null);
   const archive = new Archive({
     postgres: settings.postgres,
     mapHash: map.hash,
     reached,
-    onConnectionLost: (error) => log.warn({ err: error }, 'a connection to Postgres was lost'),
+    onConnectionLost: (error) => lost.say('warn', { err: error }, 'a connection to Postgres was lost'),
   });
   const retention = new Retention({ archive, days: settings.retentionDays, log, metrics });
   let store: LiveStore | null = null;
@@ -50,15 +56,16 @@ await launch('flusher', async () => {
       store = await LiveStore.connect({ redis: settings.redis, map, log, freshnessMs, loadsFunctions: true });
       const flusherId = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
       loop = new FlushLoop({ store, archive, flusherId, settings, log, metrics, reached });
+      loop.look.regions.register(service);
       loop.start();
       if (settings.retentionDays > 0) void retention.run();
     },
     async drain() {
       retention.stop();
-      const left = (await loop?.drain(ops.drainDeadlineMs - CLOSING_MS)) ?? 0;
-      if (left > 0) log.warn({ partitions: left }, 'not all could be flushed: it stays in the cache');
+      const left = await loop?.drain(Math.max(0, ops.drainDeadlineMs - CLOSING_MS));
       store?.close();
       await archive.close();
+      if (left && !isNothing(left)) throw new LeftOverError(left);
     },
   });
 });
@@ -67,13 +74,22 @@ await launch('flusher', async () => {
 function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessReport {
   if (store === null || loop === null) return { ready: false, checks: [] };
   const masters = store.mastersReachable();
-  const { mapMismatch, gate, lossWindow } = loop;
+  const { gates, refused, refusedCheckpoints } = loop;
+  const { mapMismatch, lossWindow, regions } = loop.look;
+  const areNone = refused.count + refusedCheckpoints === 0;
   return {
     ready: masters > 0 && mapMismatch === null,
     checks: [
       { name: 'redis', ok: masters > 0, detail: `${masters} masters reachable` },
       { name: 'partition map', ok: mapMismatch === null, detail: mapMismatch ?? store.map.hash },
-      { name: 'postgres', ok: gate.isUp, detail: gate.detail },
+      { name: 'regions', ok: regions.count === 0, detail: regions.detail },
+      { name: 'postgres', ok: gates.positions.isUp, detail: gates.positions.detail },
+      { name: 'checkpoints', ok: gates.checkpoints.isUp, detail: gates.checkpoints.detail },
+      {
+        name: 'refused rows',
+        ok: areNone,
+        detail: `${refused.count} positions and ${refusedCheckpoints} checkpoints are refused by Postgres`,
+      },
       { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
     ],
   };

@@ -6,7 +6,7 @@
 import { launch } from '@whereabouts/infra/service/launch';
 import { SettingsReader } from '@whereabouts/infra/service/settings';
 import { FLUSHER, MIGRATOR, migrate, prepareDatabase, roleUrl } from './database.js';
-import { checkPostgresUrl, databaseOf, postgresSettings } from './postgres-settings.js';
+import { checkPostgresUrl, databaseOf, dropPgEnvironment, postgresSettings } from './postgres-settings.js';
 
 function passwordOf(reader: SettingsReader, name: string, role: string): string {
   const password = reader.secret(name, { about: `with DATABASE_ADMIN_URL: the password to give to ${role}` });
@@ -35,6 +35,7 @@ function readSettings(env: NodeJS.ProcessEnv) {
 
 await launch('migrate', async () => {
   const { admin, postgres } = readSettings(process.env);
+  dropPgEnvironment(process.env);
   const done =
     admin === null ? [] : await prepareDatabase(admin.adminUrl, admin.database, { ...admin.passwords });
   const ran = await migrate({ ...postgres });

@@ -3,7 +3,7 @@
 //   refused    halves, down to the row, which is left out
 //   slow       the same rows, fewer at once; a few more again with each success
 //   contended  the same piece again, a few times
-//   away       given up: ArchiveError, and any piece may have been written
+//   away       given up: ArchiveError, and any piece may have been written; what throws one itself is given up too
 //
 // Bound: 2n - 1 writes for n rows that are all refused, log2(n) more for slow ones, CONTENDED_ATTEMPTS for contention.
 
@@ -26,11 +26,12 @@ export class Pieces {
   }
 
   /**
-   * In order; the last piece is told so, and comes even if nothing is left in it. Returns the refused rows.
+   * In order; the last piece is told so, and comes even if nothing is left in it. Each is told which rows were refused
+   * before it came. Returns all of those.
    */
   async write<T>(
     rows: readonly T[],
-    writePiece: (piece: readonly T[], isLast: boolean) => Promise<void>,
+    writePiece: (piece: readonly T[], isLast: boolean, refused: readonly T[]) => Promise<void>,
   ): Promise<T[]> {
     const refused: T[] = [];
     const stack: (readonly T[])[] = [rows];
@@ -42,7 +43,7 @@ export class Pieces {
       }
       const isLast = stack.length === 0;
       try {
-        await writePiece(piece, isLast);
+        await writePiece(piece, isLast, refused);
         this.#rowsAtOnce = Math.min(this.#limit, this.#rowsAtOnce + Math.ceil(RECOVERY * this.#limit));
       } catch (error) {
         const trouble = troubleOf(error);

@@ -3,8 +3,23 @@
 import type { SettingsReader } from '@whereabouts/infra/service/settings';
 import type { ClientConfig } from 'pg';
 
+/** As pg takes these modes. */
+const TLS = {
+  disable: false,
+  prefer: true,
+  require: true,
+  'verify-ca': true,
+  'verify-full': true,
+  'no-verify': { rejectUnauthorized: false },
+} as const;
+
+/** With DATABASE_URL the PG* variables are not even looked at: a stray one would be none of ours. */
 export function postgresSettings(reader: SettingsReader): ClientConfig {
   const url = reader.secret('DATABASE_URL', { about: 'postgres://USER:PASSWORD@HOST:PORT/DATABASE' });
+  if (url !== undefined) {
+    checkPostgresUrl(reader, 'DATABASE_URL', url);
+    return { connectionString: url };
+  }
   const host = reader.optionalString('PGHOST', {
     about: 'the host of Postgres, where DATABASE_URL is not set',
   });
@@ -20,10 +35,11 @@ export function postgresSettings(reader: SettingsReader): ClientConfig {
   });
   const user = reader.optionalString('PGUSER', { about: 'with PGHOST: the role' });
   const password = reader.secret('PGPASSWORD', { about: 'with PGHOST: its password' });
-  if (url !== undefined) {
-    checkPostgresUrl(reader, 'DATABASE_URL', url);
-    return { connectionString: url };
-  }
+  const sslMode = reader.choice('PGSSLMODE', {
+    values: Object.keys(TLS) as (keyof typeof TLS)[],
+    default: 'disable',
+    about: 'with PGHOST: TLS or not; all but `disable` and `no-verify` verify the certificate',
+  });
   if (host === undefined) reader.problem('neither DATABASE_URL nor PGHOST is set: give one of them');
   return {
     ...(host === undefined ? {} : { host }),
@@ -31,7 +47,13 @@ export function postgresSettings(reader: SettingsReader): ClientConfig {
     database,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
+    ssl: TLS[sslMode],
   };
+}
+
+/** To be called once the settings are read: what is left out of an address, pg would look up there. */
+export function dropPgEnvironment(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(env)) if (/^PG[A-Z_]+$/.test(name)) delete env[name];
 }
 
 /** Never shows the address: it holds a password. An empty one comes from a file that has its problem already. */

@@ -40,7 +40,7 @@ const row = (p: Position, more: object = {}) => ({
   driver_id: p.driverId,
   session: String(p.session),
   seq: String(p.seq),
-  recorded_at: new Date(p.recordedAtMs),
+  recorded_at: p.recordedAtMs,
   lat: fromE7(p.latE7),
   lon: fromE7(p.lonE7),
   heading_deg: null,
@@ -66,6 +66,15 @@ function options(more: Partial<RestorationOptions>): RestorationOptions & { wait
   };
 }
 
+/** The command as a person runs it: its lines. */
+async function restore(env: NodeJS.ProcessEnv, ...args: string[]) {
+  const { stdout } = await promisify(execFile)(process.execPath, [RESTORE, '--json', ...args], { env });
+  return stdout
+    .trim()
+    .split('\n')
+    .map((text) => JSON.parse(text));
+}
+
 /** Fails so many times, then goes on. */
 function failing<A extends unknown[], T>(times: number, error: Error, work: (...args: A) => Promise<T>) {
   let left = times;
@@ -89,13 +98,7 @@ test('more than a page, more than a batch for a partition: all of them, as they 
     await archive.commit(rows, []);
   }
   await postgres.sql(`UPDATE driver_positions SET recorded_at = now() WHERE driver_id = 'r-7'`);
-  const run = async (...args: string[]) => {
-    const { stdout } = await promisify(execFile)(process.execPath, [RESTORE, '--json', ...args], { env });
-    return stdout
-      .trim()
-      .split('\n')
-      .map((text) => JSON.parse(text));
-  };
+  const run = (...args: string[]) => restore(env, ...args);
   const since = new Date(Date.now() - HOUR_MS).toISOString();
   const young = (await run('--since', since)).at(-1);
   assert.deepEqual(young, {
@@ -105,6 +108,7 @@ test('more than a page, more than a batch for a partition: all of them, as they 
     standing: 0,
     too_old: DRIVERS - 1,
     invalid: 0,
+    invalid_ids: [],
     failed: 0,
   });
   const lines = await run();
@@ -184,5 +188,48 @@ test('a row that no driver can have reported is left out alone', async () => {
     row(driver(3), { status: 'asleep' }),
   ];
   const counts = await restoreArchive(options({ readPage: async () => rows }));
-  assert.deepEqual([counts.restored, counts.invalid], [1, 2]);
+  assert.deepEqual([counts.restored, counts.invalid, counts.invalidIds], [1, 2, ['not an id', 'r-3']]);
+});
+
+const ODD = [
+  ['recorded_at', `'infinity'`],
+  ['recorded_at', `'-infinity'`],
+  ['recorded_at', `'4714-11-24 00:00:00+00 BC'`],
+  ['recorded_at', `'294276-12-31 23:59:59.999999+00'`],
+  ['lat', `'NaN'`],
+  ['lon', `'Infinity'`],
+  ['lat', '91'],
+  ['speed_mps', `'Infinity'`],
+  ['heading_deg', `'NaN'`],
+  ['session', '0'],
+  ['session', '281474976710656'],
+  ['session', '9223372036854775807'],
+  ['seq', '9223372036854775807'],
+  ['services', '-1'],
+  ['status', `'asleep'`],
+  ['driver_id', `E'\\u0001\\U0001F695'`],
+] as const;
+
+test('whatever stands in the table: who can be read is restored, the others are counted and named', async () => {
+  const { postgres, env } = stack;
+  await postgres.sql('TRUNCATE driver_positions');
+  const rows = Array.from({ length: ODD.length + 2 }, (_, i) => driver(10_000 + i));
+  const stored_ = rows.map((position) => ({ partition: 0, position: stored(position.driverId, position) }));
+  await postgres.archive().commit(stored_, []);
+  await postgres.sql(`
+    ALTER TABLE driver_positions DROP CONSTRAINT lat_range, DROP CONSTRAINT lon_range, DROP CONSTRAINT heading_range,
+      DROP CONSTRAINT services_range, DROP CONSTRAINT seq_range, DROP CONSTRAINT status_known`);
+  for (const [i, [column, value]] of ODD.entries()) {
+    await postgres.sql(`UPDATE driver_positions SET ${column} = ${value} WHERE driver_id = $1`, [
+      rows[i]?.driverId,
+    ]);
+  }
+  const done = (await restore(env)).at(-1);
+  assert.deepEqual([done.rows, done.restored, done.invalid], [rows.length, 2, ODD.length]);
+  assert.equal(done.invalid_ids.length, 5);
+  const { stdout } = await promisify(execFile)(process.execPath, [RESTORE], { env });
+  assert.match(
+    stdout,
+    new RegExp(`${ODD.length} that cannot be read\\.\\nCannot be read, the first of them: "`),
+  );
 });

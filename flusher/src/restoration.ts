@@ -20,6 +20,8 @@ const BATCHES_AT_ONCE = 4;
 export const MAX_ATTEMPTS = 9;
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 2_000;
+const MAX_INVALID_IDS = 5;
+const MAX_ID_SHOWN = 80;
 
 export interface RestorationOptions {
   map: PartitionMap;
@@ -42,6 +44,8 @@ export interface RestoreCounts {
   tooOld: number;
   /** No driver can have reported them. */
   invalid: number;
+  /** Of the first of those, as they stand in the table. */
+  invalidIds: string[];
   /** Could not be sent. */
   failed: number;
 }
@@ -53,7 +57,15 @@ interface Batch {
 
 /** Rejects with ArchiveError where Postgres stays away, with StoreError where trying again is of no use. */
 export async function restoreArchive(o: RestorationOptions): Promise<RestoreCounts> {
-  const counts = { rows: 0, restored: 0, standing: 0, tooOld: 0, invalid: 0, failed: 0 };
+  const counts: RestoreCounts = {
+    rows: 0,
+    restored: 0,
+    standing: 0,
+    tooOld: 0,
+    invalid: 0,
+    invalidIds: [],
+    failed: 0,
+  };
   let after = '';
   for (;;) {
     const rows = await insistently(o, () => o.readPage(after, PAGE_ROWS));
@@ -80,8 +92,11 @@ function batchesOf(
   const open = new Map<number, Batch>();
   for (const row of rows) {
     const position = positionOf(row);
-    if (position === null) counts.invalid++;
-    else if (position.recordedAtMs < o.sinceMs) counts.tooOld++;
+    if (position === null) {
+      counts.invalid++;
+      if (counts.invalidIds.length < MAX_INVALID_IDS)
+        counts.invalidIds.push(String(row.driver_id).slice(0, MAX_ID_SHOWN));
+    } else if (position.recordedAtMs < o.sinceMs) counts.tooOld++;
     else {
       const partition = o.map.partitionOf(fromE7(position.latE7), fromE7(position.lonE7));
       let batch = open.get(partition);

@@ -10,7 +10,7 @@ import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { partitionMapSettings, redisSettings, SettingsReader } from '@whereabouts/infra/service/settings';
 import { Archive } from './archive.js';
-import { postgresSettings } from './postgres-settings.js';
+import { dropPgEnvironment, postgresSettings } from './postgres-settings.js';
 import { type RestoreCounts, restoreArchive } from './restoration.js';
 
 const USAGE = 'usage: node flusher/dist/restore.js [--since 2030-01-31T00:00:00Z] [--json]';
@@ -30,15 +30,21 @@ function readRequest(): Request | null {
   }
 }
 
+/** Anything may stand in the table. */
+const quoted = (id: string) => JSON.stringify(id);
 const line = (text: string) => process.stdout.write(`${text}\n`);
 
 function show(event: 'progress' | 'restored', c: RestoreCounts, json: boolean): void {
-  const { rows, restored, standing, tooOld, invalid, failed } = c;
-  if (json) line(JSON.stringify({ event, rows, restored, standing, too_old: tooOld, invalid, failed }));
-  else if (event === 'progress') line(`${rows} rows read, ${restored} drivers restored ...`);
+  const { rows, restored, standing, tooOld, invalid, invalidIds, failed } = c;
+  if (json) {
+    const counts = { rows, restored, standing, too_old: tooOld, invalid, invalid_ids: invalidIds, failed };
+    line(JSON.stringify({ event, ...counts }));
+  } else if (event === 'progress') line(`${rows} rows read, ${restored} drivers restored ...`);
   else {
     line(`Restored ${restored} drivers of ${rows} in the archive: by id, as "source": "archive".`);
     line(`Left alone: ${standing} who are in the cache, ${tooOld} too old, ${invalid} that cannot be read.`);
+    if (invalidIds.length > 0)
+      line(`Cannot be read, the first of them: ${invalidIds.map(quoted).join(', ')}.`);
     if (failed > 0) line(`Not restored: ${failed}, their regions did not answer. Run it again.`);
   }
 }
@@ -55,6 +61,7 @@ await launch('restore', async () => {
     ...partitionMapSettings(reader),
     postgres: postgresSettings(reader),
   });
+  dropPgEnvironment(process.env);
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const log = createLogger('restore', 'error');
   const archive = new Archive({

@@ -1,6 +1,6 @@
 // node flusher/dist/rewind.js [--partition N] [--since RFC3339]: has the flushers write to Postgres again whatever
-// the cache still holds, of one partition or of all. For when somebody has changed the table behind our back: that
-// Postgres was restored from an older copy the flushers see for themselves.
+// the cache still holds, of one partition or of all, also what Postgres refused before. For when somebody has changed the
+// table behind our back: that Postgres was restored from an older copy the flushers see for themselves.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -21,11 +21,11 @@ interface Request {
 function readRequest(): Request | null {
   try {
     const { values } = parseArgs({ options: { partition: { type: 'string' }, since: { type: 'string' } } });
-    const partition = values.partition === undefined ? null : Number(values.partition);
+    const { partition: given } = values;
+    const partition = given === undefined ? null : /^\d+$/.test(given) ? Number(given) : Number.NaN;
     // Where nobody says since when Postgres may lack positions: the loss window then reads a day.
     const sinceMs = values.since === undefined ? Date.now() - DAY_MS : Date.parse(values.since);
-    const isGood =
-      (partition === null || (Number.isInteger(partition) && partition >= 0)) && !Number.isNaN(sinceMs);
+    const isGood = (partition === null || Number.isInteger(partition)) && !Number.isNaN(sinceMs);
     return isGood ? { partition, sinceMs } : null;
   } catch {
     return null;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
-import { byUrgency, lossWindowMs, paced, type Trigger, triggerOf } from './triggers.js';
+import { byUrgency, paced, type Trigger, triggerOf } from './triggers.js';
 
 const NOW = 1_700_000_000_000;
 const SETTINGS = { flushIntervalMs: 5_000, flushMaxAccepted: 100, lossBudgetMs: 10_000 };
@@ -47,11 +47,6 @@ test('near the loss budget nothing else matters', () => {
     triggerOf(status({ dirtyForMs: 7_000, accepted: 1000, flushedMsAgo: NOW }), SETTINGS),
     'loss_budget',
   );
-});
-
-test('a clock that steps back makes no negative window', () => {
-  assert.equal(lossWindowMs(status({ dirtyForMs: -5_000 })), 0);
-  assert.equal(lossWindowMs(status({})), 0);
 });
 
 test('what the clock makes due fills one pass; what else is due comes along', () => {

@@ -1,6 +1,7 @@
 // Which partitions a pass takes, and in which order. Pure.
 
 import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { lossWindowMs } from '@whereabouts/infra/live-store/loss-window';
 
 /** Of the loss budget: from here on a partition is flushed before its interval is over. */
 export const NEAR_BUDGET = 0.7;
@@ -11,11 +12,6 @@ export interface TriggerSettings {
   flushIntervalMs: number;
   flushMaxAccepted: number;
   lossBudgetMs: number;
-}
-
-/** How old the oldest position is that a loss of the cache would take with it. Never too small. */
-export function lossWindowMs(status: PartitionStatus): number {
-  return status.dirtySinceMs === null ? 0 : Math.max(0, status.nowMs - status.dirtySinceMs);
 }
 
 export function triggerOf(status: PartitionStatus, settings: TriggerSettings): Trigger | null {
@@ -32,7 +28,8 @@ export interface Due {
 }
 
 /** At most so many are dirty. */
-const rowsOf = ({ drivers, acceptedSinceFlush }: PartitionStatus) => Math.min(drivers, acceptedSinceFlush);
+export const rowsOf = ({ drivers, acceptedSinceFlush }: PartitionStatus) =>
+  Math.min(drivers, acceptedSinceFlush);
 
 /**
  * In the order given, but of those that only the clock makes due no more than fill `maxRows`: the others wait for the

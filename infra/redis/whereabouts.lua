@@ -526,10 +526,11 @@ local function begin(keys, args)
   return state_of(meta)
 end
 
--- One page of what is not in Postgres yet, and of what can be swept (restored records never, see `restore`).
+-- One page of what is not in Postgres yet, of what can be swept (restored records never, see `restore`), and of what
+-- Postgres refused (see `quarantine`) and no flush has to do with any more.
 -- KEYS positions, meta
 -- ARGV map hash, reign, revision flushed at begin, cursor, fresh before (ms), remove before (ms), page size
--- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep
+-- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep, refused rows like the others
 -- Errors MAPMISMATCH, REIGNCHANGED (begin again)
 local function unflushed(keys, args)
   local meta, err = read_meta(keys[2], args[1])
@@ -538,17 +539,22 @@ local function unflushed(keys, args)
   if reign.name ~= args[2] or reign.owner ~= my_run_id() then return fail('REIGNCHANGED', reign.name) end
   local since, fresh_before, remove_before = tonumber(args[3]), tonumber(args[5]), tonumber(args[6])
   local page = redis.call('HSCAN', keys[1], args[4], 'COUNT', args[7])
-  local rows, dirty, stale = page[2], {}, {}
+  local rows, dirty, stale, refused = page[2], {}, {}, {}
   for i = 1, #rows, 2 do
     local recorded_at, flags, rev = unpack_struct(AGE, rows[i + 1])
     local flushed = rev <= since
-    if not flushed and band(flags, QUARANTINED) == 0 then push(dirty, rows[i], rows[i + 1]) end
+    if not flushed then
+      push(dirty, rows[i], rows[i + 1])
+    elseif band(flags, QUARANTINED) ~= 0 then
+      push(refused, rows[i], rows[i + 1])
+      flushed = false
+    end
     if recorded_at < fresh_before and band(flags, ARCHIVED) == 0 then
       local listed = band(flags, UNLISTED) == 0
       if listed or (flushed and recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
     end
   end
-  return { page[1], dirty, stale }
+  return { page[1], dirty, stale, refused }
 end
 
 local function release_lease(key, flusher)
@@ -637,8 +643,8 @@ local function forget(keys, args)
   return count
 end
 
--- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them or refused them. Restored
--- records stay: all of them are old.
+-- Takes the stale out of the geo sets, and the old out of the hash, if Postgres has them. Restored records stay: all of
+-- them are old.
 -- KEYS positions, available, busy, meta   ARGV map hash, fresh before (ms), remove before (ms), ids (at most 512)
 -- Returns unlisted, removed   Errors MAPMISMATCH
 local function sweep(keys, args)
@@ -650,7 +656,7 @@ local function sweep(keys, args)
     local found = redis.call('HGET', keys[1], args[i])
     local r = found and decode(found)
     if r and r.recorded_at < fresh_before and band(r.flags, ARCHIVED) == 0 then
-      local settled = r.rev <= meta.flush.flushed
+      local settled = r.rev <= meta.flush.flushed and band(r.flags, QUARANTINED) == 0
       if settled and r.recorded_at < remove_before then
         unlist(keys, args[i], found, r, true)
         removed = removed + 1
@@ -693,31 +699,37 @@ local function restore(keys, args)
   return counts
 end
 
--- Marks records that Postgres refused: they never count as persisted, and no later flush tries them again.
--- KEYS positions, meta   ARGV map hash, then for each: id, revision   Returns how many   Errors MAPMISMATCH
+-- Marks records that Postgres refused, or takes the mark back from those that it has taken since. While it is marked, a
+-- record never counts as persisted, is not swept, and is told apart by `unflushed` once the watermark has passed it.
+-- KEYS positions, meta   ARGV map hash, 1 (marks) or 0, then for each: id, revision, recorded_at (after a failover another
+--   record may have its revision)
+-- Returns how many   Errors MAPMISMATCH
 local function quarantine(keys, args)
   local meta, err = open_for_write(keys[2], args[1])
   if not meta then return err end
-  local marked = 0
-  for i = 2, #args, 2 do
+  local marks, changed = args[2] == '1', 0
+  for i = 3, #args, 3 do
     local found = redis.call('HGET', keys[1], args[i])
     local r = found and decode(found)
-    if r and r.rev == tonumber(args[i + 1]) then
-      redis.call('HSET', keys[1], args[i], with_flags(found, bor(r.flags, QUARANTINED)))
-      marked = marked + 1
+    if r and r.rev == tonumber(args[i + 1]) and r.recorded_at == tonumber(args[i + 2]) then
+      local flags = bor(r.flags, QUARANTINED)
+      redis.call('HSET', keys[1], args[i], with_flags(found, marks and flags or flags - QUARANTINED))
+      changed = changed + 1
     end
   end
   write_meta(keys[2], meta)
-  return marked
+  return changed
 end
 
--- Declares everything unflushed, under a new reign, so that no flush under way can move the watermark back up.
+-- Declares everything unflushed, what Postgres refused too, under a new reign, so that no flush under way can move the
+-- watermark back up.
 -- KEYS meta   ARGV map hash, since when Postgres may lack positions (ms)   Returns state   Errors MAPMISMATCH
 local function rewind(keys, args)
   local meta, err = open_for_write(keys[1], args[1])
   if not meta then return err end
   if not meta.reigns_anew then begin_reign(meta, args[1]) end
-  meta.dirty_since = math.min(tonumber(args[2]), meta.dirty_since > 0 and meta.dirty_since or meta.now)
+  -- 0 would say that nothing is dirty.
+  meta.dirty_since = math.max(1, math.min(tonumber(args[2]), meta.dirty_since > 0 and meta.dirty_since or meta.now))
   write_meta(keys[1], meta, true, { flushed = 0, at = 0, accepted_at_begin = meta.flush.accepted_at_begin,
     accepted = meta.flush.accepted })
   return state_of(meta)

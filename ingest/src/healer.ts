@@ -60,10 +60,6 @@ export class Healer {
     return this.#standings.get(partition);
   }
 
-  standings(): Iterable<PartitionState> {
-    return this.#standings.values();
-  }
-
   /**
    * Takes in a state that an answer told. `askedAt` is the standing when the call was sent (answers of two connections
    * may cross), `wrote` whether the call itself made the state's newest revision.

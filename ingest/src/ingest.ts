@@ -164,13 +164,14 @@ function readinessOf(running: Running | null): ReadinessReport {
   if (running === null) return { ready: false, checks: [] };
   const { store, recorder, edge, sessions } = running;
   const reason = whyUnready(store, recorder);
-  const dark = recorder.darkPartitions().length;
+  recorder.look();
+  const { regions, lossWindow } = recorder;
   const { maxConnections, reportIntervalMs } = edge.settings;
   return {
     ready: reason === null && !edge.draining,
     checks: [
       { name: 'live store', ok: reason === null, detail: reason ?? `${store.mastersReachable()} masters` },
-      { name: 'regions', ok: dark === 0, detail: `${dark} of ${store.map.partitions} partitions are dark` },
+      { name: 'regions', ok: regions.count === 0, detail: regions.detail },
       {
         name: 'connections',
         ok: sessions.size < maxConnections,
@@ -182,11 +183,7 @@ function readinessOf(running: Running | null): ReadinessReport {
         detail: `drivers report every ${edge.reportIntervalMs} ms`,
       },
       { name: 'pending', ok: true, detail: `${recorder.pendingReports()} reports wait` },
-      {
-        name: 'loss window',
-        ok: !recorder.isOverLossBudget,
-        detail: `${Math.round(recorder.lossWindowMs())} ms unflushed`,
-      },
+      { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
     ],
   };
 }

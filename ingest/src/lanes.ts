@@ -40,6 +40,10 @@ export class Lanes {
     return this.all().filter((partition) => this.#lane(partition).answeredAtMs < sinceMs);
   }
 
+  answeredAtMs(partition: number): number {
+    return this.#lane(partition).answeredAtMs;
+  }
+
   enter(partition: number): void {
     this.#lane(partition).underWay++;
   }

@@ -1,6 +1,7 @@
 // What the recorder counts. Hot counters are plain numbers, read when somebody scrapes.
 
 import type { Outcome } from '@whereabouts/infra/live-store/answers';
+import type { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import type { Histogram, Metrics } from '@whereabouts/infra/service/metrics';
 
 export interface RecorderGauges {
@@ -8,8 +9,7 @@ export interface RecorderGauges {
   darkPartitions(): number;
   ghosts(): number;
   checkpointsWaiting(): number;
-  lossWindowMs(): number;
-  isOverLossBudget(): boolean;
+  lossWindow: LossWindow;
   known(): number;
 }
 
@@ -50,9 +50,10 @@ export class RecorderMetrics {
           this.inc(read());
         },
       });
-    const gauge = (name: string, help: string, read: () => number) =>
+    const gauge = (name: string, help: string, read: () => number, aggregator: 'sum' | 'max' = 'sum') =>
       metrics.gauge(name, {
         help,
+        aggregator,
         collect() {
           this.set(read());
         },
@@ -72,17 +73,27 @@ export class RecorderMetrics {
     );
     counter('checkpoints_persisted_total', 'Checkpoints seen in Postgres.', () => this.checkpointsPersisted);
     gauge('pending_reports', 'Reports that wait to be written.', gauges.pending);
-    gauge('dark_partitions', 'Partitions whose node does not take writes.', gauges.darkPartitions);
     gauge('ghosts', 'Positions that wait to be forgotten behind a border.', gauges.ghosts);
     gauge('checkpoints_waiting', 'Checkpoints that wait for Postgres.', gauges.checkpointsWaiting);
-    gauge('loss_budget_exceeded', '1 while the loss window is above its budget.', () =>
-      gauges.isOverLossBudget() ? 1 : 0,
-    );
     gauge('known_positions', 'Positions kept to be recorded again if a node loses them.', gauges.known);
-    gauge(
+    // Of several processes that look at the same partitions, the one that sees the worst speaks for all.
+    const worst = (name: string, help: string, read: () => number) => gauge(name, help, read, 'max');
+    const { lossWindow } = gauges;
+    worst('dark_partitions', 'Partitions whose node does not take writes.', gauges.darkPartitions);
+    worst(
       'loss_window_seconds',
       'Age of the oldest position that is not in Postgres, of the reachable partitions.',
-      () => gauges.lossWindowMs() / 1000,
+      () => lossWindow.worstMs / 1000,
+    );
+    worst(
+      'loss_window_unknown_at_most_seconds',
+      'The most that the loss window can be in the partitions that cannot be reached; 0 where all can.',
+      () => lossWindow.unknownMs / 1000,
+    );
+    worst(
+      'loss_budget_exceeded',
+      '1 while the loss window is above its budget, or unknown for longer than that.',
+      () => (lossWindow.isExceeded ? 1 : 0),
     );
     this.lostAge = metrics.histogram('lost_position_age_seconds', {
       help: 'How old lost positions were when the loss was found.',

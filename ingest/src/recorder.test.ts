@@ -71,6 +71,14 @@ function placeOfAnotherNode(port: number): { lat: number; lon: number } {
   throw new Error('one node owns the whole map');
 }
 
+async function flushAll(): Promise<void> {
+  const { store, map } = fixture;
+  for (let partition = 0; partition < map.partitions; partition++) {
+    const { reign, revision, nowMs: asOfMs } = await store.begin(partition, 'test', 1_000);
+    await store.flushed(partition, { reign, revision, asOfMs, flusherId: 'test' });
+  }
+}
+
 let nextDriver = 0;
 const newDriver = () => `driver-${nextDriver++}`;
 const report = (driverId: string, seq: number, o: object = {}) =>
@@ -222,6 +230,51 @@ test('a dark region: held, newest only; a retryable nack after a second; written
   }
   await until('written', () => dark.lines.at(-1) === 'accepted 4');
   assert.equal((await stored(report(driver, 4)))?.seq, 4);
+});
+
+test('a dark region is told by its node, and what is unknown beyond the budget is an alarm while it lasts', async () => {
+  const metrics = createMetrics('ingest', { commit: 'test' });
+  const settings = { ...SETTINGS, lossBudgetMs: 1_500 };
+  const watching = new Recorder({ store: fixture.store, settings, log: QUIET, metrics });
+  const series = async (name: string) => {
+    const lines = (await metrics.registry.metrics()).split('\n');
+    return lines.filter((line) => line.startsWith(`whereabouts_ingest_${name}`)).join('\n');
+  };
+  watching.start();
+  const { regions, lossWindow } = watching;
+  const partition = partitionOf(report('any', 1));
+  const node = fixture.store.nodeOf(partition) as string;
+  try {
+    await flushAll();
+    await until('all answer, and nothing is dirty', () => {
+      watching.look();
+      return lossWindow.unknownPartitions === 0 && lossWindow.worstMs === 0;
+    });
+    assert.equal(await series('dark_partitions_by_node'), '');
+    fixture.cluster.kill(portOf(partition), 'SIGSTOP');
+    try {
+      await until('it is dark', () => regions.count > 0);
+      assert.match(
+        regions.detail,
+        new RegExp(`^2\\d of 64 partitions are dark: ${node} \\(2\\d\\), since \\d+ s$`),
+      );
+      await until('the alarm', () => lossWindow.isExceeded);
+      assert.ok(lossWindow.unknownMs > settings.lossBudgetMs);
+      assert.match(lossWindow.detail, new RegExp(`unknown beyond the budget for \\d+ partitions.*${node}`));
+      assert.match(await series('loss_budget_exceeded'), / 1$/);
+      assert.match(
+        await series('dark_partitions_by_node'),
+        new RegExp(`^.*\\{redis_node="${node}"\\} 2\\d$`),
+      );
+    } finally {
+      fixture.cluster.kill(portOf(partition), 'SIGCONT');
+    }
+    await until('the alarm ends', () => !lossWindow.isExceeded);
+    await until('no partition is dark', () => regions.count === 0);
+    assert.equal(await series('dark_partitions_by_node'), '');
+  } finally {
+    await watching.drain(0);
+  }
 });
 
 test('a node that comes back empty is healed by recording again, also for drivers who say nothing more', async () => {

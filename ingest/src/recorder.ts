@@ -9,7 +9,9 @@
 
 import type { NackCode } from '@whereabouts/client/protocol';
 import type { Outcome } from '@whereabouts/infra/live-store/answers';
+import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
 import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
+import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -53,6 +55,8 @@ const REFUSALS = {
 } as const;
 
 export class Recorder implements ReportSink {
+  readonly regions: DarkRegions;
+  readonly lossWindow: LossWindow;
   readonly #store: LiveStore;
   readonly #settings: RecorderSettings;
   readonly #log: Logger;
@@ -73,8 +77,6 @@ export class Recorder implements ReportSink {
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
   mapMismatch = false;
-  /** Positions wait for Postgres for longer than the declared budget allows. */
-  isOverLossBudget = false;
 
   constructor({ store, settings, log, metrics }: RecorderOptions) {
     this.#store = store;
@@ -83,13 +85,19 @@ export class Recorder implements ReportSink {
     this.#forgets = new Forgets(settings.freshnessMs);
     this.#lanes = new Lanes(store.map.partitions);
     this.#ticker = new Ticker(settings, (nowMs) => this.#tick(nowMs));
+    const { partitions } = store.map;
+    const nowMs = () => performance.now();
+    const nodeOf = (partition: number) => store.nodeOf(partition);
+    this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
+    this.regions.register(metrics);
+    const { lossBudgetMs: budgetMs } = settings;
+    this.lossWindow = new LossWindow({ budgetMs, partitions, regions: this.regions, log, nowMs });
     this.#metrics = new RecorderMetrics(metrics, {
       pending: () => this.#pending.size,
-      darkPartitions: () => this.darkPartitions().length,
+      darkPartitions: () => this.regions.count,
       ghosts: () => this.#forgets.waiting,
       checkpointsWaiting: () => this.#checkpoints.size,
-      lossWindowMs: () => this.lossWindowMs(),
-      isOverLossBudget: () => this.isOverLossBudget,
+      lossWindow: this.lossWindow,
       known: () => this.#healer.size,
     });
   }
@@ -126,19 +134,14 @@ export class Recorder implements ReportSink {
     return this.#pending.size;
   }
 
-  darkPartitions(): number[] {
-    return this.#lanes.all().filter((partition) => !this.#store.reachable(partition));
-  }
-
-  /** Of the partitions that can be reached; of the others it is unknown. */
-  lossWindowMs(): number {
-    const nowMs = this.#store.nowMs();
-    let window = 0;
-    for (const { partition, dirtySinceMs } of this.#healer.standings()) {
-      if (dirtySinceMs === null || !this.#store.reachable(partition)) continue;
-      window = Math.max(window, nowMs - dirtySinceMs);
-    }
-    return window;
+  /** Brings `regions` and `lossWindow` up to date. */
+  look(): void {
+    const isDark = (partition: number) => !this.#store.reachable(partition);
+    this.regions.update(isDark);
+    this.lossWindow.update((partition) => {
+      const state = isDark(partition) ? undefined : this.#healer.standing(partition);
+      return state === undefined ? null : { state, atMs: this.#lanes.answeredAtMs(partition) };
+    });
   }
 
   /** Writes what is pending, as far as the regions take it. Resolves when all is settled or the time is over. */
@@ -167,18 +170,8 @@ export class Recorder implements ReportSink {
       this.#choresAtMs = nowMs;
       this.#healer.forgetOld(nowMs);
       this.#forgets.dropOld(nowMs);
-      this.#watchLossWindow();
+      this.look();
     }
-  }
-
-  #watchLossWindow(): void {
-    const windowMs = this.lossWindowMs();
-    const budgetMs = this.#settings.lossBudgetMs;
-    if (windowMs > budgetMs === this.isOverLossBudget) return;
-    this.isOverLossBudget = !this.isOverLossBudget;
-    const figures = { loss_window_ms: windowMs, budget_ms: budgetMs };
-    if (this.isOverLossBudget) this.#log.error(figures, 'the loss window is above its budget');
-    else this.#log.info(figures, 'the loss window is within its budget again');
   }
 
   #canWrite(partition: number, nowMs: number): boolean {

@@ -2,7 +2,7 @@
 import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { DRIVER_ID, fromE7, isNewer } from '@whereabouts/infra/position';
-import pg from 'pg';
+import { type ArchiveView, lookIntoArchive } from './archive-view.js';
 import { parseCommand, runMain, style, UsageError } from './cli.js';
 import { withLiveStore } from './live-look.js';
 import { runningStack } from './stack-file.js';
@@ -16,7 +16,6 @@ const COMMAND = {
 };
 
 const WAITING_LIMIT = 1_000;
-const ARCHIVED_CHECKPOINTS = 5;
 
 type Found = NonNullable<Awaited<ReturnType<LiveStore['get']>>['found'][number]>;
 
@@ -63,33 +62,12 @@ async function lookIntoCache(
   return { views, missing };
 }
 
-interface ArchiveView {
-  row: Record<string, unknown> | null;
-  checkpoints: Record<string, unknown>[];
-  checkpointCount: number;
-}
-
-async function lookIntoArchive(url: string, id: string): Promise<ArchiveView> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  await client.connect();
-  try {
-    const row = await client.query('SELECT * FROM driver_positions WHERE driver_id = $1', [id]);
-    const count = await client.query('SELECT count(*)::int AS n FROM checkpoints WHERE driver_id = $1', [id]);
-    const last = await client.query(
-      'SELECT * FROM checkpoints WHERE driver_id = $1 ORDER BY session DESC, seq DESC LIMIT $2',
-      [id, ARCHIVED_CHECKPOINTS],
-    );
-    return { row: row.rows[0] ?? null, checkpoints: last.rows, checkpointCount: count.rows[0].n };
-  } finally {
-    await client.end();
-  }
-}
-
 const table = (rows: readonly (readonly [string, unknown])[]) =>
   rows.map(([name, value]) => `  ${name.padEnd(16)}${value}`).join('\n');
 
 function cacheText({ partition, range, node, health, ageMs, record, waitingCheckpoints }: CacheView): string {
-  const { latE7, lonE7, session, seq, status, services, revision, persisted, recordedAtMs } = record;
+  const { latE7, lonE7, session, seq, status, services, revision, persisted, quarantined, recordedAtMs } =
+    record;
   return table([
     ['partition', `${partition} (${range.from} to ${range.to}), ${health}`],
     ['node', node ?? 'unknown'],
@@ -98,19 +76,25 @@ function cacheText({ partition, range, node, health, ageMs, record, waitingCheck
     ['recorded at', `${new Date(recordedAtMs).toISOString()}, ${(ageMs / 1000).toFixed(1)} s ago`],
     ['session, seq', `${session}, ${seq}`],
     ['revision', revision],
-    ['persisted', persisted ? 'yes, this very position' : 'not yet'],
+    [
+      'persisted',
+      persisted ? 'yes, this very position' : quarantined ? 'no: Postgres refuses it' : 'not yet',
+    ],
     ['checkpoints', `${waitingCheckpoints} waiting`],
   ]);
 }
 
-function archiveText({ row, checkpoints, checkpointCount }: ArchiveView): string {
-  const shown = (value: unknown) => (value instanceof Date ? value.toISOString() : value);
-  const columns =
-    row === null ? [] : Object.entries(row).map(([name, value]) => [name, shown(value)] as const);
-  const last = checkpoints.map(
-    (c) => `    ${shown(c.recorded_at)}  ${c.lat}, ${c.lon}  ${c.checkpoint_id ?? ''}`,
-  );
-  return [row === null ? '  no row' : table(columns), `  ${checkpointCount} checkpoints`, ...last].join('\n');
+function archiveText(view: ArchiveView | { error: string }): string {
+  if ('error' in view) return `  cannot be asked: ${view.error}`;
+  const { row, checkpoints, checkpointCount } = view;
+  const last = checkpoints.map((c) => `    ${c.recorded_at}  ${c.lat}, ${c.lon}  ${c.checkpoint_id ?? ''}`);
+  const position = row === null ? '  no row' : table(Object.entries(row));
+  return [position, `  ${checkpointCount} checkpoints`, ...last].join('\n');
+}
+
+/** Postgres away is no reason to say nothing of the cache. */
+function archiveOf(url: string, id: string): Promise<ArchiveView | { error: string }> {
+  return lookIntoArchive(url, id).catch((error: Error) => ({ error: error.message || error.name }));
 }
 
 await runMain(async () => {
@@ -120,7 +104,7 @@ await runMain(async () => {
   if (!DRIVER_ID.test(id)) throw new UsageError(`A driver's id is 1 to 64 of A-Za-z0-9_-, not "${id}".`);
   const stack = runningStack();
   const { views, missing } = await withLiveStore(stack, (store, map) => lookIntoCache(store, map, id));
-  const archive = await lookIntoArchive(stack.postgres.url, id);
+  const archive = await archiveOf(stack.postgres.url, id);
   if (args.has('json')) {
     console.log(JSON.stringify({ driver_id: id, cache: views, missing_partitions: missing, archive }));
   } else {
@@ -131,5 +115,5 @@ await runMain(async () => {
     console.log(style('bold', 'in the archive'));
     console.log(archiveText(archive));
   }
-  process.exit(views.length === 0 && archive.row === null ? 1 : 0);
+  process.exit('error' in archive || (views.length === 0 && archive.row === null) ? 1 : 0);
 });

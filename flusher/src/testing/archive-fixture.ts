@@ -24,6 +24,8 @@ export interface ArchiveFixture {
   /** As the migrator, who owns the tables. */
   sql<R extends QueryResultRow>(text: string, values?: unknown[]): Promise<R[]>;
   archive(o?: Partial<ArchiveOptions>): Archive;
+  /** As of when, in epoch ms, the table has each partition of that map. */
+  progress(mapHash?: string): Promise<Map<number, number>>;
   stop(): Promise<void>;
 }
 
@@ -53,6 +55,13 @@ export async function startArchive(database = 'whereabouts'): Promise<ArchiveFix
       });
       archives.push(archive);
       return archive;
+    },
+    async progress(mapHash = MAP_HASH) {
+      const { rows } = await owner.query(
+        'SELECT partition, extract(epoch FROM as_of) * 1000 AS ms FROM flush_progress WHERE map_hash = $1',
+        [mapHash],
+      );
+      return new Map(rows.map(({ partition, ms }) => [partition, Number(ms)]));
     },
     async stop() {
       await Promise.all(archives.map((archive) => archive.close().catch(() => {})));

@@ -20,6 +20,8 @@ export interface Stack {
   postgres: ArchiveFixture;
   env: NodeJS.ProcessEnv;
   flusher(env?: NodeJS.ProcessEnv): Flusher;
+  /** With nothing else in its environment. */
+  flusherWith(env: NodeJS.ProcessEnv): Flusher;
   stop(): Promise<void>;
 }
 
@@ -39,15 +41,17 @@ export async function startStack(): Promise<Stack> {
     LOG_LEVEL: 'info',
   };
   const flushers: Flusher[] = [];
+  const flusherWith = (given: NodeJS.ProcessEnv) => {
+    const flusher = new Flusher(given);
+    flushers.push(flusher);
+    return flusher;
+  };
   return {
     redis,
     postgres,
     env,
-    flusher(more = {}) {
-      const flusher = new Flusher({ ...env, ...more });
-      flushers.push(flusher);
-      return flusher;
-    },
+    flusher: (more = {}) => flusherWith({ ...env, ...more }),
+    flusherWith,
     async stop() {
       for (const { child } of flushers) child.kill('SIGKILL');
       await Promise.all([redis.stop(), postgres.stop()]);

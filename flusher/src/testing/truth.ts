@@ -7,7 +7,7 @@ import { COLUMNS, fromE7, isNewer, type Position } from '@whereabouts/infra/posi
 import { stored } from './archive-fixture.js';
 
 /** mulberry32 */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

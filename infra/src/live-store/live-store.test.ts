@@ -73,6 +73,7 @@ async function scan(partition: number, o: { freshBeforeMs?: number; removeBefore
   const state = await store.begin(partition, 'scan', 5000);
   const rows: string[] = [];
   const stale: string[] = [];
+  const refused: string[] = [];
   let cursor = '0';
   do {
     const page = await store.unflushed(partition, {
@@ -85,10 +86,11 @@ async function scan(partition: number, o: { freshBeforeMs?: number; removeBefore
     });
     rows.push(...page.rows.map((row) => row.driverId));
     stale.push(...page.staleIds);
+    refused.push(...page.refused.map((row) => row.driverId));
     cursor = page.cursor;
   } while (cursor !== '0');
   await store.release(partition, 'scan');
-  return { rows: rows.sort(), stale: stale.sort() };
+  return { rows: rows.sort(), stale: stale.sort(), refused: refused.sort() };
 }
 
 describe('record', () => {
@@ -491,19 +493,57 @@ describe('begin, unflushed, flushed', () => {
     assert.equal(await rejects(store.flushed(p, o)), 'reign_changed');
   });
 
-  test('a quarantined record is not persisted and not scanned again, until its driver reports again', async () => {
+  test('rewind to before all time, or to never: the partition is dirty, and goes on working', async () => {
+    for (const sinceMs of [Number.NEGATIVE_INFINITY, -62_135_596_800_000, -1, 0]) {
+      const p = fresh();
+      await record(p, position('a'));
+      await flush(p);
+      await fixture.store.rewind(p, sinceMs);
+      assert.equal((await fixture.store.status(p)).dirtySinceMs, 1, String(sinceMs));
+      assert.deepEqual((await scan(p)).rows, ['a']);
+      await flush(p);
+      assert.equal((await fixture.store.status(p)).dirtySinceMs, null);
+    }
+  });
+
+  test('a refused record is never persisted, is told apart once the watermark is past it, and can be taken', async () => {
     const p = fresh();
     const { store } = fixture;
-    const { state } = await record(p, position('a'), position('b'));
-    const wrong = { driverId: 'b', revision: state.revision + 1 };
-    assert.equal(await store.quarantine(p, [{ driverId: 'a', revision: state.revision }, wrong]), 1);
-    assert.deepEqual((await scan(p)).rows, ['b']);
+    const given = position('a');
+    const { state } = await record(p, given, position('b'));
+    const a = { ...given, revision: state.revision };
+    const wrong = { ...position('b'), revision: state.revision + 1 };
+    const another = { ...position('b'), revision: state.revision, recordedAtMs: given.recordedAtMs - 1 };
+    assert.equal(await store.quarantine(p, [a, wrong, another], true), 1);
+    assert.deepEqual(await scan(p), { rows: ['a', 'b'], stale: [], refused: [] });
     await flush(p);
     assert.equal((await got(p, 'a'))?.persisted, false);
     assert.equal((await got(p, 'b'))?.persisted, true);
+    assert.deepEqual(await scan(p), { rows: [], stale: [], refused: ['a'] });
+    assert.equal(await store.quarantine(p, [a, wrong], false), 1);
+    assert.equal(await store.quarantine(p, [a], false), 1, 'again: it has no mark, and gets none');
+    assert.equal((await got(p, 'a'))?.persisted, true);
+    assert.deepEqual(await scan(p), { rows: [], stale: [], refused: [] });
+  });
+
+  test('a refused record loses its mark with the next report of its driver', async () => {
+    const p = fresh();
+    const given = position('a');
+    const { state } = await record(p, given);
+    await fixture.store.quarantine(p, [{ ...given, revision: state.revision }], true);
     await record(p, position('a', { recordedAtMs: Date.now() + 1, seq: 2 }));
     await flush(p);
     assert.equal((await got(p, 'a'))?.persisted, true);
+  });
+
+  test('rewind has refused records flushed again, with all others', async () => {
+    const p = fresh();
+    const given = position('a');
+    const { state } = await record(p, given, position('b'));
+    await fixture.store.quarantine(p, [{ ...given, revision: state.revision }], true);
+    await flush(p);
+    await fixture.store.rewind(p, Date.now());
+    assert.deepEqual(await scan(p), { rows: ['a', 'b'], stale: [], refused: [] });
   });
 });
 
@@ -566,6 +606,23 @@ describe('forget and sweep', () => {
     assert.deepEqual(await store.sweep(p, ids, limits), { unlisted: 0, removed: 1 });
     assert.equal(await got(p, 'old'), null);
     assert.equal((await store.status(p)).drivers, 2);
+  });
+
+  test('a refused record leaves the answers like any other, and never the hash', async () => {
+    const p = fresh();
+    const { store } = fixture;
+    const now = Date.now();
+    const old = position('old', { recordedAtMs: now - 100_000 });
+    const { revision } = (await record(p, old)).state;
+    await store.quarantine(p, [{ ...old, revision }], true);
+    await flush(p);
+    const limits = { freshBeforeMs: now - 10_000, removeBeforeMs: now - 60_000 };
+    assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 1, removed: 0 });
+    assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 0, removed: 0 });
+    assert.deepEqual(await scan(p, limits), { rows: [], stale: [], refused: ['old'] });
+    await store.quarantine(p, [{ ...old, revision }], false);
+    assert.deepEqual((await scan(p, limits)).stale, ['old']);
+    assert.deepEqual(await store.sweep(p, ['old'], limits), { unlisted: 0, removed: 1 });
   });
 });
 

@@ -317,19 +317,23 @@ export class LiveStore {
     );
   }
 
-  /** A page of what is above the revision `since`, and the ids of what `sweep` may take. Begin again on `reign_changed`. */
+  /**
+   * A page of what is above the revision `since`, of what Postgres refused below it, and the ids of what `sweep` may
+   * take. Begin again on `reign_changed`.
+   */
   async unflushed(
     partition: number,
     o: { reign: string; since: number; cursor: string; freshBeforeMs: number; removeBeforeMs: number },
-  ): Promise<{ cursor: string; rows: StoredPosition[]; staleIds: string[] }> {
+  ): Promise<{ cursor: string; rows: StoredPosition[]; staleIds: string[]; refused: StoredPosition[] }> {
     const k = this.#key(partition);
     const args = [o.reign, o.since, o.cursor, o.freshBeforeMs, o.removeBeforeMs, SCAN_PAGE];
     const reply = await this.#function(partition, 'unflushed', [k.positions, k.meta], ...args);
-    const [cursor, rows, staleIds] = reply as [Buffer, Buffer[], Buffer[]];
+    const [cursor, rows, staleIds, refused] = reply as [Buffer, Buffer[], Buffer[], Buffer[]];
     return {
       cursor: String(cursor),
       rows: answers.decodePairs(rows, decodeRecord),
       staleIds: staleIds.map(String),
+      refused: answers.decodePairs(refused, decodeRecord),
     };
   }
 
@@ -388,14 +392,16 @@ export class LiveStore {
     return { restored, standing, invalid };
   }
 
-  /** Marks these very records as refused by Postgres. */
+  /** Marks these very records as refused by Postgres, or takes the mark back. Returns how many it still found. */
   async quarantine(
     partition: number,
-    entries: readonly { driverId: string; revision: number }[],
+    entries: readonly Pick<StoredPosition, 'driverId' | 'revision' | 'recordedAtMs'>[],
+    isRefused: boolean,
   ): Promise<number> {
     const k = this.#key(partition);
-    const args = entries.flatMap((entry) => [entry.driverId, entry.revision]);
-    const reply: unknown = await this.#function(partition, 'quarantine', [k.positions, k.meta], ...args);
+    const args = entries.flatMap((entry) => [entry.driverId, entry.revision, entry.recordedAtMs]);
+    const keys = [k.positions, k.meta];
+    const reply: unknown = await this.#function(partition, 'quarantine', keys, isRefused ? 1 : 0, ...args);
     return reply as number;
   }
 

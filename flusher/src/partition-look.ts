@@ -1,0 +1,87 @@
+// What the loop sees of the cache: where checkpoints wait, and the state of each partition, with all that follows from
+// it for people: which regions are dark, and how large the loss window is.
+
+import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
+import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
+import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import type { Logger } from '@whereabouts/infra/service/log';
+import type { FlushMetrics } from './flush-metrics.js';
+
+export class PartitionLook {
+  readonly regions: DarkRegions;
+  readonly lossWindow: LossWindow;
+  readonly #store: LiveStore;
+  readonly #metrics: FlushMetrics;
+  #mapMismatch: string | null = null;
+
+  constructor(o: { store: LiveStore; budgetMs: number; log: Logger; metrics: FlushMetrics }) {
+    const { store, budgetMs, log } = o;
+    this.#store = store;
+    this.#metrics = o.metrics;
+    const { partitions } = store.map;
+    const nowMs = () => performance.now();
+    this.regions = new DarkRegions({ partitions, nodeOf: (partition) => store.nodeOf(partition), nowMs });
+    this.lossWindow = new LossWindow({ budgetMs, partitions, regions: this.regions, log, nowMs });
+    this.#metrics.lossBudget.set(budgetMs / 1000);
+  }
+
+  /** Under which other map a partition was written, if any was. */
+  get mapMismatch(): string | null {
+    return this.#mapMismatch;
+  }
+
+  /** Partitions where checkpoints wait, of those that answered. */
+  async withCheckpoints(): Promise<number[]> {
+    const have = await this.#askEach((partition) => this.#store.hasCheckpoints(partition));
+    return [...have.keys()].filter((partition) => have[partition]);
+  }
+
+  /** Of the partitions that answered. */
+  async states(): Promise<PartitionStatus[]> {
+    let mismatch: string | null = null;
+    const statuses = await this.#askEach(
+      (partition) => this.#store.status(partition),
+      ({ code, message }) => {
+        if (code === 'map_mismatch') mismatch = message;
+      },
+    );
+    this.#mapMismatch = mismatch;
+    this.#tellLossWindow(statuses);
+    return statuses.filter((status) => status !== null);
+  }
+
+  #tellLossWindow(statuses: readonly (PartitionStatus | null)[]): void {
+    const metrics = this.#metrics;
+    const atMs = performance.now();
+    this.regions.update((partition) => statuses[partition] === null);
+    this.lossWindow.update((partition) => {
+      const state = statuses[partition] ?? null;
+      return state && { state, atMs };
+    });
+    metrics.lossWindow.set(this.lossWindow.worstMs / 1000);
+    metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
+    metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
+    metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
+  }
+
+  /** What each partition answers; null where it cannot be reached, or does not. */
+  async #askEach<T>(
+    ask: (partition: number) => Promise<T>,
+    onRefusal: (error: StoreError) => void = () => {},
+  ): Promise<(T | null)[]> {
+    const store = this.#store;
+    return Promise.all(
+      Array.from({ length: store.map.partitions }, async (_, partition) => {
+        if (!store.reachable(partition)) return null;
+        try {
+          return await ask(partition);
+        } catch (error) {
+          if (!(error instanceof StoreError)) throw error;
+          onRefusal(error);
+          return null;
+        }
+      }),
+    );
+  }
+}
