@@ -229,13 +229,14 @@ test('known keys are used while the issuer is away, until they are too old, and 
   assert.equal(await verdict(verify, token), 'ok');
   issuer.instead = away;
   const startedAtMs = performance.now();
-  let goodForMs = 0;
+  let timesGood = 0;
   while ((await verdict(verify, token)) === 'ok') {
-    goodForMs = performance.now() - startedAtMs;
+    timesGood++;
+    assert.ok(performance.now() - startedAtMs < 8000, 'they are used for ever');
     assert.ok(['key_unknown', 'keys_unavailable'].includes(await verdict(verify, unknown)));
     await sleep(20);
   }
-  assert.ok(goodForMs > 0 && goodForMs < 5000, `good for ${goodForMs} ms`);
+  assert.ok(timesGood >= 5, `good only ${timesGood} times`);
   assert.equal(await verdict(verify, token), 'keys_unavailable');
   issuer.instead = null;
   assert.deepEqual(
@@ -295,6 +296,7 @@ test('garbage in the place of keys changes nothing', async (t) => {
       response.writeHead(200, { 'content-length': 1000 }).write('{"keys":[');
       setTimeout(() => response.destroy(), 20);
     },
+    'a set that is too large': body(JSON.stringify({ keys: [key.jwk], more: 'x'.repeat(300_000) })),
     'no end': (_request, response) => {
       response.write('{"keys":[');
       const spam = setInterval(() => response.write(' '.repeat(64 * 1024)), 1);
