@@ -37,15 +37,19 @@ interface Outgoing {
 }
 
 interface Checkpoint extends Outgoing {
+  readonly deadlineAtMs: number;
   resolve(): void;
   reject(error: CheckpointError): void;
 }
 
-/** Why a checkpoint was not taken: a nack code of the server's, or `closed`. */
+/**
+ * Why a checkpoint was given up: a nack code of the server's, `closed`, or `deadline`. After the last two it may be in
+ * the archive all the same, if it went out before.
+ */
 export class CheckpointError extends Error {
-  readonly code: AnyNackCode | 'closed';
+  readonly code: AnyNackCode | 'closed' | 'deadline';
 
-  constructor(code: AnyNackCode | 'closed', detail: string) {
+  constructor(code: AnyNackCode | 'closed' | 'deadline', detail: string) {
     super(detail);
     this.name = 'CheckpointError';
     this.code = code;
@@ -78,7 +82,7 @@ export class Outbox {
     this.#replaceNewest({ fields, takenAtMs: nowMs, recordedAtMs: null, seq: null, sendAtMs: nowMs });
   }
 
-  checkpoint(fields: ReportFields, checkpointId: string, nowMs: number): Promise<void> {
+  checkpoint(fields: ReportFields, checkpointId: string, nowMs: number, deadlineMs = NEVER): Promise<void> {
     const limit = this.#limits?.max_waiting_checkpoints ?? MAX_WAITING_CHECKPOINTS;
     if (this.#checkpoints.length >= limit)
       return Promise.reject(new CheckpointError('too_many_checkpoints', `${limit} checkpoints wait already`));
@@ -90,6 +94,7 @@ export class Outbox {
         recordedAtMs: null,
         seq: null,
         sendAtMs: nowMs,
+        deadlineAtMs: nowMs + deadlineMs,
         resolve,
         reject,
       });
@@ -223,6 +228,21 @@ export class Outbox {
     this.#newest = null;
     const young = nowMs - newest.takenAtMs <= (this.#limits?.freshness_ms ?? 0);
     return code === 'clock_ahead' || (code === 'too_old' && young);
+  }
+
+  /** When the first deadline of a checkpoint passes. */
+  get expiresAtMs(): number {
+    let atMs = NEVER;
+    for (const { deadlineAtMs } of this.#checkpoints) atMs = Math.min(atMs, deadlineAtMs);
+    return atMs;
+  }
+
+  /** Withdraws the checkpoints whose deadline has passed. */
+  expire(nowMs: number): void {
+    if (nowMs < this.expiresAtMs) return;
+    const late = this.#checkpoints.filter(({ deadlineAtMs }) => deadlineAtMs <= nowMs);
+    this.#checkpoints = this.#checkpoints.filter(({ deadlineAtMs }) => deadlineAtMs > nowMs);
+    for (const { reject } of late) reject(new CheckpointError('deadline', 'it was not persisted in time'));
   }
 
   /** Nothing will be sent any more. */
