@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { afterClose, DEFAULT_BACKOFF, reconnectDelayMs, retryAfterMs } from './reconnect.js';
+import {
+  afterClose,
+  DEFAULT_BACKOFF,
+  DEFAULT_TOKEN_BACKOFF,
+  growingPauseMs,
+  reconnectDelayMs,
+  retryAfterMs,
+} from './reconnect.js';
 
 it('waits up to twice as long each time, and never longer than the bound', () => {
   const longest = (attempt: number): number => reconnectDelayMs('backoff', attempt, DEFAULT_BACKOFF, () => 1);
@@ -54,6 +61,13 @@ it('takes a refusal by HTTP for no more final than one of the token', () => {
   assert.equal(afterClose(4403, 403), 'token_refused');
   assert.equal(afterClose(4401, 401), 'token_refused');
   assert.equal(afterClose(1013, 429), 'overload');
+});
+
+it('lets the pauses of a refused token grow, whatever the chance', () => {
+  const pausesS = (chance: number): number[] =>
+    [0, 1, 2, 4, 5, 6, 5000].map((i) => growingPauseMs(i, DEFAULT_TOKEN_BACKOFF, () => chance) / 1000);
+  assert.deepEqual(pausesS(0), [5, 10, 20, 80, 150, 150, 150]);
+  assert.deepEqual(pausesS(1), [10, 20, 40, 160, 300, 300, 300]);
 });
 
 it('reads Retry-After in seconds and as a date, within a bound', () => {

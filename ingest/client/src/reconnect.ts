@@ -2,14 +2,17 @@
 import { CLOSE_CODES } from './protocol.js';
 
 export interface BackoffBounds {
-  /** The first wait is anything up to this; each further one up to twice the last. */
+  /** The first wait is at most this; each further one at most twice as long. */
   baseMs: number;
   /** No wait is longer. */
   maxMs: number;
 }
 export const DEFAULT_BACKOFF: Readonly<BackoffBounds> = Object.freeze({ baseMs: 500, maxMs: 30_000 });
 /** Before the same token is tried again. Clocks that differ and keys that change mend themselves in seconds. */
-export const DEFAULT_TOKEN_BACKOFF: Readonly<BackoffBounds> = Object.freeze({ baseMs: 5000, maxMs: 300_000 });
+export const DEFAULT_TOKEN_BACKOFF: Readonly<BackoffBounds> = Object.freeze({
+  baseMs: 10_000,
+  maxMs: 300_000,
+});
 
 /** A draining process hands its drivers over to others: soon, but not all in the same moment. */
 const HANDOVER_SPREAD_MS = 1000;
@@ -51,6 +54,12 @@ export function reconnectDelayMs(
   if (after === 'handover' && attempt === 0) return random() * Math.min(HANDOVER_SPREAD_MS, bounds.maxMs);
   const doublings = after === 'overload' ? Math.max(attempt, OVERLOAD_ATTEMPT) : attempt;
   return random() * Math.min(bounds.baseMs * 2 ** Math.min(doublings, 30), bounds.maxMs);
+}
+
+/** For one whose own token is refused: no pause is shorter than the longest before, up to the bound. */
+export function growingPauseMs(attempt: number, bounds: BackoffBounds, random: () => number): number {
+  const atMostMs = Math.min(bounds.baseMs * 2 ** Math.min(attempt, 30), bounds.maxMs);
+  return (atMostMs * (1 + random())) / 2;
 }
 
 /** What the headers Retry-After (seconds, or a date) and Date of a refusal ask for; 0 where they ask for nothing. */

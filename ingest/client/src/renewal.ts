@@ -1,6 +1,6 @@
 // When to bring a fresh token over the connection that stands, so that it outlives the old one. Nothing answers where
 // the server takes it; where it does not, a nack without a seq says so, and it is tried again after a growing pause.
-import { type BackoffBounds, reconnectDelayMs } from './reconnect.js';
+import { type BackoffBounds, growingPauseMs } from './reconnect.js';
 import { renewDelayMs } from './token.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -56,8 +56,7 @@ export class Renewal {
   failed(nowMs: number, retryAfterMs = 0): void {
     if (nowMs - this.#failedAtMs > CALM_MS) this.#failures = 0;
     this.#failedAtMs = nowMs;
-    this.#atMs =
-      nowMs + retryAfterMs + reconnectDelayMs('backoff', this.#failures++, this.#bounds, this.#random);
+    this.#atMs = nowMs + retryAfterMs + growingPauseMs(this.#failures++, this.#bounds, this.#random);
   }
 
   /** On another connection, whose handshake took the token. */

@@ -1,6 +1,6 @@
 // Which token to connect with. One that was refused is tried again after a growing pause, as most refusals pass by
 // themselves: clocks differ, a key is new, a proxy had a bad moment. Another token is used at once.
-import { type BackoffBounds, reconnectDelayMs } from './reconnect.js';
+import { type BackoffBounds, growingPauseMs } from './reconnect.js';
 
 export class TokenKeeper {
   readonly #bounds: BackoffBounds;
@@ -48,7 +48,7 @@ export class TokenKeeper {
   refused(nowMs: number, retryAfterMs: number): number {
     if (this.#used !== this.#refused) this.#refusals = 0;
     this.#refused = this.#used;
-    const pauseMs = retryAfterMs + reconnectDelayMs('backoff', this.#refusals++, this.#bounds, this.#random);
+    const pauseMs = retryAfterMs + growingPauseMs(this.#refusals++, this.#bounds, this.#random);
     this.#retryAtMs = nowMs + pauseMs;
     return pauseMs;
   }
