@@ -20,7 +20,7 @@ const MIN_RSA_BITS = 2048;
 // Verifying with one costs about 0.1 ms, and a token without a key id is tried with each that fits.
 const MAX_FITTING_KEYS = 16;
 
-export class KeySetError extends Error {
+class KeySetError extends Error {
   readonly code = 'bad_key_set';
 }
 

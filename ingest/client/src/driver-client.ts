@@ -262,7 +262,10 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   }
 
   #planRenewal(): void {
-    if (this.#options.getToken === undefined) return;
+    if (this.#options.getToken === undefined) {
+      this.#renewal.clear();
+      return;
+    }
     const nowMs = performance.now();
     this.#renewal.plan(this.#tokens.token, nowMs, this.#outbox.clock.at(nowMs) ?? 0);
   }

@@ -21,7 +21,7 @@ const OVERLOAD_ATTEMPT = 3;
 /** A longer `Retry-After` is cut: a driver who is lost for an hour is worse than one request too many. */
 const MAX_RETRY_AFTER_MS = 300_000;
 
-/** `token_refused`: soon with another token, after a longer pause with the same. `never`: by nobody but the app. */
+/** `token_refused`: soon with another token, after a longer pause with the same. `never`: only the app can begin anew. */
 export type AfterClose = 'never' | 'token_refused' | 'handover' | 'overload' | 'backoff';
 
 /** With the HTTP status where the handshake was refused. A 403 may come from a proxy, so it is not the end. */
