@@ -68,6 +68,8 @@ test('what is wrong with a token has a status', () => {
   assert.equal(statusOf('token_expired'), 401);
   assert.equal(statusOf('token_scope'), 403);
   assert.equal(statusOf('keys_unavailable'), 503);
+  assert.equal(statusOf('key_unknown'), 503);
+  assert.deepEqual(refusalOf(new TokenError('key_unknown', 'why')).headers, [['Retry-After', '2']]);
   const problem = JSON.parse(problemJson(refusalOf(new TokenError('token_expired', 'why'))));
   assert.deepEqual(problem, {
     type: 'about:blank',

@@ -102,7 +102,7 @@ export function readUpgrade(request: UpgradeRequest): Admission | Refusal {
 
 export function refusalOf(error: TokenError): Refusal {
   const { code, message } = error;
-  if (code === 'keys_unavailable') return unavailable(code, message);
+  if (code === 'keys_unavailable' || code === 'key_unknown') return unavailable(code, message);
   if (code === 'token_scope') {
     const challenge = `Bearer error="insufficient_scope", scope="${LOCATION_SCOPE}"`;
     const headers = [['WWW-Authenticate', challenge]] as const;

@@ -8,7 +8,7 @@ import { createLogger, type Logger } from '@whereabouts/infra/service/log';
 import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics';
 import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
-import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
+import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from './admission.js';
 import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
@@ -36,6 +36,7 @@ interface Running {
   edge: Edge;
   sessions: Sessions;
   gateway: Gateway;
+  verify: RunningTokenVerifier;
   stopLooking(): void;
 }
 
@@ -69,7 +70,7 @@ async function startIngest(
   sharesPort: boolean,
 ): Promise<Running> {
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
-  const verify = await createTokenVerifier(settings.tokens);
+  const verify = await createTokenVerifier(settings.tokens, { log, metrics });
   const store = await LiveStore.connect({
     durability: settings.durability,
     redis: settings.redis,
@@ -115,7 +116,8 @@ async function startIngest(
   listening.gateway = gateway;
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
-  return { store, recorder, edge, sessions, gateway, stopLooking: lookRegularly(sessions, gateway) };
+  const stopLooking = lookRegularly(sessions, gateway);
+  return { store, recorder, edge, sessions, gateway, verify, stopLooking };
 }
 
 /** Beyond its files a process could not even refuse: it would not hear of who knocks. */
@@ -150,6 +152,7 @@ async function drain(running: Running, deadlineMs: number): Promise<void> {
   await sleep(LINGER_MS);
   running.stopLooking();
   gateway.close();
+  running.verify.close();
   store.close();
 }
 
@@ -162,7 +165,7 @@ function whyUnready(store: LiveStore, recorder: Recorder): string | null {
 /** A dark region leaves the service ready: the other drivers are served. */
 function readinessOf(running: Running | null): ReadinessReport {
   if (running === null) return { ready: false, checks: [] };
-  const { store, recorder, edge, sessions } = running;
+  const { store, recorder, edge, sessions, verify } = running;
   const reason = whyUnready(store, recorder);
   recorder.look();
   const { regions, lossWindow } = recorder;
@@ -184,6 +187,7 @@ function readinessOf(running: Running | null): ReadinessReport {
       },
       { name: 'pending', ok: true, detail: `${recorder.pendingReports()} reports wait` },
       { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
+      ...verify.checks(),
     ],
   };
 }

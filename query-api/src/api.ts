@@ -208,7 +208,7 @@ function allow(method: string, allowed: readonly string[]): void {
 
 function tokenProblem(error: TokenError): Problem {
   const { code, message } = error;
-  if (code === 'keys_unavailable') return unavailable(code, message);
+  if (code === 'keys_unavailable' || code === 'key_unknown') return unavailable(code, message);
   let challenge = 'Bearer realm="whereabouts"';
   if (code === 'token_scope') challenge += `, error="insufficient_scope", scope="${SCOPE}"`;
   // RFC 6750, 3.1: no error code where there was no token.

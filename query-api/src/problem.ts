@@ -26,6 +26,7 @@ export type ProblemCode =
   | 'token_expired'
   | 'token_scope'
   | 'keys_unavailable'
+  | 'key_unknown'
   | 'not_found'
   | 'driver_not_found'
   | 'method_not_allowed'
@@ -80,7 +81,7 @@ const RETRY_AFTER_S = 1;
 
 /** Try again soon: nothing is wrong with the request. */
 export function unavailable(
-  code: 'overloaded' | 'region_unavailable' | 'keys_unavailable',
+  code: 'overloaded' | 'region_unavailable' | 'keys_unavailable' | 'key_unknown',
   detail: string,
   more: object = {},
 ): Problem {

@@ -5,7 +5,7 @@ import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import type { ReadinessReport } from '@whereabouts/infra/service/shell';
-import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
+import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { Api } from './api.js';
 import { Asking } from './asking.js';
 import { Density } from './density.js';
@@ -42,7 +42,7 @@ export interface QueryServiceParts {
 export async function startQueryService(parts: QueryServiceParts): Promise<QueryService> {
   const { settings, map, metrics, log } = parts;
   const { redis, freshnessMs, requestDeadlineMs, maxQuestionsInFlight, host, port } = settings;
-  const verify = await createTokenVerifier(settings.tokens);
+  const verify = await createTokenVerifier(settings.tokens, { log, metrics });
   const page = readPage();
   const store = await LiveStore.connect({ redis, map, log, readOnly: true });
   const queryMetrics = createQueryMetrics(metrics);
@@ -63,13 +63,15 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   log.info({ host, port: server.port, map: map.hash, partitions: map.partitions }, 'listening');
   return {
     port: server.port,
-    readiness: () => readinessOf(ground),
+    readiness: () => readinessOf(ground, verify),
     async drain() {
       await server.drain();
+      verify.close();
       store.close();
     },
     close() {
       server.close();
+      verify.close();
       store.close();
     },
   };
@@ -88,7 +90,7 @@ export function operationsOf(ground: Ground): Operation[] {
 }
 
 /** One dark region leaves it ready; another map, or no master at all, does not. */
-async function readinessOf(ground: Ground): Promise<ReadinessReport> {
+async function readinessOf(ground: Ground, verify: RunningTokenVerifier): Promise<ReadinessReport> {
   const asking = new Asking(ground.lanes, READINESS_LOOK_MS);
   let partitions: Awaited<ReturnType<typeof lookAtPartitions>>;
   try {
@@ -112,6 +114,7 @@ async function readinessOf(ground: Ground): Promise<ReadinessReport> {
         detail: foreign === 0 ? hash : `${foreign} partitions are written under another map than ${hash}`,
       },
       { name: 'partitions', ok: counts.size === 1 && counts.has('ok'), detail: summary },
+      ...verify.checks(),
     ],
   };
 }

@@ -101,8 +101,22 @@ test('tokens: the key set comes over https, or from this very machine', () => {
   ]) {
     assert.equal(read({ JWT_JWKS_URL: url }, tokens).jwksUrl, url);
   }
-  for (const url of ['http://id.example/keys', 'id.example/keys', 'file:///etc/keys']) {
+  for (const url of [
+    'http://id.example/keys',
+    'id.example/keys',
+    'file:///etc/keys',
+    'https://me:secret@id.example/keys',
+  ]) {
     assert.match(problems({ JWT_JWKS_URL: url }, tokens)[0] ?? '', /^JWT_JWKS_URL is ".*": give an https/);
+  }
+});
+
+test('tokens: how long fetched keys are used is bounded, and a day where nothing is said', () => {
+  const env = { JWT_JWKS_URL: 'https://id.example/keys' };
+  assert.equal(read(env, tokens).keysMaxAgeMs, 86_400_000);
+  assert.equal(read({ ...env, JWT_KEYS_MAX_AGE_S: '600' }, tokens).keysMaxAgeMs, 600_000);
+  for (const seconds of ['0', '-1', '9', '1e9', 'never']) {
+    assert.equal(problems({ ...env, JWT_KEYS_MAX_AGE_S: seconds }, tokens).length, 1);
   }
 });
 

@@ -2,8 +2,9 @@
 
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { LOG_LEVELS, type LogLevel } from './log.js';
+import { algorithmOf } from './public-keys.js';
 import type { SettingsReader } from './settings-reader.js';
-import { algorithmOf, type TokenSettings } from './tokens.js';
+import type { TokenSettings } from './tokens.js';
 
 export { SettingsError, SettingsReader } from './settings-reader.js';
 
@@ -93,6 +94,12 @@ export function tokenSettings(reader: SettingsReader, defaultAudience: string): 
   const secret = reader.secret('JWT_SECRET', {
     about: `the HS256 key of the tokens, at least ${MIN_SECRET_BYTES} bytes`,
   });
+  const keysMaxAgeS = reader.integer('JWT_KEYS_MAX_AGE_S', {
+    default: 86_400,
+    min: 10,
+    max: 30 * 86_400,
+    about: "with JWT_JWKS_URL: how long the issuer's keys are used while it cannot be reached",
+  });
   const sources = {
     ...(jwksUrl === undefined ? {} : { jwksUrl }),
     ...(publicKey === undefined ? {} : { publicKeyFile: publicKey.path }),
@@ -104,7 +111,11 @@ export function tokenSettings(reader: SettingsReader, defaultAudience: string): 
     reader.problem(`${given === 0 ? 'none' : 'more than one'} of ${names} is set: give exactly one`);
   }
   if (jwksUrl !== undefined && !isKeySetUrl(jwksUrl)) {
-    reader.refuse('JWT_JWKS_URL', jwksUrl, 'an https address (http only on this very machine)');
+    reader.refuse(
+      'JWT_JWKS_URL',
+      jwksUrl,
+      'an https address without credentials (http only on this very machine)',
+    );
   }
   if (publicKey && publicKey.content !== null) checkPublicKey(reader, publicKey.path, publicKey.content);
   // An empty one comes from a file that has its problem already.
@@ -115,6 +126,7 @@ export function tokenSettings(reader: SettingsReader, defaultAudience: string): 
   }
   return {
     ...sources,
+    ...(jwksUrl === undefined ? {} : { keysMaxAgeMs: keysMaxAgeS * 1000 }),
     issuer: reader.string('JWT_ISSUER', { default: 'whereabouts', about: 'the `iss` that tokens must have' }),
     audience: reader.string('JWT_AUDIENCE', {
       default: defaultAudience,
@@ -173,6 +185,8 @@ export function partitionMapSettings(reader: SettingsReader): { partitionMapFile
 function isKeySetUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
+  // `fetch` takes no credentials in an address, and addresses are logged.
+  if (url.username !== '' || url.password !== '') return false;
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK_HOSTS.includes(url.hostname));
 }
 

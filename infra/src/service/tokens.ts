@@ -6,21 +6,24 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import {
-  createRemoteJWKSet,
-  customFetch,
   decodeJwt,
+  decodeProtectedHeader,
   errors,
-  type FetchImplementation,
   type JWTPayload,
-  type JWTVerifyGetKey,
   type JWTVerifyOptions,
   jwtVerify,
   SignJWT,
 } from 'jose';
+import { type FetchPace, IssuerKeys } from './issuer-keys.js';
+import type { Logger } from './log.js';
+import type { Metrics } from './metrics.js';
+import { ALGORITHM_NAMES, algorithmOf, fittingKeys, type IssuerKey } from './public-keys.js';
 
 /** Exactly one of the first three. */
 export interface TokenSettings {
   jwksUrl?: string;
+  /** With jwksUrl: how long its keys are used after they were fetched last; a day where nothing is said. */
+  keysMaxAgeMs?: number;
   publicKeyFile?: string;
   secret?: string;
   issuer: string;
@@ -29,7 +32,7 @@ export interface TokenSettings {
 
 export interface VerifiedToken {
   subject: string;
-  /** Set by the issuer, may be years away: more than a timer can wait. */
+  /** With the leeway. Set by the issuer, may be years away: more than a timer can wait. */
   expiresAtMs: number;
   scopes: string[];
 }
@@ -37,13 +40,30 @@ export interface VerifiedToken {
 /** Throws TokenError, nothing else. */
 export type TokenVerifier = (token: string, scope: string) => Promise<VerifiedToken>;
 
-/** `keys_unavailable` is no fault of the token: the issuer's keys could not be fetched, so try again. */
+export interface RunningTokenVerifier extends TokenVerifier {
+  /** For `/readyz?verbose`: how it stands with the issuer's keys, where they are fetched. */
+  checks(): { name: string; ok: boolean; detail: string }[];
+  close(): void;
+}
+
+export interface TokenVerifierParts {
+  log?: Logger;
+  metrics?: Metrics;
+  /** Other than the usual one: for tests. */
+  pace?: Partial<FetchPace>;
+}
+
+/**
+ * The last two are no fault of the token, so try again: `keys_unavailable` where the issuer's keys could not be
+ * fetched, `key_unknown` where the token's key is not among them, perhaps not yet.
+ */
 export type TokenErrorCode =
   | 'token_missing'
   | 'token_invalid'
   | 'token_expired'
   | 'token_scope'
-  | 'keys_unavailable';
+  | 'keys_unavailable'
+  | 'key_unknown';
 
 export class TokenError extends Error {
   readonly retryable: boolean;
@@ -55,31 +75,36 @@ export class TokenError extends Error {
   ) {
     super(message, options);
     this.name = 'TokenError';
-    this.retryable = code === 'keys_unavailable';
+    this.retryable = code === 'keys_unavailable' || code === 'key_unknown';
   }
 }
 
 const SUBJECT = /^[A-Za-z0-9_-]{1,64}$/;
 // A token that a proxy's header limit (8 KiB, commonly) lets through at all.
 const MAX_TOKEN_CHARS = 8192;
-// A stranger who sends unknown key ids makes us ask the issuer at most this often.
-const JWKS_COOLDOWN_MS = 30_000;
-// Below the 2 s that an upgrade may take.
-const JWKS_TIMEOUT_MS = 1500;
-// jose's cooldown counts fetches that succeeded; this one is for an issuer that refuses at once.
-const JWKS_RETRY_MS = 1000;
-const MIN_RSA_BITS = 2048;
+/** How far our clock and the issuer's may be apart, for exp and nbf. */
+export const LEEWAY_S = 5;
+const DEFAULT_KEYS_MAX_AGE_MS = 86_400_000;
 
 type Verify = (token: string, options: JWTVerifyOptions) => Promise<JWTPayload>;
 
-export async function createTokenVerifier(settings: TokenSettings): Promise<TokenVerifier> {
-  const verify = await keySource(settings);
-  const options = {
-    issuer: settings.issuer,
-    audience: settings.audience,
-    requiredClaims: ['exp', 'sub'],
-  };
-  return async (token, scope) => {
+export async function createTokenVerifier(
+  settings: TokenSettings,
+  parts: TokenVerifierParts = {},
+): Promise<RunningTokenVerifier> {
+  const { jwksUrl, issuer, audience } = settings;
+  const sources = [jwksUrl, settings.publicKeyFile, settings.secret];
+  if (sources.filter((source) => source !== undefined).length !== 1) {
+    throw new TypeError('a token verifier needs exactly one key source');
+  }
+  const keys =
+    jwksUrl === undefined
+      ? null
+      : new IssuerKeys(new URL(jwksUrl), settings.keysMaxAgeMs ?? DEFAULT_KEYS_MAX_AGE_MS, parts);
+  if (parts.metrics !== undefined) keys?.register(parts.metrics);
+  const verify = keys === null ? await ownKey(settings) : issuerKeys(keys);
+  const options = { issuer, audience, requiredClaims: ['exp', 'sub'], clockTolerance: LEEWAY_S };
+  const verifyToken: TokenVerifier = async (token, scope) => {
     if (token === '') throw new TokenError('token_missing', 'a token is needed');
     if (token.length > MAX_TOKEN_CHARS) throw new TokenError('token_invalid', 'the token is too long');
     let payload: JWTPayload;
@@ -90,6 +115,10 @@ export async function createTokenVerifier(settings: TokenSettings): Promise<Toke
     }
     return checkClaims(payload, scope);
   };
+  return Object.assign(verifyToken, {
+    checks: () => (keys === null ? [] : [keys.check()]),
+    close: () => keys?.close(),
+  });
 }
 
 /** Who a token says that it is of, unverified: good for nothing but to be refused early. Null where it does not say. */
@@ -100,14 +129,6 @@ export function claimedSubject(token: string): string | null {
   } catch {
     return null;
   }
-}
-
-/** The algorithm that tokens signed for this public key use; null where we take no such key. */
-export function algorithmOf(key: KeyObject): 'RS256' | 'ES256' | 'EdDSA' | null {
-  const details = key.asymmetricKeyDetails;
-  if (key.asymmetricKeyType === 'rsa') return (details?.modulusLength ?? 0) >= MIN_RSA_BITS ? 'RS256' : null;
-  if (key.asymmetricKeyType === 'ec') return details?.namedCurve === 'prime256v1' ? 'ES256' : null;
-  return key.asymmetricKeyType === 'ed25519' ? 'EdDSA' : null;
 }
 
 /** For `npm start`, drills and tests: whoever has the secret may be anyone. */
@@ -130,28 +151,85 @@ export async function signDevelopmentToken(token: {
     .sign(createSecretKey(token.secret, 'utf8'));
 }
 
-async function keySource(settings: TokenSettings): Promise<Verify> {
-  const { jwksUrl, publicKeyFile, secret } = settings;
-  if ([jwksUrl, publicKeyFile, secret].filter((source) => source !== undefined).length !== 1) {
-    throw new TypeError('a token verifier needs exactly one key source');
-  }
-  if (jwksUrl !== undefined) {
-    const keys = remoteKeys(new URL(jwksUrl));
-    return async (token, options) =>
-      (await jwtVerify(token, keys, { ...options, algorithms: ['RS256', 'ES256', 'EdDSA', 'Ed25519'] }))
-        .payload;
-  }
-  if (publicKeyFile !== undefined) {
-    const key = createPublicKey(await readFile(publicKeyFile, 'utf8'));
+/** A public key from a file, or a secret. */
+async function ownKey({ publicKeyFile, secret }: TokenSettings): Promise<Verify> {
+  let algorithms: string[] = ['HS256'];
+  let key: KeyObject;
+  if (publicKeyFile === undefined) {
+    // A KeyObject, as jose imports raw bytes anew for each token.
+    key = createSecretKey(secret ?? '', 'utf8');
+  } else {
+    key = createPublicKey(await readFile(publicKeyFile, 'utf8'));
     const algorithm = algorithmOf(key);
     if (algorithm === null) throw new TypeError(`${publicKeyFile} holds a key that no token algorithm uses`);
-    const algorithms = algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : [algorithm];
-    return async (token, options) => (await jwtVerify(token, key, { ...options, algorithms })).payload;
+    algorithms = [...ALGORITHM_NAMES[algorithm]];
   }
-  // A KeyObject, as jose imports raw bytes anew for each token.
-  const key = createSecretKey(secret ?? '', 'utf8');
-  return async (token, options) =>
-    (await jwtVerify(token, key, { ...options, algorithms: ['HS256'] })).payload;
+  return async (token, options) => (await jwtVerify(token, key, { ...options, algorithms })).payload;
+}
+
+/** Where no known key verifies the token, the issuer may have changed its keys: asked once more before the verdict. */
+function issuerKeys(keys: IssuerKeys): Verify {
+  return async (token, options) => {
+    const header = headerOf(token);
+    const known = keys.current();
+    const payload = await verifiedByAny(fittingKeys(known ?? [], header), token, options);
+    if (payload !== null) return payload;
+    refuseWhateverTheKey(token, options);
+    await keys.refreshed();
+    const current = keys.current();
+    if (current === null) {
+      throw new TokenError('keys_unavailable', "the token issuer's keys cannot be had now");
+    }
+    const fitting = fittingKeys(current, header);
+    const verified = current === known ? null : await verifiedByAny(fitting, token, options);
+    if (verified !== null) return verified;
+    if (fitting.length > 0) throw new TokenError('token_invalid', "the token's signature does not fit");
+    throw new TokenError('key_unknown', "the token's key is not among the issuer's, or not yet");
+  };
+}
+
+function headerOf(token: string): { alg: string; kid: string | undefined } {
+  const { alg, kid } = decodeProtectedHeader(token) as { alg?: unknown; kid?: unknown };
+  const names = Object.values(ALGORITHM_NAMES).flat();
+  if (typeof alg !== 'string' || !names.includes(alg)) {
+    throw new TokenError('token_invalid', `the token's algorithm is none of ${names.join(', ')}`);
+  }
+  if (kid !== undefined && typeof kid !== 'string') {
+    throw new TokenError('token_invalid', "the token's key id is not a string");
+  }
+  return { alg, kid };
+}
+
+/** Null where the signature is of none of these keys. */
+async function verifiedByAny(
+  keys: readonly IssuerKey[],
+  token: string,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload | null> {
+  for (const { key, algorithm } of keys) {
+    try {
+      const algorithms = [...ALGORITHM_NAMES[algorithm]];
+      return (await jwtVerify(token, key, { ...options, algorithms })).payload;
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    }
+  }
+  return null;
+}
+
+/**
+ * Claims that no key can mend, so that an expired token is called expired though its key has been withdrawn, and other
+ * issuers' tokens cost no fetch. Nothing is verified here: it may refuse a token and never lets one pass.
+ */
+function refuseWhateverTheKey(token: string, { issuer, audience }: JWTVerifyOptions): void {
+  const { iss, aud, exp } = decodeJwt(token);
+  if (typeof exp === 'number' && exp + LEEWAY_S <= Math.floor(Date.now() / 1000)) {
+    throw new TokenError('token_expired', 'the token has expired');
+  }
+  if (iss !== issuer) throw new TokenError('token_invalid', "the token's claim iss does not fit");
+  if (![aud].flat().includes(audience as string)) {
+    throw new TokenError('token_invalid', "the token's claim aud does not fit");
+  }
 }
 
 function checkClaims(payload: JWTPayload, scope: string): VerifiedToken {
@@ -163,7 +241,7 @@ function checkClaims(payload: JWTPayload, scope: string): VerifiedToken {
   if (exp === undefined) throw new TokenError('token_invalid', 'the token has no expiry');
   const scopes = typeof payload.scope === 'string' ? payload.scope.split(' ').filter((s) => s !== '') : [];
   if (!scopes.includes(scope)) throw new TokenError('token_scope', `the token lacks the scope ${scope}`);
-  return { subject: sub, expiresAtMs: exp * 1000, scopes };
+  return { subject: sub, expiresAtMs: (Math.ceil(exp) + LEEWAY_S) * 1000, scopes };
 }
 
 function tokenErrorFrom(cause: unknown): TokenError {
@@ -172,44 +250,11 @@ function tokenErrorFrom(cause: unknown): TokenError {
     return new TokenError('token_expired', 'the token has expired', { cause });
   }
   if (cause instanceof errors.JWTClaimValidationFailed) {
+    if (cause.claim === 'nbf' && cause.reason === 'check_failed') {
+      const detail = `the token is not valid yet: its nbf is more than ${LEEWAY_S} s ahead of this server's clock`;
+      return new TokenError('token_invalid', detail, { cause });
+    }
     return new TokenError('token_invalid', `the token's claim ${cause.claim} does not fit`, { cause });
   }
   return new TokenError('token_invalid', 'the token cannot be verified', { cause });
-}
-
-/** The issuer's published keys, with its outages told from tokens that name no such key. */
-function remoteKeys(url: URL): JWTVerifyGetKey {
-  const remote = createRemoteJWKSet(url, {
-    cooldownDuration: JWKS_COOLDOWN_MS,
-    timeoutDuration: JWKS_TIMEOUT_MS,
-    [customFetch]: pausingFetch(),
-  });
-  return async (header, token) => {
-    try {
-      return await remote(header, token);
-    } catch (cause) {
-      const isAboutToken = [
-        errors.JWKSNoMatchingKey,
-        errors.JWKSMultipleMatchingKeys,
-        errors.JOSENotSupported,
-      ].some((kind) => cause instanceof kind);
-      if (isAboutToken) throw cause;
-      throw new TokenError('keys_unavailable', "the token issuer's keys cannot be had now", { cause });
-    }
-  };
-}
-
-function pausingFetch(): FetchImplementation {
-  let notBefore = 0;
-  return async (url, options) => {
-    if (performance.now() < notBefore) throw new Error('the last fetch of the keys failed a moment ago');
-    let isGood = false;
-    try {
-      const response = await fetch(url, options);
-      isGood = response.ok;
-      return response;
-    } finally {
-      notBefore = isGood ? 0 : performance.now() + JWKS_RETRY_MS;
-    }
-  };
 }

@@ -1,6 +1,8 @@
 // One WebSocket from its handshake to its end, in Node or in a browser, speaking messages instead of frames.
 // Always: `lost` is called exactly once, and nothing after it.
+import type { IncomingMessage } from 'node:http';
 import { decodeServerMessage, encodeClientMessage } from './frame.js';
+import { ABNORMAL_CLOSE, closeCodeOf, type HandshakeRefusal, readRefusal } from './handshake-refusal.js';
 import {
   CLOSE_CODES,
   type ClientMessage,
@@ -24,24 +26,37 @@ interface Socket {
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
   onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: { message?: string }) => void) | null;
+  onerror: ((event: { message?: string; error?: { code?: string } }) => void) | null;
   send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
   terminate?(): void;
 }
 
+/** How a connection has ended, or why it never was. */
+export interface Loss {
+  code: number;
+  reason: string;
+  /** The HTTP status of a refused handshake, where it can be seen. */
+  status: number | null;
+  retryAfterMs: number;
+}
+
 export interface ConnectionEvents {
   opened(): void;
   received(message: ServerMessage): void;
-  lost(code: number, reason: string): void;
+  lost(loss: Loss): void;
 }
 
-type OpenSocket = (url: string, subprotocol: string, token: string) => Socket;
+type OpenSocket = (
+  url: string,
+  subprotocol: string,
+  token: string,
+  refused: (refusal: HandshakeRefusal) => void,
+) => Socket;
 
 /** Positions outlive no queue: with more than this unsent the network is behind, and only the newest is worth sending. */
 const CONGESTED_BYTES = 16 * 1024;
 const MAX_SERVER_MESSAGE_BYTES = 64 * 1024;
-const ABNORMAL_CLOSE = 1006;
 
 let nodeOpener: Promise<OpenSocket> | undefined;
 
@@ -57,10 +72,15 @@ export function socketOpener(given: WebSocketConstructor | undefined): Promise<O
     );
   nodeOpener ??= import('ws').then(
     ({ WebSocket }): OpenSocket =>
-      (url, subprotocol, token) => {
+      (url, subprotocol, token, refused) => {
         const headers = { authorization: `Bearer ${token}` };
         const limits = { perMessageDeflate: false, maxPayload: MAX_SERVER_MESSAGE_BYTES };
-        return new WebSocket(url, [subprotocol], { headers, ...limits }) as unknown as Socket;
+        const socket = new WebSocket(url, [subprotocol], { headers, ...limits });
+        socket.on('unexpected-response', async (_request: unknown, response: IncomingMessage) => {
+          refused(await readRefusal(response));
+          socket.terminate();
+        });
+        return socket as unknown as Socket;
       },
   );
   return nodeOpener;
@@ -70,19 +90,28 @@ export class Connection {
   readonly #socket: Socket;
   readonly #format: Format;
   readonly #events: ConnectionEvents;
-  #refusal: string | undefined;
+  #refusal: HandshakeRefusal | undefined;
+  #error = '';
+  #hasOpened = false;
   #lost = false;
 
   constructor(open: OpenSocket, url: string, token: string, format: Format, events: ConnectionEvents) {
     this.#format = format;
     this.#events = events;
-    this.#socket = open(url, format === 'bin' ? SUBPROTOCOL_BIN : SUBPROTOCOL_JSON, token);
+    const subprotocol = format === 'bin' ? SUBPROTOCOL_BIN : SUBPROTOCOL_JSON;
+    this.#socket = open(url, subprotocol, token, (refusal) => {
+      this.#refusal = refusal;
+    });
     this.#socket.binaryType = 'arraybuffer';
-    this.#socket.onopen = () => events.opened();
+    this.#socket.onopen = () => {
+      this.#hasOpened = true;
+      events.opened();
+    };
     this.#socket.onmessage = ({ data }) => this.#receive(data);
-    this.#socket.onclose = ({ code, reason }) => this.#end(...this.#meaning(code, reason));
-    this.#socket.onerror = ({ message }) => {
-      this.#refusal = message;
+    this.#socket.onclose = ({ code, reason }) => this.#end(this.#lossOf(code, reason));
+    this.#socket.onerror = ({ message, error }) => {
+      // An attempt at several addresses says what it met by its code alone.
+      this.#error = message || error?.code || '';
     };
   }
 
@@ -101,7 +130,7 @@ export class Connection {
 
   /** Ends it now, whatever the peer says or does not say. */
   drop(code: number, reason: string): void {
-    this.#end(code, reason);
+    this.#end({ code, reason, status: null, retryAfterMs: 0 });
     if (this.#socket.terminate !== undefined) this.#socket.terminate();
     else this.#socket.close();
   }
@@ -118,23 +147,24 @@ export class Connection {
     this.#events.received(message);
   }
 
-  /** A refused handshake means what the close code of the same trouble means; browsers do not tell it apart. */
-  #meaning(code: number, reason: string): [number, string] {
-    if (code !== ABNORMAL_CLOSE || this.#refusal === undefined) return [code, reason];
-    const status = /^Unexpected server response: (\d+)$/.exec(this.#refusal)?.[1];
-    if (status === '401') return [CLOSE_CODES.tokenExpired, 'HTTP 401'];
-    if (status === '403') return [CLOSE_CODES.forbidden, 'HTTP 403'];
-    if (status === '429' || status === '503') return [CLOSE_CODES.overloaded, `HTTP ${status}`];
-    return [code, status === undefined ? this.#refusal : `HTTP ${status}`];
+  /** Browsers tell neither why a handshake failed nor that it was refused. */
+  #lossOf(code: number, reason: string): Loss {
+    if (this.#refusal !== undefined) return { ...this.#refusal, code: closeCodeOf(this.#refusal.status) };
+    // A `WebSocket` of the app's own may be made like `ws`, and say this much.
+    const status = Number(/^Unexpected server response: (\d+)$/.exec(this.#error)?.[1] ?? 0);
+    if (status > 0) return { code: closeCodeOf(status), reason: `HTTP ${status}`, status, retryAfterMs: 0 };
+    const silence = this.#hasOpened ? 'the connection broke' : 'the connection could not be made';
+    const why = code === ABNORMAL_CLOSE ? reason || this.#error || silence : reason;
+    return { code, reason: why, status: null, retryAfterMs: 0 };
   }
 
-  #end(code: number, reason: string): void {
+  #end(loss: Loss): void {
     if (this.#lost) return;
     this.#lost = true;
     this.#socket.onopen = null;
     this.#socket.onmessage = null;
     this.#socket.onclose = null;
     this.#socket.onerror = () => {}; // not null: `ws` would throw the error of a terminated handshake
-    this.#events.lost(code, reason);
+    this.#events.lost(loss);
   }
 }

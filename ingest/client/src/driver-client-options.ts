@@ -24,14 +24,34 @@ export interface DriverClientOptions {
   /** Browsers' own is found by itself; in Node it is `ws` unless another is given. */
   WebSocket?: WebSocketConstructor;
   backoff?: Partial<BackoffBounds>;
+  /** Before a refused token is tried again. */
+  tokenBackoff?: Partial<BackoffBounds>;
   onState?: (state: ClientState) => void;
 }
 
+/** A connection has ended, or could not be made. */
 export interface CloseEvent {
   code: number;
   reason: string;
+  /** The HTTP status of a handshake that was refused; null where there was none, and in browsers. */
+  status: number | null;
   /** Null where the client does not come back by itself. */
   reconnectInMs: number | null;
+}
+
+/** The token, or what it allows, was refused; the close event follows. */
+export interface RefusedEvent {
+  /** 4401 or 4403: what the server closed with, or would have after the handshake. */
+  code: number;
+  reason: string;
+  status: number | null;
+  /** When the same token is tried again, if no other comes before; null where it is not. */
+  retryInMs: number | null;
+}
+
+export interface CheckpointOptions {
+  /** Rejects with the code `deadline` when the checkpoint is not persisted by then. */
+  deadlineMs?: number;
 }
 
 export interface DriverClientEvents {
@@ -41,11 +61,18 @@ export interface DriverClientEvents {
   nack: NackMessage;
   persisted: PersistedMessage;
   pace: PaceMessage;
+  refused: RefusedEvent;
   close: CloseEvent;
 }
 
+const SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
+
+/** Throws a TypeError at an address that no WebSocket can have. */
 export function streamUrl(url: string, ack: AckMode): string {
   const stream = new URL(url);
+  if (!SCHEMES.includes(stream.protocol)) throw new TypeError(`url: ${url} is not a WebSocket's address`);
+  stream.protocol = stream.protocol.replace('http', 'ws');
+  stream.hash = '';
   if (stream.pathname === '/') stream.pathname = STREAM_PATH;
   stream.searchParams.set('ack', ack);
   return stream.href;

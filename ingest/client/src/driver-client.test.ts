@@ -1,39 +1,11 @@
 import assert from 'node:assert/strict';
-import { afterEach, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import { DriverClient } from './driver-client.js';
-import type { CloseEvent, DriverClientOptions } from './driver-client-options.js';
-import { type PeerScript, TestServer, until } from './test-peer.js';
+import { until } from './test-peer.js';
+import { BERLIN, closeAfterEach, closesOf, connect, QUICK, serve } from './test-rig.js';
 
-const BERLIN = { lat: 52.52, lon: 13.405 };
-const QUICK = { baseMs: 5, maxMs: 40 };
-
-const servers: TestServer[] = [];
-const clients: DriverClient[] = [];
-
-async function serve(script: PeerScript = {}): Promise<TestServer> {
-  const server = await TestServer.start(script);
-  servers.push(server);
-  return server;
-}
-
-function connect(server: TestServer, options: Partial<DriverClientOptions> = {}): DriverClient {
-  const auth = options.getToken ? {} : { token: 'a.b.c' };
-  const client = new DriverClient({ url: server.url, backoff: QUICK, ...auth, ...options });
-  clients.push(client);
-  return client;
-}
-
-const closesOf = (client: DriverClient): CloseEvent[] => {
-  const closes: CloseEvent[] = [];
-  client.on('close', (event) => closes.push(event));
-  return closes;
-};
-
-afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
-  await Promise.all(servers.splice(0).map((server) => server.stop()));
-});
+closeAfterEach();
 
 describe('DriverClient', () => {
   for (const format of ['json', 'bin'] as const)
@@ -319,7 +291,7 @@ describe('DriverClient, told to leave', () => {
     const server = await serve({
       message: (peer, m) => m.type === 'position' && peer.send({ type: 'persisted', seq: m.seq }),
     });
-    const client = connect(server);
+    const client = connect(server, { tokenBackoff: { baseMs: 1e9, maxMs: 1e9 } });
     await until('open', () => client.state === 'open');
     server.last.close(4401);
     await until('refused', () => client.state === 'refused');
@@ -342,7 +314,7 @@ describe('DriverClient, told to leave', () => {
       if (asked === 2) throw new Error('the network is away');
       return asked < 5 ? 'bad' : 'good';
     };
-    const client = connect(server, { getToken });
+    const client = connect(server, { getToken, tokenBackoff: { baseMs: 1e9, maxMs: 1e9 } });
     const closes = closesOf(client);
     await until('open', () => client.state === 'open');
     assert.deepEqual([asked, server.upgrades], [5, 2]);
@@ -359,6 +331,44 @@ describe('DriverClient, told to leave', () => {
     const client = connect(server, { getToken: () => tokens.shift() ?? 'none' });
     await until('the token', () => server.peers[0]?.received.some(({ type }) => type === 'token') === true);
     assert.deepEqual([client.state, server.upgrades, tokens.length], ['open', 1, 0]);
+  });
+
+  for (const code of ['not_ready', 'bad_message'])
+    it(`brings a token again that was refused as ${code} N times, on the same connection`, async () => {
+      let refusals = 0;
+      const server = await serve({
+        message: (peer, message) => {
+          if (message.type !== 'token' || refusals >= 3) return;
+          refusals++;
+          peer.send({ type: 'nack', seq: null, code, retryable: code === 'not_ready', detail: 'no' });
+        },
+      });
+      const client = connect(server, { tokenBackoff: QUICK });
+      await until('open', () => client.state === 'open');
+      client.renewToken('d.e.f');
+      const brought = () => server.last.received.filter(({ type }) => type === 'token');
+      await until('it was brought 4 times', () => brought().length === 4);
+      assert.deepEqual(new Set(brought().map((message) => JSON.stringify(message))).size, 1);
+      assert.deepEqual([client.state, server.upgrades, client.stats.nacked[code]], ['open', 1, 3]);
+    });
+
+  it('goes on asking where a renewal finds no token, or the old one', async () => {
+    const server = await serve();
+    const claims = (endsInMs: number): string => JSON.stringify({ exp: (Date.now() + endsInMs) / 1000 });
+    const token = (endsInMs: number): string => `e.${Buffer.from(claims(endsInMs)).toString('base64url')}.s`;
+    const first = token(2000);
+    const fresh = token(3_600_000);
+    let asked = 0;
+    const getToken = (): string => {
+      asked++;
+      if (asked === 2) throw new Error('the network is away');
+      return asked < 5 ? first : fresh;
+    };
+    const client = connect(server, { getToken, tokenBackoff: QUICK });
+    await until('the fresh token', () =>
+      Boolean(server.peers[0]?.received.some((m) => m.type === 'token' && m.token === fresh)),
+    );
+    assert.deepEqual([client.state, server.upgrades, asked], ['open', 1, 5]);
   });
 
   it('refuses options and positions that cannot be meant', async () => {

@@ -1,13 +1,18 @@
 // A driver's connection to the service: reports the newest position, hands over checkpoints, and comes back by itself.
 //
-//   waiting ──its time──▶ connecting ──hello──▶ open        refused: the token was; renewToken() goes on
-//      ▲                       │                 │          closed: for good, by close(), 4403 or 4409
-//      └───────── lost ────────┴─────────────────┘
+//   waiting ──its time──────────────────┐
+//   refused ──its time, another token───┴──▶ connecting ──hello──▶ open
+//      ▲                                          │                  │
+//      ├── 401, 403, 4401: the token was ◀────────┴──────────────────┤
+//   waiting ◀── any other trouble ───────────────────────────────────┤
+//   closed ◀─── close(), 4403, 4409 ─────────────────────────────────┘
 //
 // Always: a connection stands in `connecting` and `open`, and in `closed` until the goodbye is answered. One wake-up
 // is set for whatever comes first.
-import { Connection, socketOpener } from './connection.js';
+import { Comeback } from './comeback.js';
+import { Connection, type Loss, socketOpener } from './connection.js';
 import {
+  type CheckpointOptions,
   type ClientState,
   type DriverClientEvents,
   type DriverClientOptions,
@@ -15,10 +20,12 @@ import {
 } from './driver-client-options.js';
 import { type DriverPosition, reportFields } from './driver-position.js';
 import { Emitter } from './emitter.js';
+import { ABNORMAL_CLOSE } from './handshake-refusal.js';
 import { CheckpointError, Outbox, type OutboxStats } from './outbox.js';
-import { CHECKPOINT_ID, CLOSE_CODES, type HelloMessage, type ServerMessage } from './protocol.js';
-import { afterClose, type BackoffBounds, DEFAULT_BACKOFF, reconnectDelayMs } from './reconnect.js';
-import { renewDelayMs } from './token.js';
+import { CHECKPOINT_ID, type HelloMessage, type ServerMessage } from './protocol.js';
+import { DEFAULT_BACKOFF, DEFAULT_TOKEN_BACKOFF } from './reconnect.js';
+import { Renewal } from './renewal.js';
+import { TokenKeeper } from './token-keeper.js';
 import { WakeUp, wakeUps } from './wake-ups.js';
 
 const ALLOWED_FROM: Readonly<Record<ClientState, readonly ClientState[]>> = {
@@ -35,25 +42,21 @@ const CLOSE_DEADLINE_MS = 2000;
 const STEADY_MS = 30_000;
 const CONGESTION_PAUSE_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
-const LOCAL_CLOSE = 1006; // what a peer that vanished looks like
 
 export class DriverClient extends Emitter<DriverClientEvents> {
   readonly #options: DriverClientOptions;
   readonly #url: string;
-  readonly #backoff: BackoffBounds;
+  readonly #tokens: TokenKeeper;
+  readonly #comeback: Comeback;
+  readonly #renewal: Renewal;
   readonly #outbox = new Outbox();
   readonly #wakeUp = new WakeUp((nowMs) => this.#wake(nowMs));
   #state: ClientState = 'waiting';
   #connection: Connection | undefined;
-  #failures = 0; // since the last acknowledgement
   #attempts = 0;
   #connections = 0;
-  #token: string;
-  #usedToken = ''; // by the handshake of this connection or the last
-  #refusedToken: string | undefined;
   #deadlineMs = performance.now(); // of the state: the next attempt, the end of a handshake or of a goodbye
   #openedAtMs = 0;
-  #renewAtMs = NEVER;
   #holdUntilMs = 0;
   #closing: { promise: Promise<void>; done: () => void } | undefined;
 
@@ -63,8 +66,10 @@ export class DriverClient extends Emitter<DriverClientEvents> {
       throw new TypeError('give one of token and getToken');
     this.#options = options;
     this.#url = streamUrl(options.url, options.ack ?? 'sparse');
-    this.#backoff = { ...DEFAULT_BACKOFF, ...options.backoff };
-    this.#token = options.token ?? '';
+    const tokenBackoff = { ...DEFAULT_TOKEN_BACKOFF, ...options.tokenBackoff };
+    this.#tokens = new TokenKeeper(options.token ?? '', tokenBackoff, Math.random);
+    this.#comeback = new Comeback(this.#tokens, { ...DEFAULT_BACKOFF, ...options.backoff }, Math.random);
+    this.#renewal = new Renewal(tokenBackoff, Math.random);
     this.#arm();
   }
 
@@ -94,25 +99,28 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   /**
    * Resolves when the position stands in the archive, over as many connections as that takes; rejects with a
    * CheckpointError. An app that gives an id of its own (a trip's) may ask again after a restart: one row results.
+   * At its deadline a checkpoint is not sent again, but one that has gone out may still get into the archive.
    */
-  checkpoint(position: DriverPosition, checkpointId = randomId()): Promise<void> {
+  checkpoint(
+    position: DriverPosition,
+    checkpointId = randomId(),
+    { deadlineMs = NEVER }: CheckpointOptions = {},
+  ): Promise<void> {
     const fields = reportFields(position);
     if (!CHECKPOINT_ID.test(checkpointId)) throw new RangeError('checkpointId: 1 to 64 of A-Za-z0-9_-');
+    if (!(deadlineMs > 0)) throw new RangeError(`deadlineMs: ${deadlineMs} is not above 0`);
     if (this.#state === 'closed')
       return Promise.reject(new CheckpointError('closed', 'the client is closed'));
-    const persisted = this.#outbox.checkpoint(fields, checkpointId, performance.now());
+    const persisted = this.#outbox.checkpoint(fields, checkpointId, performance.now(), deadlineMs);
     this.#sendDue();
     return persisted;
   }
 
-  /** A fresh token for the connection that stands, or for the next one where the last token was refused. */
+  /** A fresh token: at once for the connection that stands, or for the next, which it hastens after a refusal. */
   renewToken(token: string): void {
-    if (token === this.#refusedToken) return;
-    this.#token = token;
-    if (this.#state === 'open') {
-      this.#connection?.send({ type: 'token', token });
-      this.#planRenewal();
-    } else if (this.#state === 'refused') void this.#connect();
+    if (!this.#tokens.take(token)) return;
+    if (this.#state === 'open') this.#sendToken();
+    else if (this.#state === 'refused') void this.#connect();
   }
 
   /** Goes offline. Checkpoints that still wait are rejected: await them first. */
@@ -138,51 +146,43 @@ export class DriverClient extends Emitter<DriverClientEvents> {
       const { getToken, WebSocket, format } = this.#options;
       const [open, fetched] = await Promise.all([socketOpener(WebSocket), getToken?.()]);
       if (!isCurrent()) return;
-      this.#token = fetched ?? this.#token;
-      if (this.#token === this.#refusedToken) throw new Error('the token is still the refused one');
-      this.#usedToken = this.#token;
-      this.#connection = new Connection(open, this.#url, this.#token, format ?? 'json', {
+      if (fetched !== undefined) this.#tokens.take(fetched);
+      const nowMs = performance.now();
+      const token = this.#tokens.choose(nowMs);
+      if (token === null) return this.#setState('refused', this.#comeback.askAtMs(nowMs));
+      this.#connection = new Connection(open, this.#url, token, format ?? 'json', {
         opened: () => this.emit('open', undefined),
         received: (message) => this.#received(message),
-        lost: (code, reason) => this.#lost(code, reason),
+        lost: (loss) => this.#lost(loss),
       });
     } catch (error) {
-      if (isCurrent()) this.#lost(LOCAL_CLOSE, error instanceof Error ? error.message : String(error));
+      if (isCurrent()) this.#lostHere(error instanceof Error ? error.message : String(error));
     }
   }
 
-  #lost(code: number, reason: string): void {
+  #lost(loss: Loss): void {
     const nowMs = performance.now();
+    const { code, reason, status } = loss;
     this.#connection = undefined;
-    this.#renewAtMs = NEVER;
+    this.#renewal.clear();
     this.#outbox.lost();
-    let reconnectInMs: number | null = null;
-    if (this.#state === 'closed') this.#endClosing();
-    else {
-      if (this.#state === 'open' && nowMs - this.#openedAtMs >= STEADY_MS) this.#failures = 0;
-      reconnectInMs = this.#planReturn(code, nowMs);
+    if (this.#state === 'closed') {
+      this.#endClosing();
+      this.emit('close', { code, reason, status, reconnectInMs: null });
+      return;
     }
-    this.emit('close', { code, reason, reconnectInMs });
+    if (this.#state === 'open' && nowMs - this.#openedAtMs >= STEADY_MS) this.#comeback.proved();
+    const plan = this.#comeback.plan(loss, nowMs, this.#options.getToken !== undefined);
+    const { reconnectInMs, retryInMs } = plan;
+    if (reconnectInMs === null) this.#finish(plan.why);
+    else this.#setState(plan.state, nowMs + reconnectInMs);
+    if (plan.isRefusal) this.emit('refused', { code, reason, status, retryInMs });
+    this.emit('close', { code, reason, status, reconnectInMs });
   }
 
-  #planReturn(code: number, nowMs: number): number | null {
-    const after = afterClose(code);
-    if (after === 'never') {
-      this.#finish(
-        code === CLOSE_CODES.superseded ? 'another connection of this driver took over' : 'forbidden',
-      );
-      return null;
-    }
-    if (after === 'fresh_token') {
-      this.#refusedToken = this.#usedToken;
-      if (this.#options.getToken === undefined && this.#token === this.#refusedToken) {
-        this.#setState('refused', NEVER);
-        return null;
-      }
-    }
-    const delayMs = reconnectDelayMs(after, this.#failures++, this.#backoff, Math.random);
-    this.#setState('waiting', nowMs + delayMs);
-    return delayMs;
+  /** For a reason that no server gave. */
+  #lostHere(reason: string): void {
+    this.#lost({ code: ABNORMAL_CLOSE, reason, status: null, retryAfterMs: 0 });
   }
 
   #finish(why: string): void {
@@ -194,7 +194,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     else if (said) {
       connection.send({ type: 'bye' });
       connection.close();
-    } else connection.drop(LOCAL_CLOSE, why);
+    } else connection.drop(ABNORMAL_CLOSE, why);
   }
 
   #endClosing(): void {
@@ -211,7 +211,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     this.#sendDue();
     this.emit(message.type, message); // last, so that a listener that throws leaves no state half changed
     // A phone that slept may have stopped even its monotonic clock; the next hello tells the time anew.
-    if (clockIsWrong) this.#connection?.drop(LOCAL_CLOSE, 'the time has to be learnt anew');
+    if (clockIsWrong) this.#connection?.drop(ABNORMAL_CLOSE, 'the time has to be learnt anew');
   }
 
   #apply(message: ServerMessage, nowMs: number): boolean {
@@ -220,7 +220,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
         if (this.#state === 'connecting') this.#welcome(message, nowMs);
         return false;
       case 'ack':
-        this.#failures = 0;
+        this.#comeback.proved();
         this.#outbox.ack(message.seq, nowMs);
         return false;
       case 'persisted':
@@ -230,6 +230,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
         this.#outbox.pace(message.report_interval_ms);
         return false;
       case 'nack':
+        if (message.seq === null) this.#renewal.nackedWithoutSeq(nowMs, message.retry_after_ms ?? 0);
         return this.#outbox.nack(message, nowMs);
     }
   }
@@ -237,11 +238,11 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   #welcome(hello: HelloMessage, nowMs: number): void {
     this.#connections++;
     this.#openedAtMs = nowMs;
-    this.#refusedToken = undefined;
     this.#holdUntilMs = 0;
     this.#outbox.hello(hello, nowMs);
-    this.#setState('open', NEVER);
+    this.#renewal.reset();
     this.#planRenewal();
+    this.#setState('open', NEVER);
   }
 
   /** Sends what is due, and sets the wake-up for the rest. */
@@ -261,22 +262,38 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   }
 
   #planRenewal(): void {
+    if (this.#options.getToken === undefined) {
+      this.#renewal.clear();
+      return;
+    }
     const nowMs = performance.now();
-    const { getToken } = this.#options;
-    this.#renewAtMs =
-      getToken === undefined ? NEVER : nowMs + renewDelayMs(this.#token, this.#outbox.clock.at(nowMs) ?? 0);
+    this.#renewal.plan(this.#tokens.token, nowMs, this.#outbox.clock.at(nowMs) ?? 0);
   }
 
+  #sendToken(): void {
+    this.#connection?.send({ type: 'token', token: this.#tokens.token });
+    this.#planRenewal();
+    this.#renewal.sent(performance.now());
+    this.#arm();
+  }
+
+  /** Without a fresh token in the end the old one ends: then comes 4401, and asking again. */
   async #renew(): Promise<void> {
-    this.#renewAtMs = NEVER;
+    this.#renewal.clear();
     const connection = this.#connection;
+    const fetched = await this.#fetchedToken();
+    if (connection !== this.#connection || this.#state !== 'open') return;
+    const isNew = fetched !== undefined && fetched !== this.#tokens.token && this.#tokens.take(fetched);
+    if (isNew || this.#renewal.isRefused) this.#sendToken();
+    else this.#renewal.failed(performance.now());
+    this.#arm();
+  }
+
+  async #fetchedToken(): Promise<string | undefined> {
     try {
-      const token = await this.#options.getToken?.();
-      if (token === undefined || token === this.#token || connection !== this.#connection) return;
-      this.renewToken(token);
-      this.#arm();
+      return await this.#options.getToken?.();
     } catch {
-      // Without a fresh token this one simply ends: then comes 4401, and asking again with backoff.
+      return undefined;
     }
   }
 
@@ -295,19 +312,21 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     let atMs = this.#deadlineMs;
     if (this.#state === 'open') {
       const dueMs = Math.max(this.#outbox.dueAtMs, this.#holdUntilMs);
-      atMs = Math.min(dueMs, this.#renewAtMs, this.#outbox.answerDueAtMs);
+      atMs = Math.min(dueMs, this.#renewal.atMs, this.#outbox.answerDueAtMs);
     }
-    wakeUps.set(this.#wakeUp, atMs);
+    wakeUps.set(this.#wakeUp, Math.min(atMs, this.#outbox.expiresAtMs));
   }
 
   #wake(nowMs: number): void {
+    this.#outbox.expire(nowMs);
     if (this.#state === 'open') {
-      if (nowMs >= this.#renewAtMs) void this.#renew();
-      if (nowMs >= this.#outbox.answerDueAtMs) this.#connection?.drop(LOCAL_CLOSE, 'no answer');
+      if (nowMs >= this.#renewal.atMs) void this.#renew();
+      if (nowMs >= this.#outbox.answerDueAtMs) this.#connection?.drop(ABNORMAL_CLOSE, 'no answer');
       else this.#sendDue();
-    } else if (this.#state === 'waiting') void this.#connect();
-    else if (this.#connection !== undefined) this.#connection.drop(LOCAL_CLOSE, 'no answer');
-    else if (this.#state === 'connecting') this.#lost(LOCAL_CLOSE, 'no token');
+    } else if (nowMs < this.#deadlineMs) this.#arm();
+    else if (this.#state === 'waiting' || this.#state === 'refused') void this.#connect();
+    else if (this.#connection !== undefined) this.#connection.drop(ABNORMAL_CLOSE, 'no answer');
+    else if (this.#state === 'connecting') this.#lostHere('no token');
   }
 }
 

@@ -37,15 +37,19 @@ interface Outgoing {
 }
 
 interface Checkpoint extends Outgoing {
+  readonly deadlineAtMs: number;
   resolve(): void;
   reject(error: CheckpointError): void;
 }
 
-/** Why a checkpoint was not taken: a nack code of the server's, or `closed`. */
+/**
+ * Why a checkpoint was given up: a nack code of the server's, `closed`, or `deadline`. After the last two it may be in
+ * the archive all the same, if it went out before.
+ */
 export class CheckpointError extends Error {
-  readonly code: AnyNackCode | 'closed';
+  readonly code: AnyNackCode | 'closed' | 'deadline';
 
-  constructor(code: AnyNackCode | 'closed', detail: string) {
+  constructor(code: AnyNackCode | 'closed' | 'deadline', detail: string) {
     super(detail);
     this.name = 'CheckpointError';
     this.code = code;
@@ -70,7 +74,8 @@ export class Outbox {
   #burst = new Pacer(0, 0);
   #seq = 0;
   #settledSeq = 0;
-  #nackedAboveSettled = 0;
+  /** Above `settledSeq`: refused, and not sent again since. */
+  readonly #refused = new Set<number>();
   #ackedAtMs = Number.NEGATIVE_INFINITY;
   #awaitedSinceMs = NEVER;
 
@@ -78,7 +83,7 @@ export class Outbox {
     this.#replaceNewest({ fields, takenAtMs: nowMs, recordedAtMs: null, seq: null, sendAtMs: nowMs });
   }
 
-  checkpoint(fields: ReportFields, checkpointId: string, nowMs: number): Promise<void> {
+  checkpoint(fields: ReportFields, checkpointId: string, nowMs: number, deadlineMs = NEVER): Promise<void> {
     const limit = this.#limits?.max_waiting_checkpoints ?? MAX_WAITING_CHECKPOINTS;
     if (this.#checkpoints.length >= limit)
       return Promise.reject(new CheckpointError('too_many_checkpoints', `${limit} checkpoints wait already`));
@@ -90,6 +95,7 @@ export class Outbox {
         recordedAtMs: null,
         seq: null,
         sendAtMs: nowMs,
+        deadlineAtMs: nowMs + deadlineMs,
         resolve,
         reject,
       });
@@ -104,7 +110,7 @@ export class Outbox {
     this.#limits = limits;
     this.#seq = 0;
     this.#settledSeq = 0;
-    this.#nackedAboveSettled = 0;
+    this.#refused.clear();
     this.#ackedAtMs = Number.NEGATIVE_INFINITY;
     this.clock.sync(server_time_ms, nowMs, limits.max_clock_ahead_ms);
     this.#pace = new Pacer(0, 0); // the newest goes out at once, wherever the last connection stood
@@ -167,7 +173,7 @@ export class Outbox {
 
   #send(outgoing: Outgoing, nowMs: number): PositionMessage<PositionReport> {
     if (outgoing.recordedAtMs !== null) this.stats.resent++;
-    if (outgoing.seq !== null && outgoing.seq > this.#settledSeq) this.#nackedAboveSettled--;
+    if (outgoing.seq !== null) this.#refused.delete(outgoing.seq);
     outgoing.recordedAtMs ??= this.clock.stamp(outgoing.takenAtMs);
     outgoing.seq ??= ++this.#seq;
     outgoing.sendAtMs = NEVER;
@@ -181,9 +187,10 @@ export class Outbox {
   ack(seq: number, nowMs: number): void {
     this.#ackedAtMs = nowMs;
     if (seq <= this.#settledSeq) return;
-    this.stats.acked += Math.max(seq - this.#settledSeq - this.#nackedAboveSettled, 0);
+    const refused = [...this.#refused].filter((one) => one <= seq);
+    this.stats.acked += seq - this.#settledSeq - refused.length;
     this.#settledSeq = seq;
-    this.#nackedAboveSettled = 0;
+    for (const one of refused) this.#refused.delete(one);
   }
 
   persisted(seq: number): void {
@@ -196,9 +203,8 @@ export class Outbox {
 
   /** True where the newest report's time was refused although it was young: then our idea of the time is wrong. */
   nack({ seq, code, retryable, retry_after_ms, detail }: NackMessage, nowMs: number): boolean {
-    this.stats.nacked[code] = (this.stats.nacked[code] ?? 0) + 1;
+    this.stats.nacked[code] = (this.stats.nacked[code] ?? 0) + this.#noteRefused(seq, retryable);
     if (seq === null) return false;
-    if (seq > this.#settledSeq) this.#nackedAboveSettled++;
     const againAtMs = nowMs + (retry_after_ms ?? DEFAULT_RETRY_MS);
     const checkpoint = this.#checkpoints.find((waiting) => waiting.seq === seq);
     if (checkpoint !== undefined) {
@@ -223,6 +229,33 @@ export class Outbox {
     this.#newest = null;
     const young = nowMs - newest.takenAtMs <= (this.#limits?.freshness_ms ?? 0);
     return code === 'clock_ahead' || (code === 'too_old' && young);
+  }
+
+  /** One that can be retried refuses all from the last acknowledgement on, checkpoints excepted. Returns how many. */
+  #noteRefused(seq: number | null, retryable: boolean): number {
+    const before = this.#refused.size;
+    if (seq !== null && seq > this.#settledSeq) {
+      this.#refused.add(seq);
+      for (let older = seq - 1; retryable && older > this.#settledSeq; older--) {
+        if (!this.#checkpoints.some((checkpoint) => checkpoint.seq === older)) this.#refused.add(older);
+      }
+    }
+    return Math.max(1, this.#refused.size - before);
+  }
+
+  /** When the first deadline of a checkpoint passes. */
+  get expiresAtMs(): number {
+    let atMs = NEVER;
+    for (const { deadlineAtMs } of this.#checkpoints) atMs = Math.min(atMs, deadlineAtMs);
+    return atMs;
+  }
+
+  /** Withdraws the checkpoints whose deadline has passed. */
+  expire(nowMs: number): void {
+    if (nowMs < this.expiresAtMs) return;
+    const late = this.#checkpoints.filter(({ deadlineAtMs }) => deadlineAtMs <= nowMs);
+    this.#checkpoints = this.#checkpoints.filter(({ deadlineAtMs }) => deadlineAtMs > nowMs);
+    for (const { reject } of late) reject(new CheckpointError('deadline', 'it was not persisted in time'));
   }
 
   /** Nothing will be sent any more. */

@@ -76,9 +76,15 @@ export class Peer {
   }
 }
 
+export interface TestRefusal {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string;
+}
+
 export interface PeerScript {
-  /** The HTTP status of a refusal, or nothing to go on. */
-  upgrade?(request: IncomingMessage, nth: number): number | undefined;
+  /** The HTTP status of a refusal, or more of it, or nothing to go on. */
+  upgrade?(request: IncomingMessage, nth: number): number | TestRefusal | undefined;
   connection?(peer: Peer, nth: number): void;
   message?(peer: Peer, message: ClientMessage): void;
 }
@@ -107,8 +113,11 @@ export class TestServer {
     });
     http.on('upgrade', (request, socket, head) => {
       const nth = ++server.upgrades;
-      const status = script.upgrade?.(request, nth);
-      if (status !== undefined) return socket.end(`HTTP/1.1 ${status} No\r\nconnection: close\r\n\r\n`);
+      const refusal = script.upgrade?.(request, nth);
+      if (refusal !== undefined) {
+        socket.on('error', () => {}); // of a client that does not read to the end
+        return socket.end(httpText(refusal));
+      }
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
         const peer = new Peer(webSocket, request, (from, message) => script.message?.(from, message));
         server.peers.push(peer);
@@ -129,6 +138,14 @@ export class TestServer {
   stop(): Promise<void> {
     return this.#close();
   }
+}
+
+function httpText(refusal: number | TestRefusal): string {
+  const { status, headers = {}, body = '' } = typeof refusal === 'number' ? { status: refusal } : refusal;
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(
+    ([name, value]) => `${name}: ${value}`,
+  );
+  return [`HTTP/1.1 ${status} No`, ...lines, '', body].join('\r\n');
 }
 
 /** Polls until the condition holds; fails at the deadline with what it was waiting for. */

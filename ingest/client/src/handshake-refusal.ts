@@ -1,0 +1,62 @@
+// An HTTP answer in the place of a WebSocket: what it says, for the close event and the wait. Node alone can see it.
+import type { IncomingMessage } from 'node:http';
+import { CLOSE_CODES } from './protocol.js';
+import { retryAfterMs } from './reconnect.js';
+
+export interface HandshakeRefusal {
+  status: number;
+  reason: string;
+  retryAfterMs: number;
+}
+
+/** What a connection ends with that nobody closed, or that never was. */
+export const ABNORMAL_CLOSE = 1006;
+const BODY_DEADLINE_MS = 1000;
+const MAX_BODY_CHARS = 4096;
+const MAX_REASON_CHARS = 300;
+
+export async function readRefusal(response: IncomingMessage): Promise<HandshakeRefusal> {
+  const { statusCode: status = 0, headers } = response;
+  const said = problemIn(await bodyOf(response)) ?? headers.location ?? response.statusMessage ?? '';
+  return {
+    status,
+    reason: `HTTP ${status} ${said}`.trim().slice(0, MAX_REASON_CHARS),
+    retryAfterMs: retryAfterMs(headers['retry-after'], headers.date),
+  };
+}
+
+/** A refused handshake means what the close code of the same trouble means. */
+export function closeCodeOf(status: number): number {
+  if (status === 401) return CLOSE_CODES.tokenExpired;
+  if (status === 403) return CLOSE_CODES.forbidden;
+  if (status === 429 || status === 503) return CLOSE_CODES.overloaded;
+  return ABNORMAL_CLOSE;
+}
+
+/** The code and detail of a problem (RFC 9457). */
+function problemIn(body: string): string | null {
+  try {
+    const { code, detail } = JSON.parse(body) as { code?: unknown; detail?: unknown };
+    return typeof code === 'string' ? `${code}: ${String(detail)}` : null;
+  } catch {
+    return null; // a proxy's page
+  }
+}
+
+/** Its beginning at least, and what has come by the deadline. */
+function bodyOf(response: IncomingMessage): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    const end = (): void => {
+      clearTimeout(timer);
+      resolve(text);
+    };
+    const timer = setTimeout(end, BODY_DEADLINE_MS);
+    response.setEncoding('utf8');
+    response.on('data', (piece: string) => {
+      text += piece;
+      if (text.length >= MAX_BODY_CHARS) end();
+    });
+    for (const event of ['end', 'error', 'close']) response.on(event, end);
+  });
+}
