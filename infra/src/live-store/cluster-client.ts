@@ -10,6 +10,7 @@
 // whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
 
 import type { Logger } from 'pino';
+import { addressOfUrl } from '../node-address.js';
 import type { RedisSettings } from '../service/settings.js';
 import { NodeConnection, RedirectError, type Reply } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
@@ -228,7 +229,7 @@ export class ClusterClient {
       this.#nodes.delete(address);
     }
     if ([...this.#nodes.values()].some((node) => node.connection.ready)) return;
-    for (const url of this.#options.redis.redisUrls) this.#node(new URL(url).host);
+    for (const url of this.#options.redis.redisUrls) this.#node(addressOfUrl(url));
   }
 
   async #look(node: Node): Promise<void> {

@@ -8,6 +8,7 @@
 
 import { EventEmitter } from 'node:events';
 import { Redis, type RedisOptions } from 'ioredis';
+import { announcedAddress, parseAddress } from '../node-address.js';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, PreparedCommand } from './prepared-command.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
@@ -194,17 +195,18 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
       return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, failure);
     }
     const redirect = /^(MOVED|ASK) \d+ (\S+)$/.exec(failure.message);
-    if (redirect) return new RedirectError(redirect[1] === 'ASK' ? 'ask' : 'moved', redirect[2] as string);
+    if (redirect) {
+      const address = announcedAddress(redirect[2] as string, this.address);
+      return new RedirectError(redirect[1] === 'ASK' ? 'ask' : 'moved', address);
+    }
     return storeErrorOfReply(failure.message);
   }
 }
 
 /** Without queues, retries or replays. */
 export function redisOptions(address: string, settings: RedisSettings) {
-  const colon = address.lastIndexOf(':');
   return {
-    host: address.slice(0, colon).replace(/^\[|\]$/g, ''),
-    port: Number(address.slice(colon + 1)),
+    ...parseAddress(address),
     ...(settings.username === undefined ? {} : { username: settings.username }),
     ...(settings.password === undefined ? {} : { password: settings.password }),
     protocol: 2 as const,

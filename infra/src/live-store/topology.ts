@@ -1,8 +1,11 @@
 // Which node owns which slots, as the nodes themselves tell it (CLUSTER NODES).
 
+import { formatAddress, parseAddress } from '../node-address.js';
+
 export interface NodeClaim {
   id: string;
-  address: string; // host:port, as announced
+  /** As announced. */
+  address: string;
   master: boolean;
   /** The id of its master, for a replica. */
   masterId: string | null;
@@ -22,10 +25,10 @@ export function parseClusterNodes(text: string, askedAddress: string): NodeClaim
     if (!id || !endpoint || !flagText || epoch === undefined) continue;
     const flags = flagText.split(',');
     if (flags.includes('handshake') || flags.includes('noaddr')) continue;
-    const address = endpoint.split('@')[0] as string;
+    const announced = parseAddress(endpoint.split('@')[0] as string);
     claims.push({
       id,
-      address: address.startsWith(':') ? askedAddress : address,
+      address: announced.host === '' ? askedAddress : formatAddress(announced),
       master: flags.includes('master'),
       masterId: masterId === undefined || masterId === '-' ? null : masterId,
       failing: flags.includes('fail') || flags.includes('fail?'),

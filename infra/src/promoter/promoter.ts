@@ -9,6 +9,7 @@
 // FORCE still needs the votes of most masters, so promoters can run in any number and cannot split the cluster.
 
 import { type NodeClaim, parseClusterNodes } from '../live-store/topology.js';
+import { addressOfUrl } from '../node-address.js';
 import type { Logger } from '../service/log.js';
 import type { Counter, Metrics } from '../service/metrics.js';
 import type { RedisSettings } from '../service/settings.js';
@@ -69,7 +70,7 @@ export class Promoter {
   }
 
   async start(): Promise<void> {
-    for (const url of this.#redis.redisUrls) this.#watch(new URL(url).host);
+    for (const url of this.#redis.redisUrls) this.#watch(addressOfUrl(url));
     this.#timer = setInterval(() => this.#tick(), PING_EVERY_MS);
     this.#tick();
   }

@@ -5,6 +5,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
 import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
+import { parseAddress } from '@whereabouts/infra/node-address';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { provideRedis } from '../servers/provide.js';
 import { clusterDir, GROWN, redisAdminPassword } from '../stack/redis-admin.js';
@@ -26,7 +27,7 @@ export interface Growth {
   say(text: string): void;
 }
 
-const portOf = (address: string) => Number(address.split(':')[1]);
+const portOf = (address: string) => parseAddress(address).port;
 const folderOf = (home: string, port: number) => join(clusterDir(home), `${GROWN}${port}`);
 
 export const isGrown = (home: string, address: string): boolean =>
