@@ -5,9 +5,9 @@
 //
 // While it is away nothing else is sent there: what is dirty stays in the cache, bounded by the number of drivers.
 
+import { Backoff } from '@whereabouts/infra/service/backoff';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { ArchiveError } from './archive-error.js';
-import { Backoff } from './backoff.js';
 import type { FlushMetrics } from './flush-metrics.js';
 
 type Mode = 'up' | 'away';

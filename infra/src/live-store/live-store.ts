@@ -6,6 +6,8 @@ import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
 import { MAX_BATCH_RECORDS, type Position, type StoredPosition } from '../position.js';
 import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
+import { Backoff } from '../service/backoff.js';
+import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Health, LivePosition, Outcome, PartitionState } from './answers.js';
 import * as answers from './answers.js';
@@ -14,7 +16,7 @@ import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
 import type { NodeConnection } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
-import { StoreError } from './store-error.js';
+import { isFunctionMissing, StoreError } from './store-error.js';
 
 export interface LiveStoreOptions {
   redis: RedisSettings;
@@ -109,7 +111,7 @@ export interface WaitingCheckpoint {
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
-const FUNCTION_LOAD_EVERY_MS = 500;
+const FUNCTION_LOAD_WAIT = { firstMs: 100, limitMs: 2000 };
 const SCAN_PAGE = 1000;
 /** A driver's last report before this does not stand in the way of a checkpoint. */
 const DEFAULT_FRESHNESS_MS = 10_000;
@@ -125,7 +127,9 @@ export class LiveStore {
   readonly #states = new answers.StateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
-  readonly #loadedAtMs = new Map<string, number>();
+  /** By node. */
+  readonly #loads = new Map<string, Backoff>();
+  readonly #paced = new PacedLog();
   #clockOffsetMs = 0;
 
   private constructor(options: LiveStoreOptions) {
@@ -145,6 +149,7 @@ export class LiveStore {
       slots,
       probeOf: (slot) => this.#probe(this.#partitionOfSlot.get(slot) as number),
       onProbeRefused: (node, error) => this.#probeRefused(node, error),
+      onRefused: (slot, error) => this.#refused(slot, error),
       onReachable: (reached) => this.#tell(this.#reachableListeners, reached),
       onUnreachable: (lost) => this.#tell(this.#unreachableListeners, lost),
     });
@@ -492,16 +497,33 @@ export class LiveStore {
     }
   }
 
+  #refused(slot: number, error: StoreError): void {
+    const partition = this.#partitionOfSlot.get(slot);
+    const node = this.#cluster.ownerOf(slot);
+    this.#paced.log(`${partition} ${error.message}`, (times) =>
+      this.#options.log.error(
+        { partition, node, why: error.message, times },
+        'the live store refuses a call',
+      ),
+    );
+  }
+
   #probeRefused(node: NodeConnection, error: StoreError): void {
-    const { log, loadsFunctions } = this.#options;
-    if (error.message.includes('Function not found') && loadsFunctions) {
-      const nowMs = Date.now();
-      if (nowMs - (this.#loadedAtMs.get(node.address) ?? 0) < FUNCTION_LOAD_EVERY_MS) return;
-      this.#loadedAtMs.set(node.address, nowMs);
-      this.#load(node).catch((cause: StoreError) =>
-        log.error({ node: node.address, why: cause.message }, 'functions not loaded'),
-      );
-    }
+    if (!isFunctionMissing(error.message) || !this.#options.loadsFunctions) return;
+    const { address } = node;
+    const wait = this.#loads.get(address) ?? new Backoff(FUNCTION_LOAD_WAIT);
+    this.#loads.set(address, wait);
+    if (!wait.mayTry(performance.now())) return;
+    // Until it is done, too: probes go on meanwhile.
+    wait.failed(performance.now());
+    this.#load(node).then(
+      () => {
+        wait.succeeded();
+        this.#options.log.info({ node: address }, 'functions loaded');
+      },
+      (cause: StoreError) =>
+        this.#options.log.error({ node: address, why: cause.message }, 'functions not loaded'),
+    );
   }
 
   async #load(node: NodeConnection): Promise<void> {

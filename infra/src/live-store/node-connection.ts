@@ -192,7 +192,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   #errorOf(failure: Error): Error {
     if (failure.name !== 'ReplyError') {
-      return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, failure);
+      return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, { cause: failure });
     }
     const redirect = /^(MOVED|ASK) \d+ (\S+)$/.exec(failure.message);
     if (redirect) {

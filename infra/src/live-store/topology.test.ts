@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseClusterNodes } from './topology.js';
 
-const line = (id: string, endpoint: string, flags: string, rest: string) => `${id} ${endpoint} ${flags} ${rest}`;
+const line = (id: string, endpoint: string, flags: string, rest: string) =>
+  `${id} ${endpoint} ${flags} ${rest}`;
 
 test('each node keeps its own address, also on IPv6, and has one name', () => {
   const text = [
@@ -18,6 +19,12 @@ test('each node keeps its own address, also on IPv6, and has one name', () => {
 });
 
 test('one that does not know its own address yet goes by the one that it was asked at', () => {
-  const claims = parseClusterNodes(line('m1', ':7000@17000', 'myself,master', '- 0 0 0 connected 0-9'), '[::1]:17000');
-  assert.deepEqual(claims.map(({ address, slots }) => [address, slots]), [['[::1]:17000', [[0, 9]]]]);
+  const claims = parseClusterNodes(
+    line('m1', ':7000@17000', 'myself,master', '- 0 0 0 connected 0-9'),
+    '[::1]:17000',
+  );
+  assert.deepEqual(
+    claims.map(({ address, slots }) => [address, slots]),
+    [['[::1]:17000', [[0, 9]]]],
+  );
 });
