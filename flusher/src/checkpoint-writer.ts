@@ -4,7 +4,6 @@
 
 import type { LiveStore, WaitingCheckpoint } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Archive } from './archive.js';
 import type { FlushMetrics } from './flush-metrics.js';
@@ -61,7 +60,7 @@ export class CheckpointWriter {
       partitions.map(async (partition) => {
         const page = await this.#store
           .waitingCheckpoints(partition, limit)
-          .catch((error) => this.#nothingYet(error, partition));
+          .catch(nothingYet);
         return page.map((entry) => ({ ...entry, partition }));
       }),
     );
@@ -89,12 +88,9 @@ export class CheckpointWriter {
     if (isNew)
       this.#log.error({ driver_id: driverId, seq, partition }, 'Postgres refuses a checkpoint: it waits');
   }
+}
 
-  #nothingYet(error: unknown, partition: number): WaitingCheckpoint[] {
-    // A record of another version's format is that one's to write.
-    if (error instanceof PositionError)
-      this.#log.error({ err: error, partition }, 'a checkpoint cannot be read');
-    else if (!(error instanceof StoreError)) throw error;
-    return [];
-  }
+function nothingYet(error: unknown): WaitingCheckpoint[] {
+  if (!(error instanceof StoreError)) throw error;
+  return [];
 }

@@ -34,6 +34,8 @@ const LEAST_PASS_ROWS = 2_500;
 const PASS_ROOM = 1.2;
 /** Why a partition was left that is to be taken by the very next pass. */
 const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
+/** Why a partition was left where another pass would not help. */
+const NOT_OURS: readonly LeftReason[] = ['leased', 'bad_record'];
 
 export interface FlushLoopOptions {
   store: LiveStore;
@@ -51,6 +53,8 @@ export class FlushLoop {
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
   readonly #notBeforeMs = new Map<number, number>();
+  /** By partition, as it was last scanned. */
+  readonly #unreadable = new Map<number, number>();
   readonly #stopping = new AbortController();
   #mapMismatch: string | null = null;
   #running: Promise<void> = Promise.resolve();
@@ -75,6 +79,11 @@ export class FlushLoop {
   /** Under which other map a partition was written, if any was. */
   get mapMismatch(): string | null {
     return this.#mapMismatch;
+  }
+
+  /** Records that the last scans could not read. */
+  get unreadable(): number {
+    return [...this.#unreadable.values()].reduce((sum, count) => sum + count, 0);
   }
 
   start(): void {
@@ -205,9 +214,13 @@ export class FlushLoop {
     metrics.passDuration.observe(tookMs / 1000);
     log.debug({ ...report, left: Object.fromEntries(report.left), took_ms: Math.round(tookMs) }, 'pass');
     if (report.archiveError) this.gate.failed(report.archiveError);
+    for (const [partition, count] of report.unreadable) this.#unreadable.set(partition, count);
+    metrics.unreadable.set(this.unreadable);
     for (const [partition, reason] of report.left) {
       if (AT_ONCE.includes(reason)) continue;
-      this.#notBeforeMs.set(partition, performance.now() + LEFT_WAIT_MS * (0.5 + Math.random()));
+      // As often as the others: all that is above its watermark is written each time.
+      const waitMs = reason === 'bad_record' ? settings.flushIntervalMs : LEFT_WAIT_MS;
+      this.#notBeforeMs.set(partition, performance.now() + waitMs * (0.5 + Math.random()));
     }
     return report;
   }
@@ -224,7 +237,7 @@ export class FlushLoop {
     }
   }
 
-  /** Returns how many partitions are left; not those that another flusher works on, nor those that are dark. */
+  /** Returns how many are left; not those that another flusher works on, that are dark, or that cannot be read. */
   async #flushAll(): Promise<number> {
     const known = await this.#look();
     const dirty = known.filter((s) => s.dirtySinceMs !== null || s.checkpointsWaiting > 0).sort(byUrgency);
@@ -235,7 +248,7 @@ export class FlushLoop {
       this.#writeCheckpoints(waiting),
       this.#flush(dirty),
     ]);
-    const left = [...report.left.values()].filter((reason) => reason !== 'leased').length;
+    const left = [...report.left.values()].filter((reason) => !NOT_OURS.includes(reason)).length;
     return haveCheckpoints ? left : Math.max(1, left);
   }
 }

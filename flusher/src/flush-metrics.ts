@@ -25,6 +25,10 @@ export function flushMetrics(metrics: Metrics) {
       'rows_refused_total',
       'Positions that Postgres refused; they stay in the cache, marked',
     ),
+    unreadable: gauge(
+      'unreadable_records',
+      'Records in the cache that are none of ours; while there is one its partition is not counted as flushed',
+    ),
     batches: counter('batches_total', 'Batches handed to the archive'),
     transactions: counter('transactions_total', 'Transactions committed for them'),
     passDuration: metrics.histogram('pass_duration_seconds', {

@@ -74,6 +74,11 @@ function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessRe
       { name: 'redis', ok: masters > 0, detail: `${masters} masters reachable` },
       { name: 'partition map', ok: mapMismatch === null, detail: mapMismatch ?? store.map.hash },
       { name: 'postgres', ok: gate.isUp, detail: gate.detail },
+      {
+        name: 'records',
+        ok: loop.unreadable === 0,
+        detail: `${loop.unreadable} in the cache cannot be read`,
+      },
       { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
     ],
   };

@@ -4,7 +4,7 @@
 
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
-import { MAX_BATCH_RECORDS, type Position, type StoredPosition } from '../position.js';
+import { MAX_BATCH_RECORDS, type Position, PositionError, type StoredPosition } from '../position.js';
 import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
 import { Backoff } from '../service/backoff.js';
 import { PacedLog } from '../service/paced-log.js';
@@ -103,6 +103,14 @@ export interface RestoreAnswer {
   invalid: number;
 }
 
+export interface UnflushedPage {
+  cursor: string;
+  rows: StoredPosition[];
+  staleIds: string[];
+  /** Whose record is not one of ours. */
+  unreadableIds: string[];
+}
+
 export interface WaitingCheckpoint {
   field: string;
   position: StoredPosition;
@@ -113,6 +121,8 @@ const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
 const FUNCTION_LOAD_WAIT = { firstMs: 100, limitMs: 2000 };
 const SCAN_PAGE = 1000;
+/** Of drivers, in a line of the log. */
+const MAX_NAMED = 5;
 /** A driver's last report before this does not stand in the way of a checkpoint. */
 const DEFAULT_FRESHNESS_MS = 10_000;
 
@@ -131,6 +141,8 @@ export class LiveStore {
   readonly #loads = new Map<string, Backoff>();
   readonly #paced = new PacedLog();
   #clockOffsetMs = 0;
+  /** How often something was met that is not one of our records, and passed over. */
+  unreadable = 0;
 
   private constructor(options: LiveStoreOptions) {
     this.#options = options;
@@ -252,7 +264,7 @@ export class LiveStore {
     const records = reply.slice(answers.STATE_SIZE + 1) as (Buffer | null)[];
     const found = ids.map((id, i) => {
       const record = records[i];
-      return record ? answers.decodeLive(id, record, flushed) : null;
+      return record ? this.#readable(partition, () => answers.decodeLive(id, record, flushed)) : null;
     });
     return { health: healthOf(reply[answers.STATE_SIZE]), nowMs, found };
   }
@@ -317,15 +329,17 @@ export class LiveStore {
   async unflushed(
     partition: number,
     o: { reign: string; since: number; cursor: string; freshBeforeMs: number; removeBeforeMs: number },
-  ): Promise<{ cursor: string; rows: StoredPosition[]; staleIds: string[] }> {
+  ): Promise<UnflushedPage> {
     const k = this.#key(partition);
     const args = [o.reign, o.since, o.cursor, o.freshBeforeMs, o.removeBeforeMs, SCAN_PAGE];
     const reply = await this.#function(partition, 'unflushed', [k.positions, k.meta], ...args);
-    const [cursor, rows, staleIds] = reply as [Buffer, Buffer[], Buffer[]];
+    const [cursor, rows, staleIds, unreadableIds] = reply as [Buffer, Buffer[], Buffer[], Buffer[]];
+    this.#passedOver(partition, unreadableIds.length, unreadableIds.slice(0, MAX_NAMED).map(String));
     return {
       cursor: String(cursor),
       rows: answers.decodePairs(rows, decodeRecord),
       staleIds: staleIds.map(String),
+      unreadableIds: unreadableIds.map(String),
     };
   }
 
@@ -404,7 +418,8 @@ export class LiveStore {
   async waitingCheckpoints(partition: number, limit: number): Promise<WaitingCheckpoint[]> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'waiting_checkpoints', [k.checkpoints, k.meta], limit);
-    return answers.decodePairs(reply, decodeCheckpoint);
+    this.#passedOver(partition, reply[0] as number);
+    return answers.decodePairs(reply.slice(1), decodeCheckpoint);
   }
 
   /** Takes out what is committed in Postgres. */
@@ -495,6 +510,25 @@ export class LiveStore {
     for (const slot of slots) {
       for (const listener of listeners) listener(this.#partitionOfSlot.get(slot) as number);
     }
+  }
+
+  #readable<T>(partition: number, decode: () => T): T | null {
+    try {
+      return decode();
+    } catch (error) {
+      if (!(error instanceof PositionError)) throw error;
+      this.#passedOver(partition, 1);
+      return null;
+    }
+  }
+
+  #passedOver(partition: number, count: number, ids: readonly string[] = []): void {
+    if (count === 0) return;
+    this.unreadable += count;
+    const named = ids.length === 0 ? {} : { ids };
+    this.#paced.log(`unreadable in ${partition}`, () =>
+      this.#options.log.error({ partition, count, ...named }, 'records that cannot be read are passed over'),
+    );
   }
 
   #refused(slot: number, error: StoreError): void {
