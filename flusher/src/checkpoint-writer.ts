@@ -58,9 +58,7 @@ export class CheckpointWriter {
     const limit = partitionLimit(partitions.length);
     const pages = await Promise.all(
       partitions.map(async (partition) => {
-        const page = await this.#store
-          .waitingCheckpoints(partition, limit)
-          .catch(nothingYet);
+        const page = await this.#store.waitingCheckpoints(partition, limit).catch(nothingYet);
         return page.map((entry) => ({ ...entry, partition }));
       }),
     );

@@ -144,12 +144,19 @@ function readinessOf(running: Running | null): ReadinessReport {
   const { store, recorder, edge, sessions } = running;
   const reason = whyUnready(store, recorder);
   const dark = recorder.darkPartitions().length;
+  const refusing = recorder.refusingPartitions;
   const { maxConnections, reportIntervalMs } = edge.settings;
   return {
     ready: reason === null && !edge.draining,
     checks: [
       { name: 'live store', ok: reason === null, detail: reason ?? `${store.mastersReachable()} masters` },
-      { name: 'regions', ok: dark === 0, detail: `${dark} of ${store.map.partitions} partitions are dark` },
+      {
+        name: 'regions',
+        ok: dark + refusing === 0,
+        detail:
+          `${dark} of ${store.map.partitions} partitions are dark` +
+          (refusing > 0 ? `, ${refusing} refuse writes with an error that is not known` : ''),
+      },
       {
         name: 'connections',
         ok: sessions.size < maxConnections,

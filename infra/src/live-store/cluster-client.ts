@@ -106,17 +106,17 @@ export class ClusterClient {
     }
   }
 
-  /** The same for a write, and whether every replica of the node has it. */
+  /** The same for a write; `replicated` tells whether every replica of the node has it too. */
   async callReplicated(
     slot: number,
     args: readonly Argument[],
-  ): Promise<{ reply: Reply; isReplicated: boolean }> {
+  ): Promise<{ reply: Reply; replicated: Promise<boolean> }> {
     const owner = this.#provenOwner(slot);
     try {
-      const { reply, replicas } = await owner.connection.callReplicated(args, owner.replicas);
-      return { reply, isReplicated: owner.replicas > 0 && replicas >= owner.replicas };
+      const reply = await owner.connection.call(args);
+      return { reply, replicated: this.#isInStep(owner, slot) };
     } catch (error) {
-      return { reply: await this.#afterError(owner, slot, args, error), isReplicated: false };
+      return { reply: await this.#afterError(owner, slot, args, error), replicated: Promise.resolve(false) };
     }
   }
 
@@ -125,6 +125,12 @@ export class ClusterClient {
     clearTimeout(this.#timer);
     for (const node of this.#nodes.values()) node.connection.close();
     this.#nodes.clear();
+  }
+
+  async #isInStep({ replicas, connection }: Node, slot: number): Promise<boolean> {
+    return (
+      replicas > 0 && (await connection.replicasInStep(replicas, this.#options.probeOf(slot))) >= replicas
+    );
   }
 
   #provenOwner(slot: number): Node {
@@ -147,9 +153,24 @@ export class ClusterClient {
     if (!(error instanceof StoreError)) return;
     if (error.code === 'refused') this.#options.onRefused?.(slot, error);
     const nowMs = Date.now();
-    if (!error.ofNode || nowMs - node.lackedAtMs < LACKING_AGAIN_AFTER_MS) return;
+    if (!(error.ofNode || error.code === 'refused') || nowMs - node.lackedAtMs < LACKING_AGAIN_AFTER_MS)
+      return;
     node.lackedAtMs = nowMs;
-    this.#suspect(node, error.message);
+    if (error.ofNode) this.#suspect(node, error.message);
+    else void this.#doubt(node, slot);
+  }
+
+  /** Whether an error that we do not know is that of the node, or only of that partition: another one tells. */
+  async #doubt(node: Node, slot: number): Promise<void> {
+    const others = this.#owners.slotsOf(node.connection.address).filter((each) => each !== slot);
+    const other = others[Math.floor(Math.random() * others.length)];
+    if (other === undefined) return;
+    try {
+      await node.connection.call(this.#options.probeOf(other));
+    } catch (error) {
+      if (error instanceof StoreError && (error.ofNode || error.code === 'refused'))
+        this.#suspect(node, error.message);
+    }
   }
 
   async #follow(slot: number, redirect: RedirectError, args: readonly Argument[]): Promise<Reply> {

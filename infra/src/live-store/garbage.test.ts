@@ -5,8 +5,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Position } from '../position.js';
 import { RECORD_BYTES } from '../position-record.js';
-import { partitionKeys } from './keys.js';
 import type { PartitionState } from './answers.js';
+import { partitionKeys } from './keys.js';
 import { position, rejects, type StoreFixture, startStore } from './testing/store-fixture.js';
 
 let fixture: StoreFixture;
@@ -19,8 +19,10 @@ before(async () => {
 after(() => fixture.stop());
 
 const keysOf = (partition: number) => partitionKeys(fixture.map.tagOf(partition));
-const record = async (partition: number, ...positions: Position[]) => fixture.store.record(partition, positions);
-const checkpoint = (id: string, seq: number) => position(id, { seq, recordedAtMs: Date.now() + seq, checkpoint: true });
+const record = async (partition: number, ...positions: Position[]) =>
+  fixture.store.record(partition, positions);
+const checkpoint = (id: string, seq: number) =>
+  position(id, { seq, recordedAtMs: Date.now() + seq, checkpoint: true });
 const BOX = { minLat: 50, minLon: 20, maxLat: 54, maxLon: 23 };
 const FRESH_MS = 60_000;
 
@@ -41,11 +43,18 @@ async function got(partition: number, ...ids: string[]): Promise<(string | null)
   return found.map((one) => one?.driverId ?? null);
 }
 
-async function scan(partition: number): Promise<{ state: PartitionState; rows: string[]; unreadable: string[] }> {
+async function scan(
+  partition: number,
+): Promise<{ state: PartitionState; rows: string[]; unreadable: string[] }> {
   const { store } = fixture;
   const state = await store.begin(partition, 'scan', 5000);
   const ages = { freshBeforeMs: Date.now() - FRESH_MS, removeBeforeMs: 0 };
-  const page = await store.unflushed(partition, { reign: state.reign, since: state.flushed, cursor: '0', ...ages });
+  const page = await store.unflushed(partition, {
+    reign: state.reign,
+    since: state.flushed,
+    cursor: '0',
+    ...ages,
+  });
   await store.release(partition, 'scan');
   const rows = page.rows.map(({ driverId }) => driverId).sort();
   return { state, rows, unreadable: page.unreadableIds.sort() };
@@ -70,10 +79,19 @@ async function useEverything(partition: number, ids: readonly string[]): Promise
   await store.moved(partition, 5, orders);
   await store.forget(partition, orders);
   await store.sweep(partition, ids, limits);
-  await store.quarantine(partition, ids.map((driverId) => ({ driverId, revision: 1 })));
+  await store.quarantine(
+    partition,
+    ids.map((driverId) => ({ driverId, revision: 1 })),
+  );
   await store.waitingCheckpoints(partition, 100);
-  await store.checkpointsWaiting(partition, ids.map((id) => `${id}:1:1`));
-  await store.checkpointsDone(partition, ids.map((id) => `${id}:9:9`));
+  await store.checkpointsWaiting(
+    partition,
+    ids.map((id) => `${id}:1:1`),
+  );
+  await store.checkpointsDone(
+    partition,
+    ids.map((id) => `${id}:9:9`),
+  );
 }
 
 const SIZES = [0, 1, 2, 7, 27, 30, 31, 34, 35, 42, 43, 44, 45, 46, 51, 100, 5000];
@@ -201,16 +219,27 @@ describe('a line of meta that cannot be read', () => {
         assert.deepEqual(outcomes, ['accepted']);
         assert.ok(state.dirtySinceMs !== null);
         const { found } = await fixture.store.get(p, ['dirty', 'new']);
-        assert.deepEqual(found.map((one) => one?.persisted), [false, false], 'neither is in Postgres');
+        assert.deepEqual(
+          found.map((one) => one?.persisted),
+          [false, false],
+          'neither is in Postgres',
+        );
         const { rows } = await scan(p);
-        assert.deepEqual(rows.filter((id) => id !== 'flushed'), ['dirty', 'new']);
+        assert.deepEqual(
+          rows.filter((id) => id !== 'flushed'),
+          ['dirty', 'new'],
+        );
         // Until the revisions have passed those of before.
-        for (let i = 0; i < 3; i++) await record(p, position('new', { seq: i + 2, recordedAtMs: Date.now() + i + 1 }));
+        for (let i = 0; i < 3; i++)
+          await record(p, position('new', { seq: i + 2, recordedAtMs: Date.now() + i + 1 }));
         const after = await flush(p);
         assert.equal(after.dirtySinceMs, null);
         assert.equal((await fixture.store.get(p, ['new'])).found[0]?.persisted, true);
         const lines = (await fixture.command(p, 'HMGET', meta, 'reign', 'written', 'flushed')) as string[];
-        assert.ok(lines.every((text) => /^\S+ \S+ \S+ \S+/.test(text)), 'all lines can be read again');
+        assert.ok(
+          lines.every((text) => /^\S+ \S+ \S+ \S+/.test(text)),
+          'all lines can be read again',
+        );
       });
   }
 });
@@ -235,7 +264,11 @@ describe('a key of another type', () => {
       else await fixture.command(p, 'LPUSH', keys[key], 'x');
       const busy = () => record(p, checkpoint('b', 1), position('busy', { status: 'busy' }));
       const available = () => record(p, checkpoint('a', 1), position('available'));
-      const refused = [await rejects(busy()), await rejects(available()), await rejects(fixture.store.begin(p, 'me', 5000))];
+      const refused = [
+        await rejects(busy()),
+        await rejects(available()),
+        await rejects(fixture.store.begin(p, 'me', 5000)),
+      ];
       const expected = {
         positions: ['refused', 'refused', 'nothing'],
         meta: ['refused', 'refused', 'refused'],

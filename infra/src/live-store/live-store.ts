@@ -39,9 +39,10 @@ export interface RecordAnswer {
   outcomes: Outcome[];
   /** For each `superseded` one, by its index: the session that is stored. */
   storedSessions: Map<number, number>;
-  /** Every replica of the node has it too; always false unless the store was asked to wait for that. */
-  isReplicated: boolean;
 }
+
+/** A store that was asked to wait for its replicas tells later whether they have it. */
+export type CachedAnswer = RecordAnswer & { replicated: Promise<boolean> | null };
 
 export interface NearQuery {
   lat: number;
@@ -218,22 +219,31 @@ export class LiveStore {
   }
 
   /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
-  async record(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
-    const call = this.#recordCall(partition, positions);
-    if (this.#options.durability !== 'replicated')
-      return this.#recorded(partition, await this.#call(partition, call), false);
-    const { reply, isReplicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
-    return this.#recorded(partition, reply as unknown[], isReplicated);
+  async record(
+    partition: number,
+    positions: readonly Position[],
+  ): Promise<RecordAnswer & { isReplicated: boolean }> {
+    const answer = await this.recordInCache(partition, positions);
+    return { ...answer, isReplicated: (await answer.replicated) === true };
   }
 
-  #recorded(partition: number, reply: readonly unknown[], isReplicated: boolean): RecordAnswer {
+  /** The same, answered as soon as the master has it. */
+  async recordInCache(partition: number, positions: readonly Position[]): Promise<CachedAnswer> {
+    const call = this.#recordCall(partition, positions);
+    if (this.#options.durability !== 'replicated')
+      return { ...this.#recorded(partition, await this.#call(partition, call)), replicated: null };
+    const { reply, replicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
+    return { ...this.#recorded(partition, reply as unknown[]), replicated };
+  }
+
+  #recorded(partition: number, reply: readonly unknown[]): RecordAnswer {
     const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE] as Buffer);
     const storedSessions = new Map<number, number>();
     let at = answers.STATE_SIZE + 1;
     for (let i = 0; at < reply.length; i++) {
       if (outcomes[i] === 'superseded') storedSessions.set(i, reply[at++] as number);
     }
-    return { state: this.#state(partition, reply), outcomes, storedSessions, isReplicated };
+    return { state: this.#state(partition, reply), outcomes, storedSessions };
   }
 
   /** Says that somebody feeds this partition, where there is nothing to write. */

@@ -1,5 +1,5 @@
 // One node of the cluster: a connection for data and one for control, replicas too, so that a promotion needs no
-// connecting; and, once somebody asks for it, one whose calls wait for the replicas (WAIT holds up a connection).
+// connecting; and, once somebody asks for it, one that waits for the replicas.
 // Calls of one turn of the event loop leave in one write, and share one deadline.
 //
 // ioredis is used plainly: no offline queue, no resending, no retries, for a late replay could overwrite nothing but
@@ -11,34 +11,19 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { announcedAddress, parseAddress } from '../node-address.js';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, PreparedCommand } from './prepared-command.js';
+import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
 
 export type Reply = unknown;
 
-export interface ReplicatedReply {
-  reply: Reply;
-  /** Replicas that have it. */
-  replicas: number;
-}
-
 interface Call {
   args: readonly Argument[];
   asking: boolean;
-  /** Replicas to wait for. */
-  replicas: number;
-  resolve(reply: Reply, replicas: number): void;
+  resolve(reply: Reply): void;
   reject(error: Error): void;
 }
 
-/** Calls that leave together, on a connection of their kind. */
-interface Lane {
-  redis: Redis;
-  queue: Call[];
-}
-
 const RECONNECT_MS = 50;
-/** Replicas that take longer are out of step: what was written is then acknowledged as what it is. */
-const REPLICATION_DEADLINE_MS = 100;
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
@@ -61,48 +46,40 @@ interface NodeEvents {
 
 export class NodeConnection extends EventEmitter<NodeEvents> {
   readonly address: string;
-  readonly #data: Lane;
+  readonly #data: Redis;
   readonly #control: Redis;
   readonly #settings: RedisSettings;
-  #replicated: Lane | undefined;
+  #replicaWaits: ReplicaWaits | undefined;
+  /** Calls that leave together. */
+  #queue: Call[] = [];
   #ended = false;
 
   constructor(address: string, settings: RedisSettings) {
     super();
     this.address = address;
     this.#settings = settings;
-    this.#data = { redis: this.#connect(), queue: [] };
+    this.#data = this.#connect();
     this.#control = this.#connect();
-    this.#data.redis.on('close', () => this.emit('closed'));
-    this.#data.redis.on('ready', () => this.emit('ready'));
+    this.#data.on('close', () => this.emit('closed'));
+    this.#data.on('ready', () => this.emit('ready'));
   }
 
   get ready(): boolean {
-    return !this.#ended && this.#data.redis.status === 'ready';
+    return !this.#ended && this.#data.status === 'ready';
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
   call(args: readonly Argument[], asking = false): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(this.#data, { args, asking, replicas: 0, resolve, reject });
+      this.#enqueue({ args, asking, resolve, reject });
     });
   }
 
-  /** The same, and then waits until so many replicas have it, or for a moment. */
-  callReplicated(args: readonly Argument[], replicas: number): Promise<ReplicatedReply> {
-    this.#replicated ??= { redis: this.#connect(), queue: [] };
-    // While it connects nothing is refused: the position counts as what it is, in the cache.
-    const isConnected = this.#replicated.redis.status === 'ready';
-    const lane = isConnected ? this.#replicated : this.#data;
-    return new Promise((resolve, reject) => {
-      this.#enqueue(lane, {
-        args,
-        asking: false,
-        replicas: isConnected ? replicas : 0,
-        resolve: (reply, held) => resolve({ reply, replicas: held }),
-        reject,
-      });
-    });
+  /** How many replicas, of so many, have all that was answered so far. Takes 200 ms at most, and never rejects. */
+  replicasInStep(replicas: number, emptyWrite: readonly Argument[]): Promise<number> {
+    // While it connects nobody waits: what was written counts as what it is, in the cache.
+    this.#replicaWaits ??= new ReplicaWaits(this.#connect());
+    return this.#replicaWaits.replicasInStep(replicas, emptyWrite);
   }
 
   /** On the control connection, with the same deadline; replies are text. */
@@ -118,9 +95,9 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   close(): void {
     this.#ended = true;
-    this.#data.redis.disconnect();
+    this.#data.disconnect();
     this.#control.disconnect();
-    this.#replicated?.redis.disconnect();
+    this.#replicaWaits?.close();
   }
 
   #connect(): Redis {
@@ -130,17 +107,18 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     return redis;
   }
 
-  #enqueue(lane: Lane, call: Call): void {
+  #enqueue(call: Call): void {
     if (!this.ready) {
       call.reject(new StoreError('region_unavailable', `no connection to ${this.address}`));
       return;
     }
-    if (lane.queue.push(call) === 1) setImmediate(() => this.#send(lane));
+    if (this.#queue.push(call) === 1) setImmediate(() => this.#send());
   }
 
-  #send(lane: Lane): void {
-    const { redis, queue: calls } = lane;
-    lane.queue = [];
+  #send(): void {
+    const redis = this.#data;
+    const calls = this.#queue;
+    this.#queue = [];
     let unanswered = calls.length;
     // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
     const timer = setTimeout(
@@ -158,18 +136,12 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
       redis.sendCommand(command);
       return command.promise as Promise<Reply>;
     });
-    const replicas = Math.max(...calls.map((call) => call.replicas));
-    const held = replicas > 0 ? redis.wait(replicas, REPLICATION_DEADLINE_MS).catch(() => 0) : 0;
     redis.stream?.uncork();
     for (const [i, call] of calls.entries()) {
-      const settle = (reply: Reply, count: number) => {
-        answered();
-        call.resolve(reply, count);
-      };
       sent[i]?.then(
         (reply) => {
-          if (held === 0) settle(reply, 0);
-          else held.then((count) => settle(reply, count));
+          answered();
+          call.resolve(reply);
         },
         (failure: Error) => {
           answered();
