@@ -23,7 +23,8 @@ interface Call {
   reject(error: Error): void;
 }
 
-const RECONNECT_MS = 50;
+/** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
+const RECONNECT = { firstMs: 50, forAttempts: 60, growth: 1.2, limitMs: 2000 };
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
@@ -175,6 +176,14 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 }
 
+/** Before that attempt in a row, from 1 on. */
+export function reconnectDelayMs(attempt: number): number {
+  const { firstMs, forAttempts, growth, limitMs } = RECONNECT;
+  if (attempt <= forAttempts) return firstMs;
+  const fullMs = Math.min(limitMs, firstMs * growth ** Math.min(attempt - forAttempts, 100));
+  return fullMs * (0.5 + Math.random() / 2);
+}
+
 /** Without queues, retries or replays. */
 export function redisOptions(address: string, settings: RedisSettings) {
   return {
@@ -189,7 +198,7 @@ export function redisOptions(address: string, settings: RedisSettings) {
     maxRetriesPerRequest: 0,
     enableReadyCheck: false,
     disableClientInfo: true,
-    retryStrategy: () => RECONNECT_MS,
+    retryStrategy: reconnectDelayMs,
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
     reconnectOnError: (error: Error) => /^(NOAUTH|WRONGPASS)/.test(error.message),
   } satisfies RedisOptions;
