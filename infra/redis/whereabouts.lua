@@ -62,11 +62,11 @@ local QUARANTINED, UNLISTED, ARCHIVED, CHECKPOINT, MOVED = 1, 2, 4, 8, 16
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
-local byte, sub, match, find, format, concat, floor, pack, unpack_struct, band, bor
+local byte, sub, match, find, format, concat, floor, max, pack, unpack_struct, band, bor
 
 local function bind()
   byte, sub, match, find, format = string.byte, string.sub, string.match, string.find, string.format
-  concat, floor = table.concat, math.floor
+  concat, floor, max = table.concat, math.floor, math.max
   pack, unpack_struct, band, bor = struct.pack, struct.unpack, bit.band, bit.bor
 end
 
@@ -141,16 +141,17 @@ local NOTHING_WRITTEN, NOTHING_FLUSHED = '0 0 0 0 0', '0 0 0 0'
 -- Adds what the line `written` says, and returns whether it could be read.
 local function read_written(meta, text)
   local rev, dirty_since, seen_at, renewed_at, accepted = match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
-  rev, dirty_since, seen_at = whole(rev), whole(dirty_since), whole(seen_at)
-  renewed_at, accepted = whole(renewed_at), whole(accepted)
-  local is_read = rev and dirty_since and seen_at and renewed_at and accepted
-  if is_read then
-    meta.rev, meta.dirty_since, meta.seen_at = rev, dirty_since, seen_at
-    meta.renewed_at, meta.accepted = renewed_at, accepted
-  else
-    meta.rev, meta.dirty_since, meta.seen_at, meta.renewed_at, meta.accepted = 0, meta.now, 0, 0, meta.flush.accepted
+  if rev then
+    rev, dirty_since, seen_at = tonumber(rev), tonumber(dirty_since), tonumber(seen_at)
+    renewed_at, accepted = tonumber(renewed_at), tonumber(accepted)
+    if max(rev, dirty_since, seen_at, renewed_at, accepted) <= MAX_WHOLE then
+      meta.rev, meta.dirty_since, meta.seen_at = rev, dirty_since, seen_at
+      meta.renewed_at, meta.accepted = renewed_at, accepted
+      return true
+    end
   end
-  return is_read
+  meta.rev, meta.dirty_since, meta.seen_at, meta.renewed_at, meta.accepted = 0, meta.now, 0, 0, meta.flush.accepted
+  return false
 end
 
 local function read_meta(key, map)
@@ -171,7 +172,7 @@ end
 
 local function begin_reign(meta, map)
   local old, owner = meta.reign, my_run_id()
-  local since = math.max(meta.now, old.since + 1)
+  local since = max(meta.now, old.since + 1)
   meta.reign = new_reign({ map = map, epoch = old.epoch or digits(now_us()), owner = owner, since = since,
     base = meta.rev, previous = old.name })
   meta.reigns_anew = true
@@ -256,9 +257,14 @@ end
 
 -- What a newer record is held against: session, recorded_at, status, flags, seq.
 local function order_of(record)
-  if #record < RECORD_BYTES then return end
+  local size = #record
+  if size < RECORD_BYTES then return end
   local format, session, recorded_at, status, flags, seq = unpack_struct(ORDER, record)
-  if is_ours(record, format, status, flags) then return session, recorded_at, status, flags, seq end
+  -- Of nearly every record the first half is enough.
+  if format == RECORD_FORMAT and size == RECORD_BYTES and flags < MOVED and status <= MAX_STATUS
+    or is_ours(record, format, status, flags) then
+    return session, recorded_at, status, flags, seq
+  end
 end
 
 local function with_flags(record, flags)
@@ -498,7 +504,7 @@ local function near(keys, args)
   local count, enough, services = tonumber(args[6]), tonumber(args[7]), tonumber(args[9])
   local not_before = meta.now - tonumber(args[8])
   local ids, records, n, truncated
-  ring_m = math.max(1, math.min(ring_m, radius_m))
+  ring_m = max(1, math.min(ring_m, radius_m))
   while true do
     ids, records, n, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
     if n >= enough or truncated or ring_m >= radius_m then break end
@@ -572,7 +578,7 @@ local function status(keys, args)
   if not meta then return err end
   local answer = state_of(meta)
   local more = { health_of(meta), redis.call('HLEN', keys[1]), number_of('ZCARD', keys[2]), number_of('ZCARD', keys[3]),
-    meta.flush.at, meta.accepted, math.max(0, meta.accepted - meta.flush.accepted),
+    meta.flush.at, meta.accepted, max(0, meta.accepted - meta.flush.accepted),
     number_of('HGET', keys[5], '*') or number_of('HLEN', keys[5]) }
   for i = 1, #more do answer[STATE_SIZE + i] = more[i] end
   return answer
@@ -646,7 +652,7 @@ local function flushed(keys, args)
   local flush = meta.flush
   if rev >= flush.flushed then
     meta.dirty_since = rev == meta.rev and 0 or as_of
-    write_meta(keys[1], meta, true, { flushed = rev, at = math.max(as_of, flush.at),
+    write_meta(keys[1], meta, true, { flushed = rev, at = max(as_of, flush.at),
       accepted_at_begin = flush.accepted_at_begin, accepted = flush.accepted_at_begin })
   end
   release_lease(keys[2], args[5])

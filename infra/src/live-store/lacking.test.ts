@@ -163,6 +163,17 @@ test('a user that may not call us, and one whose rights come back', async () => 
   assert.deepEqual([...codes].sort(), ['not_ready', 'region_unavailable']);
 });
 
+test('a node where every partition refuses with an error that is not known', async () => {
+  const address = ingest.nodeOf(63) as string;
+  // Within a function it is no NOPERM, but an error like any other.
+  const codes = await darkWhile(
+    address,
+    () => onNode(address, 'ACL', 'SETUSER', 'ingest', '-hset'),
+    () => onNode(address, 'ACL', 'SETUSER', 'ingest', '+hset'),
+  );
+  assert.deepEqual([...codes].sort(), ['refused', 'region_unavailable']);
+});
+
 test('a node that takes no writes for want of replicas, by a setting of its operator', async () => {
   const address = ingest.nodeOf(0) as string;
   const codes = await darkWhile(
