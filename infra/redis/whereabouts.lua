@@ -251,8 +251,9 @@ end
 local function decode(record)
   if #record < RECORD_BYTES then return nil end
   local format, session, recorded_at, lat, lon, status, flags, seq, rev = unpack_struct(RECORD, record)
-  return is_ours(record, format, status, flags) and { session = session, recorded_at = recorded_at, lat = lat, lon = lon, status = status, flags = flags,
-    seq = seq, rev = rev } or nil
+  if not is_ours(record, format, status, flags) then return nil end
+  return { session = session, recorded_at = recorded_at, lat = lat, lon = lon, status = status, flags = flags,
+    seq = seq, rev = rev }
 end
 
 -- What a newer record is held against: session, recorded_at, status, flags, seq.

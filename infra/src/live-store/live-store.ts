@@ -6,15 +6,14 @@ import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
 import { MAX_BATCH_RECORDS, type Position, PositionError, type StoredPosition } from '../position.js';
 import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
-import { Backoff } from '../service/backoff.js';
 import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Health, LivePosition, Outcome, PartitionState } from './answers.js';
 import * as answers from './answers.js';
 import { ClusterClient } from './cluster-client.js';
+import { FunctionLoader } from './function-loader.js';
 import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
-import type { NodeConnection } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
 import { isFunctionMissing, StoreError } from './store-error.js';
 
@@ -120,7 +119,6 @@ export interface WaitingCheckpoint {
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
-const FUNCTION_LOAD_WAIT = { firstMs: 100, limitMs: 2000 };
 const SCAN_PAGE = 1000;
 /** Of drivers, in a line of the log. */
 const MAX_NAMED = 5;
@@ -138,8 +136,7 @@ export class LiveStore {
   readonly #states = new answers.StateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
-  /** By node. */
-  readonly #loads = new Map<string, Backoff>();
+  readonly #loader: FunctionLoader;
   readonly #paced = new PacedLog();
   #clockOffsetMs = 0;
   /** How often something was met that is not one of our records, and passed over. */
@@ -147,6 +144,7 @@ export class LiveStore {
 
   private constructor(options: LiveStoreOptions) {
     this.#options = options;
+    this.#loader = new FunctionLoader(this.#library.text, options.log);
     this.map = options.map;
     const slots: number[] = [];
     this.#keys = [];
@@ -161,7 +159,9 @@ export class LiveStore {
       log: options.log,
       slots,
       probeOf: (slot) => this.#probe(this.#partitionOfSlot.get(slot) as number),
-      onProbeRefused: (node, error) => this.#probeRefused(node, error),
+      onProbeRefused: (node, error) => {
+        if (options.loadsFunctions && isFunctionMissing(error.message)) this.#loader.missing(node);
+      },
       onRefused: (slot, error) => this.#refused(slot, error),
       onReachable: (reached) => this.#tell(this.#reachableListeners, reached),
       onUnreachable: (lost) => this.#tell(this.#unreachableListeners, lost),
@@ -215,7 +215,7 @@ export class LiveStore {
 
   /** On every master that owns a partition. */
   async loadFunctions(): Promise<void> {
-    await Promise.all(this.#cluster.owners().map((node) => this.#load(node)));
+    await Promise.all(this.#cluster.owners().map((node) => this.#loader.load(node)));
   }
 
   /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
@@ -550,34 +550,6 @@ export class LiveStore {
         'the live store refuses a call',
       ),
     );
-  }
-
-  #probeRefused(node: NodeConnection, error: StoreError): void {
-    if (!isFunctionMissing(error.message) || !this.#options.loadsFunctions) return;
-    const { address } = node;
-    const wait = this.#loads.get(address) ?? new Backoff(FUNCTION_LOAD_WAIT);
-    this.#loads.set(address, wait);
-    if (!wait.mayTry(performance.now())) return;
-    // Until it is done, too: probes go on meanwhile.
-    wait.failed(performance.now());
-    this.#load(node).then(
-      () => {
-        wait.succeeded();
-        this.#options.log.info({ node: address }, 'functions loaded');
-      },
-      (cause: StoreError) =>
-        this.#options.log.error({ node: address, why: cause.message }, 'functions not loaded'),
-    );
-  }
-
-  async #load(node: NodeConnection): Promise<void> {
-    try {
-      await node.control('FUNCTION', 'LOAD', this.#library.text);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      // Not as a cause: ioredis's error carries the whole library.
-      if (!why.includes('already exists')) throw new StoreError('not_ready', `functions not loaded: ${why}`);
-    }
   }
 }
 

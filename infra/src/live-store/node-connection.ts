@@ -24,7 +24,7 @@ interface Call {
 }
 
 /** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
-const RECONNECT = { firstMs: 50, forAttempts: 60, growth: 1.2, limitMs: 2000 };
+const RECONNECT = { firstMs: 50, forAttempts: 60, growth: 1.2, limitMs: 1000 };
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
