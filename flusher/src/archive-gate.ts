@@ -8,9 +8,9 @@
 // While it is away nothing else is sent there: what is dirty stays in the cache, bounded by the number of drivers. An
 // answered probe alone is no proof that rows will be taken, so `trying` is told as away, and the waits go on growing.
 
+import { Backoff } from '@whereabouts/infra/service/backoff';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
-import { Backoff } from './backoff.js';
 
 type Mode = 'up' | 'away' | 'trying';
 

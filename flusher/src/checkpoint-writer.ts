@@ -8,12 +8,11 @@ import type {
   WaitingCheckpoint,
 } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import { PositionError } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
+import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import type { Archive } from './archive.js';
 import { archiveRefuses } from './archive-error.js';
 import type { FlushMetrics } from './flush-metrics.js';
-import { PacedLog } from './paced-log.js';
 
 /** Of all partitions in one round, besides those that were refused before; the next round takes the rest. */
 const ROUND_LIMIT = 5_000;
@@ -37,8 +36,8 @@ interface Found extends WaitingCheckpoint {
 export class CheckpointWriter {
   readonly #store: LiveStore;
   readonly #archive: Archive;
-  readonly #refusals: PacedLog;
-  readonly #unreadable: PacedLog;
+  readonly #log: Logger;
+  readonly #paced = new PacedLog(TOLD_EVERY_MS);
   readonly #metrics: FlushMetrics;
   /** Fields of those that Postgres refuses, with their partition. */
   readonly #refused = new Map<string, number>();
@@ -47,8 +46,7 @@ export class CheckpointWriter {
   constructor(o: { store: LiveStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
     this.#archive = o.archive;
-    this.#refusals = new PacedLog(o.log, TOLD_EVERY_MS);
-    this.#unreadable = new PacedLog(o.log, TOLD_EVERY_MS);
+    this.#log = o.log;
     this.#metrics = o.metrics;
   }
 
@@ -97,7 +95,7 @@ export class CheckpointWriter {
       partitions.map(async (partition) => {
         const { waiting, conflicts } = await this.#store
           .waitingCheckpoints(partition, limit(partition))
-          .catch((error) => this.#nothingYet(error, partition));
+          .catch(nothingYet);
         await this.#forgetConflicts(partition, conflicts);
         return waiting.map((entry) => ({ ...entry, partition }));
       }),
@@ -154,14 +152,12 @@ export class CheckpointWriter {
     this.#refused.set(field, partition);
     const { driverId, seq } = position;
     const told = { driver_id: driverId, seq, partition, why: why?.message };
-    this.#refusals.say('error', told, 'Postgres refuses a checkpoint: it waits, and is tried again');
+    const said = 'Postgres refuses a checkpoint: it waits, and is tried again';
+    this.#paced.log('refused', (times) => this.#log.error({ ...told, times }, said));
   }
+}
 
-  #nothingYet(error: unknown, partition: number): { waiting: []; conflicts: [] } {
-    // A record of another version's format is that one's to write.
-    if (error instanceof PositionError)
-      this.#unreadable.say('error', { err: error, partition }, 'a checkpoint cannot be read');
-    else if (!(error instanceof StoreError)) throw error;
-    return { waiting: [], conflicts: [] };
-  }
+function nothingYet(error: unknown): { waiting: []; conflicts: [] } {
+  if (!(error instanceof StoreError)) throw error;
+  return { waiting: [], conflicts: [] };
 }

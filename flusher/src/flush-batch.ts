@@ -14,6 +14,8 @@ export interface Flush {
   /** As of begin: what its scan covers. */
   began: PartitionState;
   staleIds: string[];
+  /** Records that are none of ours: as long as there is one, nobody knows whether Postgres has it. */
+  unreadable: number;
 }
 
 export class Batch {

@@ -20,7 +20,6 @@ import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
 import type { LeftOver } from './left-over.js';
-import { PacedLog } from './paced-log.js';
 import { PartitionLook } from './partition-look.js';
 import { RefusedPositions } from './refused-positions.js';
 import { byUrgency, paced, rowsOf, type TriggerSettings, triggerOf } from './triggers.js';
@@ -36,7 +35,6 @@ const COMES_ALONG = 0.1;
 /** What the clock makes due is spread over the interval, but not into commits smaller than this. */
 const LEAST_PASS_ROWS = 2_500;
 const PASS_ROOM = 1.2;
-const TOLD_EVERY_MS = 60_000;
 /** Why a partition was left that is to be taken by the very next pass. */
 const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
 
@@ -56,8 +54,9 @@ export class FlushLoop {
   readonly refused: RefusedPositions;
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
-  readonly #unreadable: PacedLog;
   readonly #notBeforeMs = new Map<number, number>();
+  /** By partition, as it was last scanned. */
+  readonly #unreadable = new Map<number, number>();
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #pass: Promise<unknown> | null = null;
@@ -72,7 +71,6 @@ export class FlushLoop {
     const { store, archive, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
-    this.#unreadable = new PacedLog(log, TOLD_EVERY_MS);
     this.refused = new RefusedPositions({ store, log, metrics });
     this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
     this.#tellGates();
@@ -86,6 +84,11 @@ export class FlushLoop {
   /** Checkpoints that Postgres refuses. */
   get refusedCheckpoints(): number {
     return this.#checkpoints.refused;
+  }
+
+  /** Records that the last scans could not read. */
+  get unreadable(): number {
+    return [...this.#unreadable.values()].reduce((sum, count) => sum + count, 0);
   }
 
   start(): void {
@@ -170,17 +173,21 @@ export class FlushLoop {
     const { settings, log, metrics } = this.#o;
     const { freshnessMs, sweepAfterMs } = settings;
     const startedMs = performance.now();
-    const kept = { refused: this.refused, unreadable: this.#unreadable };
-    const report = await new FlushPass({ ...this.#o, ...kept, freshnessMs, sweepAfterMs }).run(due);
+    const { refused } = this;
+    const report = await new FlushPass({ ...this.#o, refused, freshnessMs, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
     this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
     log.debug({ ...report, left: Object.fromEntries(report.left), took_ms: Math.round(tookMs) }, 'pass');
     if (report.archiveError) this.gates.positions.failed(report.archiveError);
     else if (report.batches > 0) this.gates.positions.succeeded();
+    for (const [partition, count] of report.unreadable) this.#unreadable.set(partition, count);
+    metrics.unreadable.set(this.unreadable);
     for (const [partition, reason] of report.left) {
       if (AT_ONCE.includes(reason)) continue;
-      this.#notBeforeMs.set(partition, performance.now() + LEFT_WAIT_MS * (0.5 + Math.random()));
+      // As often as the others: all that is above its watermark is written each time.
+      const waitMs = reason === 'bad_record' ? settings.flushIntervalMs : LEFT_WAIT_MS;
+      this.#notBeforeMs.set(partition, performance.now() + waitMs * (0.5 + Math.random()));
     }
     return report;
   }
@@ -201,7 +208,7 @@ export class FlushLoop {
 
   /**
    * Once over all that is dirty, and notes what is left of it: nothing that another flusher works on. Returns whether it
-   * is worth trying again; what Postgres refuses is not.
+   * is worth trying again; what Postgres refuses, or we cannot read, is not.
    */
   async #flushAll(): Promise<boolean> {
     const known = await this.look.states();
@@ -217,7 +224,8 @@ export class FlushLoop {
     ]);
     const checkpointsLeft = Math.max(0, checkpoints - (done ?? 0));
     this.#noteLeft(left, checkpointsLeft, known.length);
-    return left.length > 0 || checkpointsLeft > this.#checkpoints.refused;
+    const isReadable = ({ partition }: PartitionStatus) => !this.#unreadable.get(partition);
+    return left.some(isReadable) || checkpointsLeft > this.#checkpoints.refused;
   }
 
   /** Returns those that are left. */

@@ -38,6 +38,10 @@ export function flushMetrics(metrics: Metrics) {
       'Positions that stand in the cache alone, as Postgres refuses them',
     ),
     refusedCheckpoints: gauge('refused_checkpoints', 'Checkpoints that wait because Postgres refuses them'),
+    unreadable: gauge(
+      'unreadable_records',
+      'Records in the cache that are none of ours; while there is one its partition is not counted as flushed',
+    ),
     batches: counter('batches_total', 'Batches handed to the archive'),
     transactions: counter('transactions_total', 'Transactions committed for them'),
     passDuration: metrics.histogram('pass_duration_seconds', {

@@ -10,7 +10,6 @@ import type { Archive } from './archive.js';
 import type { Failpoint } from './failpoint.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass, type FlushPassOptions } from './flush-pass.js';
-import { PacedLog } from './paced-log.js';
 import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
 import { differences, Fleet } from './testing/truth.js';
@@ -60,7 +59,6 @@ function newPass(o: Partial<FlushPassOptions> = {}): FlushPass {
     flusherId: 'me',
     ...ages,
     log: QUIET,
-    unreadable: new PacedLog(QUIET, 60_000),
     metrics: counted,
     reached: () => {},
     ...o,
@@ -398,16 +396,23 @@ describe('rows that Postgres refuses', () => {
   });
 });
 
-test('a record of a format that we do not know stays, and its partition with it; the others go on', async () => {
-  await newFleet(300).report();
+test('a record that cannot be read stays, and the watermark with it; all others are written', async () => {
+  const fleet = newFleet(3_000);
+  await fleet.report();
   const partition = 17;
   const key = String(await redis.command(partition, 'KEYS', `positions:{${redis.map.tagOf(partition)}}`));
-  await redis.command(partition, 'HSET', key, 'odd', Buffer.alloc(RECORD_BYTES, 4));
-  const report = await newPass().run(await look());
-  assert.deepEqual([[...report.left], report.flushed], [[[partition, 'bad_record']], 63]);
-  assert.notEqual((await redis.store.status(partition)).dirtySinceMs, null);
-  await redis.command(partition, 'HDEL', key, 'odd');
+  for (const value of [Buffer.alloc(RECORD_BYTES, 4), Buffer.from('short'), Buffer.alloc(5000, 1), '']) {
+    await redis.command(partition, 'HSET', key, 'odd', value, 'even', 'x');
+    await fleet.report();
+    const report = await newPass().run(await look());
+    assert.deepEqual([[...report.left], report.flushed], [[[partition, 'bad_record']], 63]);
+    assert.deepEqual(await wrong(fleet), [], 'also of this partition');
+    assert.deepEqual([report.unreadable.get(partition), report.unreadable.get(18)], [2, 0]);
+    assert.notEqual((await redis.store.status(partition)).dirtySinceMs, null);
+  }
+  await redis.command(partition, 'HDEL', key, 'odd', 'even');
   assert.equal((await newPass({ flusherId: 'other' }).run(await look([partition]))).flushed, 1);
+  assert.equal((await redis.store.status(partition)).dirtySinceMs, null);
 });
 
 describe('Postgres', () => {

@@ -6,21 +6,21 @@
 //                                                                                                watermark, sweep
 // What always holds: batches are committed one after the other, and a partition's progress is in the same
 // transaction as its last row, or a later one. So its watermark moves only over rows that Postgres has. A crash
-// anywhere leaves it where it was, and the scan is repeated.
+// anywhere leaves it where it was, and the scan is repeated. Where a record cannot be read, the others are written, and
+// the watermark stays: it may be of a newer version, whose flusher has to find it above the watermark.
 //
 // Rows in memory: one batch in commit, one sealed, one open (5,000 each), a page (about 1,000) for each of SCANS_AT_ONCE,
 // and those that were refused before (1,000): at most 24,000.
 
 import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
-import { PositionError, type StoredPosition } from '@whereabouts/infra/position';
+import type { StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { type Archive, type Behind, type CommitAnswer, MAX_BATCH_ROWS, type Turn } from './archive.js';
 import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
-import type { PacedLog } from './paced-log.js';
 import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
 import { sweep } from './sweep.js';
 
@@ -40,7 +40,6 @@ export interface FlushPassOptions {
   freshnessMs: number;
   sweepAfterMs: number;
   log: Logger;
-  unreadable: PacedLog;
   metrics: FlushMetrics;
   reached: Reached;
 }
@@ -56,11 +55,20 @@ export interface PassReport {
   /** Partitions that are still to be flushed, and why. */
   left: Map<number, LeftReason>;
   archiveError: ArchiveError | null;
+  /** Records that cannot be read, of each partition that was scanned. */
+  unreadable: Map<number, number>;
 }
 
 export class FlushPass {
   readonly #o: FlushPassOptions;
-  readonly #report: PassReport = { flushed: 0, batches: 0, rows: 0, left: new Map(), archiveError: null };
+  readonly #report: PassReport = {
+    flushed: 0,
+    batches: 0,
+    rows: 0,
+    left: new Map(),
+    archiveError: null,
+    unreadable: new Map(),
+  };
   readonly #leases = new Set<number>();
   /** Partitions with a refused row that could not be marked: their watermark must not move over it. */
   readonly #unmarked = new Set<number>();
@@ -111,19 +119,11 @@ export class FlushPass {
         const flush = await this.#begin(seen);
         if (flush === null) return;
         await this.#scan(flush);
-        this.#open.finished.push(flush);
+        this.#report.unreadable.set(seen.partition, flush.unreadable);
+        if (flush.unreadable === 0) this.#open.finished.push(flush);
+        else await this.#leaveUnreadable(flush);
         return;
       } catch (error) {
-        if (error instanceof PositionError) {
-          // A record of another version's format: that one can flush it. The other partitions go on.
-          this.#o.unreadable.say(
-            'error',
-            { err: error, partition: seen.partition },
-            'a record cannot be read',
-          );
-          this.#report.left.set(seen.partition, 'bad_record');
-          return;
-        }
         if (!(error instanceof StoreError)) throw error;
         if (error.code === 'reign_changed' && begins < MAX_BEGINS) continue;
         this.#report.left.set(seen.partition, error.code);
@@ -140,7 +140,7 @@ export class FlushPass {
     this.#leases.add(partition);
     reached('after_begin');
     if (began.reign !== seen.reign || began.flushed === seen.flushed) {
-      return { partition, seen, began, staleIds: [] };
+      return { partition, seen, began, staleIds: [], unreadable: 0 };
     }
     await this.#release(partition);
     return null;
@@ -159,6 +159,7 @@ export class FlushPass {
       if (flush.staleIds.length < MAX_STALE_IDS) flush.staleIds.push(...page.staleIds);
       refusedBefore += page.refused.length;
       if (tries) this.#takeRefused(partition, page.refused);
+      flush.unreadable += page.unreadableIds.length;
       await this.#take(partition, page.rows);
       cursor = page.cursor;
     } while (cursor !== '0');
@@ -176,6 +177,12 @@ export class FlushPass {
   async #tryRefused(): Promise<void> {
     if (this.#report.archiveError !== null || this.#refusedBefore.size === 0) return;
     await this.#o.refused.tryAgain(this.#o.archive, this.#refusedBefore.rows);
+  }
+
+  async #leaveUnreadable(flush: Flush): Promise<void> {
+    const { store, metrics } = this.#o;
+    this.#report.left.set(flush.partition, 'bad_record');
+    await sweep(store, flush.partition, flush.staleIds, this.#ages(flush), metrics);
   }
 
   async #take(partition: number, positions: readonly StoredPosition[]): Promise<void> {

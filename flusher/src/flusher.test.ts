@@ -700,6 +700,56 @@ test('a dark region is unknown, not 0, told by its node, an alarm beyond the bud
   await stop(flusher);
 });
 
+test('a node that loses its functions gets them back, also while Postgres is away', async () => {
+  const flusher = stack.flusher();
+  await flusher.logged('flusher is running');
+  await until('the first flush', async () => (await statuses()).every(({ flushedAtMs }) => flushedAtMs > 0));
+  await stack.postgres.server.stop();
+  await flusher.logged('Postgres is away: positions stay in the cache');
+  const { command, map } = stack.redis;
+  // One that loads nothing itself.
+  const reader = await stack.redis.connect(map, false);
+  for (const partition of [0, 63]) {
+    await command(partition, 'FUNCTION', 'FLUSH');
+    await until('it is written to again', () =>
+      reader.touch(partition).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  await flusher.logged('functions loaded');
+  await stack.postgres.server.restart();
+  await stop(flusher);
+});
+
+test('records that cannot be read are told, and no reason to wait at the end', async () => {
+  const flusher = stack.flusher();
+  const fleet = newFleet(1_000);
+  await fleet.report();
+  await assertArrived(fleet);
+  const { command, map } = stack.redis;
+  const [positions, checkpoints] = ['positions', 'checkpoints'].map((name) => `${name}:{${map.tagOf(9)}}`);
+  await command(9, 'HSET', positions as string, 'odd', 'x', 'even', '');
+  await command(9, 'HSET', checkpoints as string, 'odd:1:1', 'x', 'odd', 'x', '*', 'x');
+  await fleet.report();
+  await until('they are counted', async () => (await flusher.metric('unreadable_records')) === 2);
+  assert.match((await flusher.get('/readyz?verbose')).text, /"name":"records","ok":false,"detail":"2 /);
+  await until('all others are written', async () => (await wrong(fleet)).length === 0);
+  const line = await flusher.logged('records that cannot be read are passed over');
+  assert.equal(line.partition, 9);
+  flusher.kill('SIGTERM');
+  assert.deepEqual(await flusher.exited, { code: 0, signal: null });
+  const { took_ms: tookMs } = await flusher.logged('drained');
+  assert.ok(Number(tookMs) < 9_000, `${tookMs} ms`);
+  await command(9, 'HDEL', positions as string, 'odd', 'even');
+  await command(9, 'DEL', checkpoints as string);
+  const next = stack.flusher();
+  await assertArrived(fleet);
+  assert.equal(await next.metric('unreadable_records'), 0);
+  await stop(next);
+});
+
 test('bad settings are told all at once', async () => {
   const flusher = stack.flusher({
     FLUSH_INTERVAL_MS: '9000',

@@ -8,6 +8,7 @@ import { parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
+import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import { SettingsReader } from '@whereabouts/infra/service/settings';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { Archive } from './archive.js';
@@ -15,7 +16,6 @@ import { FAILPOINTS, failAt } from './failpoint.js';
 import { FlushLoop } from './flush-loop.js';
 import { flushMetrics } from './flush-metrics.js';
 import { isNothing, LeftOverError } from './left-over.js';
-import { PacedLog } from './paced-log.js';
 import { dropPgEnvironment } from './postgres-settings.js';
 import { Retention } from './retention.js';
 import { readFlusherSettings } from './settings.js';
@@ -32,13 +32,14 @@ await launch('flusher', async () => {
   const log = createLogger('flusher', ops.logLevel);
   const service = createMetrics('flusher', { commit: ops.buildCommit });
   const metrics = flushMetrics(service);
-  const lost = new PacedLog(log, LOST_EVERY_MS);
+  const lost = new PacedLog(LOST_EVERY_MS);
   const reached = failAt(FAILPOINTS.find((step) => step === settings.failpoint) ?? null);
   const archive = new Archive({
     postgres: settings.postgres,
     mapHash: map.hash,
     reached,
-    onConnectionLost: (error) => lost.say('warn', { err: error }, 'a connection to Postgres was lost'),
+    onConnectionLost: (error) =>
+      lost.log('lost', (times) => log.warn({ err: error, times }, 'a connection to Postgres was lost')),
   });
   const retention = new Retention({ archive, days: settings.retentionDays, log, metrics });
   let store: LiveStore | null = null;
@@ -89,6 +90,11 @@ function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessRe
         name: 'refused rows',
         ok: areNone,
         detail: `${refused.count} positions and ${refusedCheckpoints} checkpoints are refused by Postgres`,
+      },
+      {
+        name: 'records',
+        ok: loop.unreadable === 0,
+        detail: `${loop.unreadable} in the cache cannot be read`,
       },
       { name: 'loss window', ok: !lossWindow.isExceeded, detail: lossWindow.detail },
     ],

@@ -14,7 +14,6 @@ import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { FAILPOINTS, type Failpoint, type Reached } from './failpoint.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass } from './flush-pass.js';
-import { PacedLog } from './paced-log.js';
 import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive } from './testing/archive-fixture.js';
 import { seeded } from './testing/truth.js';
@@ -147,8 +146,7 @@ class World {
   }
 
   async #run(ages: { freshnessMs: number; sweepAfterMs: number }) {
-    const unreadable = new PacedLog(QUIET, 60_000);
-    const shared = { store: redis.store, log: QUIET, unreadable, flusherId: 'me' };
+    const shared = { store: redis.store, log: QUIET, flusherId: 'me' };
     const pass = new FlushPass({ ...shared, ...this.#flusher, ...ages });
     return pass.run([await redis.store.status(PARTITION)]);
   }

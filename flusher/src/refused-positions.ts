@@ -10,10 +10,10 @@ import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { StoredPosition } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
+import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import type { Archive } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
 import type { FlushMetrics } from './flush-metrics.js';
-import { PacedLog } from './paced-log.js';
 import { shuffled } from './shuffled.js';
 
 const TRIED_EVERY_MS = 15_000;
@@ -28,14 +28,15 @@ interface Standing {
 
 export class RefusedPositions {
   readonly #store: LiveStore;
-  readonly #log: PacedLog;
+  readonly #log: Logger;
+  readonly #paced = new PacedLog(TOLD_EVERY_MS);
   readonly #metrics: FlushMetrics;
   /** By partition, as its last scan found them. */
   readonly #standing = new Map<number, Standing>();
 
   constructor(o: { store: LiveStore; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
-    this.#log = new PacedLog(o.log, TOLD_EVERY_MS);
+    this.#log = o.log;
     this.#metrics = o.metrics;
   }
 
@@ -82,7 +83,8 @@ export class RefusedPositions {
       .slice(0, TOLD_IDS)
       .map(({ partition, position }) => ({ partition, driver_id: position.driverId }));
     const said = 'Postgres refuses positions: they stay in the cache alone, and are tried again';
-    this.#log.say('error', { refused: refused.length, first, why: why?.message }, said);
+    const told = { refused: refused.length, first, why: why?.message };
+    this.#paced.log(said, (times) => this.#log.error({ ...told, times }, said));
     for (const [partition, rows] of byPartition(refused)) {
       const nowMs = performance.now();
       const known = this.#standing.get(partition) ?? { count: 0, notBeforeMs: nowMs + TRIED_EVERY_MS };

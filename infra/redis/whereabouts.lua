@@ -3,6 +3,10 @@
 -- atomic: nobody sees half of it. What can fail is checked before the first write, since an error in the middle
 -- of a function leaves what it had written.
 --
+-- Whatever stands in a key may have been put there by somebody else. A record that is not one of ours is passed over by
+-- all functions, and `unflushed` names it; only its driver's next report replaces it. A line of meta that cannot be read
+-- counts as lost: the partition goes on from the lines that can, and says less of what is in Postgres, never more.
+--
 -- Meta of a partition is a hash of three lines of words, by how often they change; so what most calls read anew is one
 -- short line, and the other two are looked up by their text. Times are ms of this server's clock.
 --   reign     map, epoch, owner, since, base [, previous]
@@ -35,28 +39,34 @@ local SILENT_MS = 5000
 local WARMING_MS = 2000
 local BODY_BYTES = 35
 local RECORD_BYTES = 43
+local MOVED_RECORD_BYTES = 45
+local MAX_STATUS = 2
+-- What a double holds exactly.
+local MAX_WHOLE = 9007199254740991
+-- No flusher takes a longer lease.
+local MAX_LEASE_MS = 60000
 local SCORE_BYTES = 16
 -- Of a body: format, session, recorded_at, lat, lon, status, flags, seq.
 local BODY = '<BI6I6i4i4xxxxxxBBxxI4'
--- Of a record, what a newer one is held against: session, recorded_at, status, flags, seq.
-local ORDER = '<xI6I6xxxxxxxxxxxxxxBBxxI4'
+-- Of a record, what a newer one is held against: format, session, recorded_at, status, flags, seq.
+local ORDER = '<BI6I6xxxxxxxxxxxxxxBBxxI4'
 -- Of an arena's record: id, then the length of the checkpoint id.
 local HEAD = '<Bc0B'
--- Of a record: the same, and the revision; recorded_at and services; recorded_at, flags and revision.
+-- Of a record: the same, and the revision; format, recorded_at, status, flags and services; the same with the revision.
 local RECORD = BODY .. 'I8'
-local FITTING = '<xxxxxxxI6xxxxxxxxxxxxxxxxI2'
-local AGE = '<xxxxxxxI6xxxxxxxxxxxxxxxBxxxxxxI8'
+local FITTING = '<BxxxxxxI6xxxxxxxxxxxxxxBBI2'
+local AGE = '<BxxxxxxI6xxxxxxxxxxxxxxBBxxxxxxI8'
 local NUMBERS = '<dddddd'
 local FLAGS_AT = 29
 local QUARANTINED, UNLISTED, ARCHIVED, CHECKPOINT, MOVED = 1, 2, 4, 8, 16
 local GEO_SETS = { [1] = 'available', [2] = 'busy' }
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
-local byte, sub, match, format, concat, floor, pack, unpack_struct, band, bor
+local byte, sub, match, find, format, concat, floor, max, pack, unpack_struct, band, bor
 
 local function bind()
-  byte, sub, match, format = string.byte, string.sub, string.match, string.format
-  concat, floor = table.concat, math.floor
+  byte, sub, match, find, format = string.byte, string.sub, string.match, string.find, string.format
+  concat, floor, max = table.concat, math.floor, math.max
   pack, unpack_struct, band, bor = struct.pack, struct.unpack, bit.band, bit.bor
 end
 
@@ -83,6 +93,12 @@ local function digits(number)
   return format('%.0f', number)
 end
 
+-- Nothing where a text is no whole number, or too large to be counted on from.
+local function whole(text)
+  local number = text and match(text, '^%d+$') and tonumber(text)
+  return number and number <= MAX_WHOLE and number or nil
+end
+
 -- What `parse` makes of a text, from memory where it was asked lately. Nobody may change it.
 local MAX_REMEMBERED = 1024
 local function remembering(parse)
@@ -92,7 +108,7 @@ local function remembering(parse)
     if not value then
       if count == MAX_REMEMBERED then known, count = {}, 0 end
       value = parse(text)
-      known[text], count = value, count + 1
+      if value then known[text], count = value, count + 1 end
     end
     return value
   end
@@ -107,35 +123,56 @@ end
 
 local read_reign = remembering(function(text)
   local map, epoch, owner, since, base, previous = match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
-  return new_reign({ map = map, epoch = epoch, owner = owner, since = tonumber(since), base = tonumber(base),
-    previous = previous })
+  since, base = whole(since), whole(base)
+  return since and base and
+    new_reign({ map = map, epoch = epoch, owner = owner, since = since, base = base, previous = previous })
 end)
 
 local read_flush = remembering(function(text)
   local flushed, at, accepted_at_begin, accepted = match(text, '^(%S+) (%S+) (%S+) (%S+)$')
-  return { flushed = tonumber(flushed), at = tonumber(at), accepted_at_begin = tonumber(accepted_at_begin),
-    accepted = tonumber(accepted) }
+  flushed, at, accepted_at_begin, accepted = whole(flushed), whole(at), whole(accepted_at_begin), whole(accepted)
+  return flushed and at and accepted_at_begin and accepted and
+    { flushed = flushed, at = at, accepted_at_begin = accepted_at_begin, accepted = accepted }
 end)
 
 local NO_REIGN = { owner = '', name = '', said = '  0 ', since = 0, base = 0, previous = '' }
 local NOTHING_WRITTEN, NOTHING_FLUSHED = '0 0 0 0 0', '0 0 0 0'
 
+-- Adds what the line `written` says, and returns whether it could be read.
+local function read_written(meta, text)
+  local rev, dirty_since, seen_at, renewed_at, accepted = match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+  if rev then
+    rev, dirty_since, seen_at = tonumber(rev), tonumber(dirty_since), tonumber(seen_at)
+    renewed_at, accepted = tonumber(renewed_at), tonumber(accepted)
+    if max(rev, dirty_since, seen_at, renewed_at, accepted) <= MAX_WHOLE then
+      meta.rev, meta.dirty_since, meta.seen_at = rev, dirty_since, seen_at
+      meta.renewed_at, meta.accepted = renewed_at, accepted
+      return true
+    end
+  end
+  meta.rev, meta.dirty_since, meta.seen_at, meta.renewed_at, meta.accepted = 0, meta.now, 0, 0, meta.flush.accepted
+  return false
+end
+
 local function read_meta(key, map)
   local v = redis.call('HMGET', key, 'reign', 'written', 'flushed')
   local reign = v[1] and read_reign(v[1]) or NO_REIGN
-  if v[1] and reign.map ~= map then
+  if reign.map and reign.map ~= map then
     return nil, fail('MAPMISMATCH', 'this partition was written under map ' .. reign.map .. ', not ' .. map)
   end
-  local rev, dirty_since, seen_at, renewed_at, accepted =
-    match(v[2] or NOTHING_WRITTEN, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
-  return { reign = reign, flush = read_flush(v[3] or NOTHING_FLUSHED), rev = tonumber(rev),
-    dirty_since = tonumber(dirty_since), seen_at = tonumber(seen_at), renewed_at = tonumber(renewed_at),
-    accepted = tonumber(accepted), now = floor(now_us() / 1000) }
+  local flush = read_flush(v[3] or NOTHING_FLUSHED)
+  local meta = { reign = reign, flush = flush or read_flush(NOTHING_FLUSHED), now = floor(now_us() / 1000) }
+  local is_read = read_written(meta, v[2] or NOTHING_WRITTEN)
+  meta.is_damaged = not is_read or not flush or v[1] and reign == NO_REIGN
+  if not flush and meta.dirty_since == 0 then meta.dirty_since = meta.now end
+  -- A new position must not get a revision that counts as flushed.
+  if meta.rev < meta.flush.flushed then meta.rev = meta.flush.flushed end
+  return meta
 end
 
 local function begin_reign(meta, map)
   local old, owner = meta.reign, my_run_id()
-  local since = math.max(meta.now, old.since + 1)
+  local since = max(meta.now, old.since + 1)
   meta.reign = new_reign({ map = map, epoch = old.epoch or digits(now_us()), owner = owner, since = since,
     base = meta.rev, previous = old.name })
   meta.reigns_anew = true
@@ -145,8 +182,10 @@ end
 -- emptied node all show themselves here. The caller has to write what it is given.
 local function open_for_write(key, map)
   local meta, err = read_meta(key, map)
-  if meta and meta.reign.owner ~= my_run_id() then begin_reign(meta, map) end
-  return meta, err
+  if not meta then return meta, err end
+  if meta.is_damaged then redis.log(redis.LOG_WARNING, 'whereabouts: ' .. key .. ' cannot be read in part') end
+  if meta.reign.owner ~= my_run_id() then begin_reign(meta, map) end
+  return meta
 end
 
 local function push(list, name, value)
@@ -202,10 +241,31 @@ local function write_seen(meta, keys)
   for i = 1, 4 do redis.call('PEXPIRE', keys[i], EXPIRE_MS) end
 end
 
+-- Whether a record of at least RECORD_BYTES is one of ours.
+local function is_ours(record, format, status, flags)
+  return format == RECORD_FORMAT and status <= MAX_STATUS
+    and #record == (band(flags, MOVED) == 0 and RECORD_BYTES or MOVED_RECORD_BYTES)
+end
+
+-- Nothing where it is not one of ours.
 local function decode(record)
-  local _, session, recorded_at, lat, lon, status, flags, seq, rev = unpack_struct(RECORD, record)
+  if #record < RECORD_BYTES then return nil end
+  local format, session, recorded_at, lat, lon, status, flags, seq, rev = unpack_struct(RECORD, record)
+  if not is_ours(record, format, status, flags) then return nil end
   return { session = session, recorded_at = recorded_at, lat = lat, lon = lon, status = status, flags = flags,
     seq = seq, rev = rev }
+end
+
+-- What a newer record is held against: session, recorded_at, status, flags, seq.
+local function order_of(record)
+  local size = #record
+  if size < RECORD_BYTES then return end
+  local format, session, recorded_at, status, flags, seq = unpack_struct(ORDER, record)
+  -- Of nearly every record the first half is enough.
+  if format == RECORD_FORMAT and size == RECORD_BYTES and flags < MOVED and status <= MAX_STATUS
+    or is_ours(record, format, status, flags) then
+    return session, recorded_at, status, flags, seq
+  end
 end
 
 local function with_flags(record, flags)
@@ -270,6 +330,29 @@ local function is_same_event(a, b)
   return sub(a, 8, 21) == sub(b, 8, 21)
 end
 
+-- Returns how many wait, of the driver or of all ('*'), and whether it had to be counted, as what stands there is no
+-- number.
+local function waiting_of(key, id)
+  local text = redis.call('HGET', key, id)
+  local count = text and whole(text) or 0
+  if not text or whole(text) then return count, false end
+  local prefix, cursor = id == '*' and '' or id .. ':', '0'
+  repeat
+    local page = redis.call('HSCAN', key, cursor, 'COUNT', 1000)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local field, value = page[2][i], page[2][i + 1]
+      local is_of = find(field, ':', 1, true) and sub(field, 1, #prefix) == prefix
+      if is_of and not is_conflict(value) then count = count + 1 end
+    end
+  until cursor == '0'
+  return count, true
+end
+
+local function set_waiting(key, id, count)
+  if count > 0 then redis.call('HSET', key, id, digits(count)) else redis.call('HDEL', key, id) end
+end
+
 -- A checkpoint is taken whether or not it moves the latest position, unless its session is superseded.
 -- Returns what becomes of it, and remembers it in `waiting` for the writes to come.
 local function outcome_of_checkpoint(key, r, outcome, waiting)
@@ -279,7 +362,7 @@ local function outcome_of_checkpoint(key, r, outcome, waiting)
   local before = waiting.fields[field]
   local held = before and before.body or redis.call('HGET', key, field)
   if held and not is_conflict(held) then return is_same_event(held, r.body) and 'd' or 'x' end
-  local count = waiting.counts[r.id] or tonumber(redis.call('HGET', key, r.id) or 0)
+  local count = waiting.counts[r.id] or waiting_of(key, r.id)
   if count >= MAX_CHECKPOINTS_PER_DRIVER then return 'c' end
   waiting.counts[r.id] = count + 1
   waiting.fields[field] = r
@@ -289,15 +372,15 @@ end
 
 local function write_checkpoints(key, waiting, revision)
   if waiting.added == 0 then return end
-  local args = {}
+  local args = { '*', digits(waiting_of(key, '*') + waiting.added) }
   for field, r in pairs(waiting.fields) do push(args, field, r.body .. revision .. r.checkpoint_id) end
   for id, count in pairs(waiting.counts) do push(args, id, digits(count)) end
   redis.call('HSET', key, unpack(args))
-  redis.call('HINCRBY', key, '*', waiting.added)
 end
 
 -- `kept`: ids in order; `latest`: which of the arena's records becomes the latest of each; `statuses`: of each record;
--- `listed`: in which geo set an id stands so far.
+-- `listed`: in which geo set an id stands so far. The geo sets first: one of another type fails before anything of the
+-- hash is written, so that the same report is not taken for stored when it comes again.
 local function write_positions(keys, arena, body_ats, kept, latest, statuses, listed, revision)
   local hash, n, sets, sizes, left = {}, 0, { {}, {} }, { 0, 0 }, { {}, {} }
   for k = 1, #kept do
@@ -315,11 +398,11 @@ local function write_positions(keys, arena, body_ats, kept, latest, statuses, li
       sizes[status] = m + 2
     end
   end
-  if n > 0 then redis.call('HSET', keys[1], unpack(hash)) end
   for status = 1, 2 do
     if #left[status] > 0 then redis.call('ZREM', keys[status + 1], unpack(left[status])) end
     if sizes[status] > 0 then redis.call('ZADD', keys[status + 1], unpack(sets[status])) end
   end
+  if n > 0 then redis.call('HSET', keys[1], unpack(hash)) end
 end
 
 -- Records a batch: for each driver the newest (session, recorded_at) is kept.
@@ -348,7 +431,7 @@ local function record(keys, args)
       local _
       _, old_session, old_recorded_at, _, _, _, _, old_seq = unpack_struct(BODY, arena, body_ats[before])
     elseif found[i] then
-      old_session, old_recorded_at, old_status, old_flags, old_seq = unpack_struct(ORDER, found[i])
+      old_session, old_recorded_at, old_status, old_flags, old_seq = order_of(found[i])
     end
     local outcome = 'b'
     if is_valid(id, format, session, lat, lon, status, flags, seq, score_at(arena, body_at)) then
@@ -409,9 +492,10 @@ local function nearest_within(keys, point, radius_m, count, not_before, services
     local records = #ids > 0 and redis.call('HMGET', keys[1], unpack(ids))
     for i = 1, #ids do
       local record = records[i]
-      if record then
-        local recorded_at, offered = unpack_struct(FITTING, record)
-        if recorded_at >= not_before and (services == 0 or band(offered, services) == services) then
+      if record and #record >= RECORD_BYTES then
+        local format, recorded_at, status, flags, offered = unpack_struct(FITTING, record)
+        if recorded_at >= not_before and (services == 0 or band(offered, services) == services)
+          and is_ours(record, format, status, flags) and not find(ids[i], ' ', 1, true) then
           n = n + 1
           fitting_ids[n], fitting[n] = ids[i], record
           if n == count then return fitting_ids, fitting, n, false end
@@ -439,7 +523,7 @@ local function near(keys, args)
   local count, enough, services = tonumber(args[6]), tonumber(args[7]), tonumber(args[9])
   local not_before = meta.now - tonumber(args[8])
   local ids, records, n, truncated
-  ring_m = math.max(1, math.min(ring_m, radius_m))
+  ring_m = max(1, math.min(ring_m, radius_m))
   while true do
     ids, records, n, truncated = nearest_within(keys, point, ring_m, count, not_before, services)
     if n >= enough or truncated or ring_m >= radius_m then break end
@@ -482,7 +566,7 @@ local function live(keys, args)
     local rows = page[2]
     for i = 1, #rows, 2 do
       local r = decode(rows[i + 1])
-      if r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED + MOVED) == 0 and r.lat >= south
+      if r and r.recorded_at >= not_before and r.status > 0 and band(r.flags, UNLISTED + MOVED) == 0 and r.lat >= south
         and r.lat <= north and r.lon >= west and r.lon <= east then
         if found == count then
           answer[more_at] = 1
@@ -498,6 +582,13 @@ local function live(keys, args)
   return answer
 end
 
+-- Zero where the key is of another type: what else there is to say of the partition has to be said all the same.
+local function number_of(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'string' then return whole(reply) end
+  return type(reply) == 'number' and reply or 0
+end
+
 -- KEYS positions, available, busy, meta, checkpoints   ARGV map hash
 -- Returns state, health, drivers in the hash, available, busy, flushed_at, accepted, accepted since the last flush
 --   began, checkpoints waiting.   Errors MAPMISMATCH
@@ -505,11 +596,17 @@ local function status(keys, args)
   local meta, err = read_meta(keys[4], args[1])
   if not meta then return err end
   local answer = state_of(meta)
-  local more = { health_of(meta), redis.call('HLEN', keys[1]), redis.call('ZCARD', keys[2]),
-    redis.call('ZCARD', keys[3]), meta.flush.at, meta.accepted, meta.accepted - meta.flush.accepted,
-    tonumber(redis.call('HGET', keys[5], '*') or 0) }
+  local more = { health_of(meta), redis.call('HLEN', keys[1]), number_of('ZCARD', keys[2]), number_of('ZCARD', keys[3]),
+    meta.flush.at, meta.accepted, max(0, meta.accepted - meta.flush.accepted),
+    number_of('HGET', keys[5], '*') or number_of('HLEN', keys[5]) }
   for i = 1, #more do answer[STATE_SIZE + i] = more[i] end
   return answer
+end
+
+-- Every lease runs out soon. What does not is none, and must not keep a partition from being flushed for ever.
+local function is_lease(key)
+  local left_ms = redis.call('PTTL', key)
+  return left_ms >= 0 and left_ms <= MAX_LEASE_MS
 end
 
 -- Takes the lease of a partition, for one flush.
@@ -518,7 +615,7 @@ local function begin(keys, args)
   local meta, err = open_for_write(keys[1], args[1])
   if not meta then return err end
   local holder = redis.call('GET', keys[2])
-  if holder and holder ~= args[2] then return fail('LEASED', 'by ' .. holder) end
+  if holder and holder ~= args[2] and is_lease(keys[2]) then return fail('LEASED', 'by ' .. holder) end
   redis.call('SET', keys[2], args[2], 'PX', args[3])
   local flush = meta.flush
   write_meta(keys[1], meta, false,
@@ -530,7 +627,8 @@ end
 -- Postgres refused (see `quarantine`) and no flush has to do with any more.
 -- KEYS positions, meta
 -- ARGV map hash, reign, revision flushed at begin, cursor, fresh before (ms), remove before (ms), page size
--- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep, refused rows like the others
+-- Returns next cursor ('0' ends), rows as a list of id, record, ..., ids to sweep, refused rows like the others, ids
+--   whose record is not one of ours
 -- Errors MAPMISMATCH, REIGNCHANGED (begin again)
 local function unflushed(keys, args)
   local meta, err = read_meta(keys[2], args[1])
@@ -539,22 +637,28 @@ local function unflushed(keys, args)
   if reign.name ~= args[2] or reign.owner ~= my_run_id() then return fail('REIGNCHANGED', reign.name) end
   local since, fresh_before, remove_before = tonumber(args[3]), tonumber(args[5]), tonumber(args[6])
   local page = redis.call('HSCAN', keys[1], args[4], 'COUNT', args[7])
-  local rows, dirty, stale, refused = page[2], {}, {}, {}
+  local rows, dirty, stale, refused, unreadable = page[2], {}, {}, {}, {}
   for i = 1, #rows, 2 do
-    local recorded_at, flags, rev = unpack_struct(AGE, rows[i + 1])
+    local id, record = rows[i], rows[i + 1]
+    local format, recorded_at, status, flags, rev = 0, 0, 0, 0, 0
+    if #record >= RECORD_BYTES then format, recorded_at, status, flags, rev = unpack_struct(AGE, record) end
     local flushed = rev <= since
-    if not flushed then
-      push(dirty, rows[i], rows[i + 1])
-    elseif band(flags, QUARANTINED) ~= 0 then
-      push(refused, rows[i], rows[i + 1])
-      flushed = false
-    end
-    if recorded_at < fresh_before and band(flags, ARCHIVED) == 0 then
-      local listed = band(flags, UNLISTED) == 0
-      if listed or (flushed and recorded_at < remove_before) then stale[#stale + 1] = rows[i] end
+    if not is_ours(record, format, status, flags) then
+      unreadable[#unreadable + 1] = id
+    else
+      if not flushed then
+        push(dirty, id, record)
+      elseif band(flags, QUARANTINED) ~= 0 then
+        push(refused, id, record)
+        flushed = false
+      end
+      if recorded_at < fresh_before and band(flags, ARCHIVED) == 0 then
+        local listed = band(flags, UNLISTED) == 0
+        if listed or (flushed and recorded_at < remove_before) then stale[#stale + 1] = id end
+      end
     end
   end
-  return { page[1], dirty, stale, refused }
+  return { page[1], dirty, stale, refused, unreadable }
 end
 
 local function release_lease(key, flusher)
@@ -574,7 +678,7 @@ local function flushed(keys, args)
   local flush = meta.flush
   if rev >= flush.flushed then
     meta.dirty_since = rev == meta.rev and 0 or as_of
-    write_meta(keys[1], meta, true, { flushed = rev, at = math.max(as_of, flush.at),
+    write_meta(keys[1], meta, true, { flushed = rev, at = max(as_of, flush.at),
       accepted_at_begin = flush.accepted_at_begin, accepted = flush.accepted_at_begin })
   end
   release_lease(keys[2], args[5])
@@ -736,38 +840,47 @@ local function rewind(keys, args)
 end
 
 -- KEYS checkpoints, meta   ARGV map hash, limit
--- Returns a list of field, value, ...   Errors MAPMISMATCH
+-- Returns how many were passed over as none of ours, then field, value of each
+-- Errors MAPMISMATCH
 local function waiting_checkpoints(keys, args)
   local meta, err = read_meta(keys[2], args[1])
   if not meta then return err end
-  local limit, cursor, answer = tonumber(args[2]), '0', {}
+  local limit, cursor, answer = tonumber(args[2]), '0', { 0 }
   repeat
     local page = redis.call('HSCAN', keys[1], cursor, 'COUNT', 100)
     cursor = page[1]
     for i = 1, #page[2], 2 do
-      if string.find(page[2][i], ':', 1, true) then push(answer, page[2][i], page[2][i + 1]) end
+      local field, value = page[2][i], page[2][i + 1]
+      if find(field, ':', 1, true) then
+        local is_known = is_conflict(value) or decode(sub(value, 1, RECORD_BYTES))
+        if is_known then push(answer, field, value) else answer[1] = answer[1] + 1 end
+      end
     end
-  until cursor == '0' or #answer >= 2 * limit
+  until cursor == '0' or #answer > 2 * limit
   return answer
 end
 
 -- Ends the waiting of the checkpoints in these fields. `use` is called for each field that is there, with whether it
 -- waited. Returns how many waited.
 local function end_waiting(key, fields, first, use)
-  local ended = 0
+  local ended, ended_of = 0, {}
   for i = first, #fields do
     local held = redis.call('HGET', key, fields[i])
     if held then
       local waited = not is_conflict(held)
       if waited then
         ended = ended + 1
-        local id = match(fields[i], '^[^:]+')
-        if redis.call('HINCRBY', key, id, -1) <= 0 then redis.call('HDEL', key, id) end
+        local id = match(fields[i], '^[^:]*')
+        ended_of[id] = (ended_of[id] or 0) + 1
       end
       use(fields[i], waited)
     end
   end
-  if ended > 0 and redis.call('HINCRBY', key, '*', -ended) <= 0 then redis.call('HDEL', key, '*') end
+  if ended > 0 then ended_of['*'] = ended end
+  for id, count in pairs(ended_of) do
+    local waiting, is_counted = waiting_of(key, id)
+    set_waiting(key, id, is_counted and waiting or waiting - count)
+  end
   return ended
 end
 

@@ -70,6 +70,12 @@ export class CheckpointWatch {
     one.lost = false;
   }
 
+  /** It stays lost, behind the others of its partition. */
+  postpone(one: WatchedCheckpoint): void {
+    const watched = this.#partitions.get(one.state.partition);
+    if (watched?.delete(one.field)) watched.set(one.field, one);
+  }
+
   remove(one: WatchedCheckpoint): void {
     const watched = this.#partitions.get(one.state.partition);
     if (!watched?.delete(one.field)) return;

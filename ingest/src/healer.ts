@@ -123,6 +123,21 @@ export class Healer {
     if (lost?.size === 0) this.#lost.delete(state.partition);
   }
 
+  /** It stays lost, behind the others of its partition. */
+  postpone(partition: number, { driver }: Lacking): void {
+    const lost = this.#lost.get(partition);
+    if (lost?.delete(driver)) lost.add(driver);
+  }
+
+  /** It is not to be recorded again. */
+  giveUp(partition: number, { driver, position }: Lacking): void {
+    if (driver.position !== position) return; // has reported since
+    const lost = this.#lost.get(partition);
+    lost?.delete(driver);
+    if (lost?.size === 0) this.#lost.delete(partition);
+    driver.revision = 0;
+  }
+
   /** Lets go of who has been silent for a minute and whose position is in Postgres. */
   forgetOld(nowMs: number): void {
     this.#fleet.forEach((driver, driverId) => {

@@ -168,13 +168,18 @@ function readinessOf(running: Running | null): ReadinessReport {
   const { store, recorder, edge, sessions, verify } = running;
   const reason = whyUnready(store, recorder);
   recorder.look();
-  const { regions, lossWindow } = recorder;
+  const { regions, lossWindow, refusingPartitions } = recorder;
   const { maxConnections, reportIntervalMs } = edge.settings;
   return {
     ready: reason === null && !edge.draining,
     checks: [
       { name: 'live store', ok: reason === null, detail: reason ?? `${store.mastersReachable()} masters` },
       { name: 'regions', ok: regions.count === 0, detail: regions.detail },
+      {
+        name: 'writes',
+        ok: refusingPartitions === 0,
+        detail: `${refusingPartitions} partitions refuse writes with an error that is not known`,
+      },
       {
         name: 'connections',
         ok: sessions.size < maxConnections,

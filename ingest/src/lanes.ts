@@ -58,10 +58,10 @@ export class Lanes {
     lane.backoffMs = MIN_BACKOFF_MS;
   }
 
-  failed(partition: number, nowMs: number): void {
+  failed(partition: number, nowMs: number, maxBackoffMs = MAX_BACKOFF_MS): void {
     const lane = this.#lane(partition);
     lane.notBeforeMs = nowMs + lane.backoffMs * (0.5 + Math.random() / 2);
-    lane.backoffMs = Math.min(2 * lane.backoffMs, MAX_BACKOFF_MS);
+    lane.backoffMs = Math.min(2 * lane.backoffMs, maxBackoffMs);
   }
 
   #lane(partition: number): Lane {

@@ -40,7 +40,7 @@ export class Pending {
     return new Set([...this.#queues.keys(), ...this.#checkpoints.keys()]);
   }
 
-  of(partition: number): Iterable<Report> {
+  of(partition: number): Report[] {
     return [...(this.#checkpoints.get(partition) ?? []), ...(this.#queues.get(partition) ?? [])];
   }
 

@@ -7,6 +7,8 @@ import type { Histogram, Metrics } from '@whereabouts/infra/service/metrics';
 export interface RecorderGauges {
   pending(): number;
   darkPartitions(): number;
+  refusingPartitions(): number;
+  unreadableRecords(): number;
   ghosts(): number;
   checkpointsWaiting(): number;
   lossWindow: LossWindow;
@@ -28,6 +30,7 @@ export class RecorderMetrics {
   failedCalls = 0;
   lost = 0;
   healed = 0;
+  unhealed = 0;
   forgotten = 0;
   checkpointsPersisted = 0;
   readonly lostAge: Histogram;
@@ -67,12 +70,28 @@ export class RecorderMetrics {
     );
     counter('healed_positions_total', 'Of those, recorded again by this process.', () => this.healed);
     counter(
+      'unhealed_positions_total',
+      'Lost positions and checkpoints that the store refuses to take again; they are dropped.',
+      () => this.unhealed,
+    );
+    counter(
+      'unreadable_records_total',
+      'Records in the store that could not be read and were passed over, each time that one was met.',
+      gauges.unreadableRecords,
+    );
+    counter(
       'forgotten_positions_total',
       'Ghosts removed behind drivers who crossed a border.',
       () => this.forgotten,
     );
     counter('checkpoints_persisted_total', 'Checkpoints seen in Postgres.', () => this.checkpointsPersisted);
     gauge('pending_reports', 'Reports that wait to be written.', gauges.pending);
+
+    gauge(
+      'refusing_partitions',
+      'Partitions where the store refuses writes with an error that is not known.',
+      gauges.refusingPartitions,
+    );
     gauge('ghosts', 'Positions that wait to be forgotten behind a border.', gauges.ghosts);
     gauge('checkpoints_waiting', 'Checkpoints that wait for Postgres.', gauges.checkpointsWaiting);
     gauge('known_positions', 'Positions kept to be recorded again if a node loses them.', gauges.known);

@@ -1,7 +1,7 @@
 // The recorder on a real cluster, through outages: what it holds, what it tells, what it records again.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import {
   position,
   QUIET,
@@ -24,6 +24,7 @@ const SETTINGS = {
 
 let fixture: StoreFixture;
 let recorder: Recorder;
+const metrics = createMetrics('ingest', { commit: 'test' });
 
 before(async () => {
   fixture = await startStore();
@@ -31,7 +32,7 @@ before(async () => {
     store: fixture.store,
     settings: SETTINGS,
     log: QUIET,
-    metrics: createMetrics('ingest', { commit: 'test' }),
+    metrics,
   });
   recorder.start();
 });
@@ -105,7 +106,7 @@ test('the verdicts of the store reach the connection', async () => {
   assert.deepEqual(told.lines.sort(), ['clock_ahead 7', 'superseded 6 by 9']);
 });
 
-test('a record that the store cannot take is found by halving; the others of its batch are written', async () => {
+test('a record that the store refuses is found by halving and told to come again; the others are written', async () => {
   const place = { lat: -33.9, lon: 18.4 };
   const drivers = Array.from({ length: 9 }, newDriver);
   const [first] = drivers.map((driver) => report(driver, 1, place));
@@ -113,12 +114,27 @@ test('a record that the store cannot take is found by halving; the others of its
   await fixture.command(partition, 'SET', `checkpoints:{${fixture.map.tagOf(partition)}}`, 'not a hash');
   const told = new Told();
   for (const [index, driver] of drivers.entries()) {
-    recorder.submit(report(driver, index + 1, { ...place, checkpoint: index === 4 }), told);
+    recorder.submit(
+      report(driver, index + 1, {
+        ...place,
+        checkpoint: index === 4,
+        ...(index === 4 && { checkpointId: 'trip-1' }),
+      }),
+      told,
+    );
   }
   await until('all settled', () => told.lines.length === 9);
   assert.equal(told.lines.filter((line) => line.startsWith('accepted')).length, 8);
-  assert.ok(told.lines.includes('bad_position 5'));
+  assert.ok(told.lines.includes('not_ready 5'), 'retryable: it is no fault of the checkpoint');
+  assert.equal(recorder.refusingPartitions, 1);
   await fixture.command(partition, 'DEL', `checkpoints:{${fixture.map.tagOf(partition)}}`);
+  recorder.submit(
+    report(drivers[4] as string, 5, { ...place, checkpoint: true, checkpointId: 'trip-1' }),
+    told,
+  );
+  await until('accepted when it comes again', () => told.lines.length === 10);
+  assert.equal(told.lines.at(-1), 'accepted 5');
+  assert.equal(recorder.refusingPartitions, 0);
 });
 
 test('a driver who crosses a border is in both partitions for a moment, then in the new one alone', async () => {
@@ -290,4 +306,146 @@ test('a node that comes back empty is healed by recording again, also for driver
     return found.every((one) => one?.seq === 1);
   });
   assert.notEqual((await fixture.store.status(partition)).epoch, before.epoch);
+});
+
+async function metric(name: string): Promise<number> {
+  const text = await metrics.registry.metrics();
+  return Number(new RegExp(`^whereabouts_ingest_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+}
+
+/** What comes back after the node of this place was emptied, atomically with `setup` (Lua, with the keys of its partition). */
+async function emptied(partition: number, setup = ''): Promise<void> {
+  const tag = fixture.map.tagOf(partition);
+  const keys = ['positions', 'available', 'busy', 'meta', 'checkpoints'].map((name) => `${name}:{${tag}}`);
+  await fixture.command(partition, 'EVAL', `redis.call('FLUSHALL') ${setup}`, keys.length, ...keys);
+}
+
+test('a partition that refuses everything is told, and holds its reports; its neighbours are served', async () => {
+  const place = { lat: -33.9, lon: 18.4 };
+  const here = report(newDriver(), 1, place);
+  const partition = partitionOf(here);
+  const key = `positions:{${fixture.map.tagOf(partition)}}`;
+  await fixture.command(partition, 'DEL', key);
+  await fixture.command(partition, 'SET', key, 'not a hash');
+  const told = new Told();
+  recorder.submit(here, told);
+  recorder.submit(report(newDriver(), 2, { ...place, checkpoint: true, checkpointId: 'trip-1' }), told);
+  await until('nacked', () => told.lines.length === 2);
+  assert.deepEqual(told.lines.sort(), ['region_unavailable 1', 'region_unavailable 2']);
+  assert.equal(recorder.refusingPartitions, 1);
+  assert.equal(await metric('refusing_partitions'), 1);
+  recorder.look();
+  assert.equal(recorder.regions.count, 0);
+  const failures = await metric('record_failures_total');
+  const neighbour = fixture.map.partitionOf(place.lat, place.lon) + 1;
+  assert.equal(fixture.store.nodeOf(neighbour), fixture.store.nodeOf(partition));
+  await fixture.store.touch(neighbour);
+  const sinceMs = performance.now();
+  await until('two more rounds', async () => (await metric('record_failures_total')) >= failures + 6);
+  assert.ok(performance.now() - sinceMs > 300, 'backs off');
+  await fixture.command(partition, 'DEL', key);
+  await until('written', () => told.lines.length === 4);
+  assert.deepEqual(told.lines.slice(2).sort(), ['accepted 1', 'accepted 2']);
+  await until('no longer told', () => recorder.refusingPartitions === 0);
+});
+
+test('records that nobody can read end nobody', async () => {
+  const driver = newDriver();
+  const here = report(driver, 1);
+  // Sought in all partitions as a stranger, and counted each time.
+  const values = [
+    Buffer.alloc(0),
+    Buffer.from('x'),
+    Buffer.alloc(43, 7),
+    Buffer.alloc(45, 1),
+    Buffer.alloc(9999),
+  ];
+  for (const [i, value] of values.entries())
+    await fixture.command(5 * i, 'HSET', `positions:{${fixture.map.tagOf(5 * i)}}`, driver, value);
+  const before = fixture.store.unreadable;
+  const told = new Told();
+  recorder.submit(here, told);
+  await until('accepted', () => told.lines.length === 1);
+  await until('sought everywhere', () => fixture.store.unreadable - before >= values.length);
+  recorder.submit(report(driver, 2), told);
+  await until('accepted', () => told.lines.length === 2);
+  assert.ok((await metric('unreadable_records_total')) >= values.length);
+  for (const i of values.keys())
+    await fixture.command(5 * i, 'HDEL', `positions:{${fixture.map.tagOf(5 * i)}}`, driver);
+});
+
+describe('what was lost and is refused', () => {
+  const place = { lat: 10, lon: 100 };
+  const partition = () => partitionOf(report('any', 1, place));
+
+  test('for its content: dropped, counted, and in the way of nobody', async () => {
+    const told = new Told();
+    const drivers = Array.from({ length: 40 }, newDriver);
+    const reports = drivers.map((driver) => report(driver, 1, place));
+    for (const one of reports) recorder.submit(one, told);
+    await until('accepted', () => told.lines.length === drivers.length);
+    const unhealed = await metric('unhealed_positions_total');
+    // As no validation would let it through.
+    for (const one of [reports[3], reports[30]]) Object.assign(one as Position, { latE7: 900_000_001 });
+    await emptied(partition());
+    const others = drivers.filter((_, i) => i !== 3 && i !== 30);
+    await until('the others are healed', async () => {
+      const { found } = await fixture.store.get(partition(), others);
+      return found.every((one) => one?.seq === 1);
+    });
+    await until('counted', async () => (await metric('unhealed_positions_total')) === unhealed + 2);
+    recorder.submit(report(newDriver(), 2, place), told);
+    await until('newer ones are written', () => told.lines.at(-1) === 'accepted 2');
+  });
+
+  test('with an error that is not known: the others are healed, newer ones written, and it is tried again', async () => {
+    const told = new Told();
+    const drivers = Array.from({ length: 40 }, newDriver);
+    const busy = drivers.filter((_, i) => i % 2 === 0);
+    for (const [i, driver] of drivers.entries())
+      recorder.submit(report(driver, 1, { ...place, status: i % 2 === 0 ? 'busy' : 'available' }), told);
+    const ids = ['id-1', 'id-2', 'id-3'];
+    for (const [i, checkpointId] of ids.entries())
+      recorder.submit(
+        report(busy[i] as string, 2, { ...place, checkpoint: true, checkpointId, status: 'busy' }),
+        told,
+      );
+    await until('accepted', () => told.lines.length === drivers.length + ids.length);
+    await emptied(partition(), `redis.call('SET', KEYS[3], 'not a set')`);
+    const seqs = async (of: readonly string[]) =>
+      (await fixture.store.get(partition(), of)).found.map((one) => one?.seq ?? null);
+    await until('the others are healed', async () =>
+      (await seqs(drivers.filter((driver) => !busy.includes(driver)))).every((seq) => seq === 1),
+    );
+    recorder.submit(report(newDriver(), 3, place), told);
+    await until('newer ones are written', () => told.lines.at(-1) === 'accepted 3');
+    assert.ok((await seqs(busy)).every((seq) => seq === null));
+    await fixture.command(partition(), 'DEL', `busy:{${fixture.map.tagOf(partition())}}`);
+    await until('they are healed too', async () => (await seqs(busy)).every((seq) => seq !== null));
+    await until('and the checkpoints', async () => {
+      const { waiting } = await fixture.store.waitingCheckpoints(partition(), 100);
+      const found = waiting.map(({ position }) => position.checkpointId);
+      return ids.every((id) => found.includes(id));
+    });
+  });
+
+  test('a checkpoint that finds no room is not told as persisted, and taken when there is some', async () => {
+    const told = new Told();
+    const driver = newDriver();
+    recorder.submit(report(driver, 1, { ...place, checkpoint: true, checkpointId: 'trip-1' }), told);
+    recorder.submit(report(newDriver(), 1, { ...place, checkpoint: true, checkpointId: 'trip-1' }), told);
+    await until('accepted', () => told.lines.length === 2);
+    await emptied(partition(), `redis.call('HSET', KEYS[5], '${driver}', '10', '*', '10')`);
+    const waiting = async () =>
+      (await fixture.store.waitingCheckpoints(partition(), 100)).waiting.map(({ field }) => field);
+    await until('the other one is healed', async () => (await waiting()).length >= 1);
+    recorder.submit(report(newDriver(), 2, place), told);
+    await until('newer ones are written', () => told.lines.at(-1) === 'accepted 2');
+    assert.ok(!(await waiting()).includes(`${driver}:trip-1`));
+    assert.ok(!told.lines.includes('persisted 1'));
+    await fixture.command(partition(), 'HDEL', `checkpoints:{${fixture.map.tagOf(partition())}}`, driver);
+    await until('it waits', async () => (await waiting()).includes(`${driver}:trip-1`));
+    await fixture.store.checkpointsDone(partition(), await waiting());
+    await until('persisted', () => told.lines.filter((line) => line === 'persisted 1').length === 2);
+  });
 });

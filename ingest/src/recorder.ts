@@ -8,9 +8,9 @@
 // so that what comes back unwritten meets nothing newer of its own partition.
 
 import type { NackCode } from '@whereabouts/client/protocol';
-import type { Outcome } from '@whereabouts/infra/live-store/answers';
+import type { Outcome, PartitionState } from '@whereabouts/infra/live-store/answers';
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
-import type { LiveStore, RecordAnswer } from '@whereabouts/infra/live-store/live-store';
+import type { CachedAnswer, LiveStore } from '@whereabouts/infra/live-store/live-store';
 import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
@@ -19,7 +19,8 @@ import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { CheckpointWatch, type WatchedCheckpoint } from './checkpoint-watch.js';
 import { Fleet, isKnown, type KnownDriver } from './fleet.js';
 import { Forgets } from './forgets.js';
-import { Healer, type Loss } from './healer.js';
+import { Healer, type Lacking, type Loss } from './healer.js';
+import { isRefusal, type Leftover, sendInParts } from './in-parts.js';
 import { Lanes } from './lanes.js';
 import type { Origin, ReportSink } from './origin.js';
 import { Pending, type Report } from './pending.js';
@@ -46,6 +47,9 @@ const TOUCH_EVERY_MS = 2000;
 const CHECKPOINT_LOOK_MS = 100;
 const CHORES_EVERY_MS = 1000;
 const RETRY_AFTER_MS = 1000;
+const HEAL_AGAIN_AFTER_MS = 1000;
+/** Of a partition that refuses all that it is sent, which costs more than a node that is away. */
+const MAX_REFUSED_BACKOFF_MS = 2000;
 const REFUSALS = {
   stale: ['stale', 'a newer position is stored'],
   clock_ahead: ['clock_ahead', 'recorded_at_ms is more than 5 s ahead of the server'],
@@ -53,6 +57,9 @@ const REFUSALS = {
   too_many_checkpoints: ['too_many_checkpoints', '10 checkpoints wait already'],
   checkpoint_conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
 } as const;
+
+const isTaken = (outcome: Outcome): outcome is 'accepted' | 'duplicate' =>
+  outcome === 'accepted' || outcome === 'duplicate';
 
 export class Recorder implements ReportSink {
   readonly regions: DarkRegions;
@@ -71,6 +78,12 @@ export class Recorder implements ReportSink {
   /** Of each driver, the checkpoints on their way to the store, and how often each is. */
   readonly #submitted = new Map<string, Map<string, number>>();
   readonly #ghostsToMark = new Set<number>();
+  /** Partitions whose last round the store refused, in part or as a whole. */
+  readonly #refusing = new Set<number>();
+  /** Where what is left to heal is refused: it is tried again then, and newer reports need not wait for it. */
+  readonly #healAgainAtMs = new Map<number, number>();
+  /** Reports in the cache whose drivers are told when it is known whether the replicas have them. */
+  #unacknowledged = 0;
   /** Drivers whom this process has recorded for the first time. */
   #strangers: string[] = [];
   #lookedAtMs = 0;
@@ -95,6 +108,8 @@ export class Recorder implements ReportSink {
     this.#metrics = new RecorderMetrics(metrics, {
       pending: () => this.#pending.size,
       darkPartitions: () => this.regions.count,
+      refusingPartitions: () => this.refusingPartitions,
+      unreadableRecords: () => store.unreadable,
       ghosts: () => this.#forgets.waiting,
       checkpointsWaiting: () => this.#checkpoints.size,
       lossWindow: this.lossWindow,
@@ -134,6 +149,11 @@ export class Recorder implements ReportSink {
     return this.#pending.size;
   }
 
+  /** Partitions where the store refuses some of what is written, or all of it, with an error that we do not know. */
+  get refusingPartitions(): number {
+    return this.#refusing.size;
+  }
+
   /** Brings `regions` and `lossWindow` up to date. */
   look(): void {
     const isDark = (partition: number) => !this.#store.reachable(partition);
@@ -147,7 +167,8 @@ export class Recorder implements ReportSink {
   /** Writes what is pending, as far as the regions take it. Resolves when all is settled or the time is over. */
   async drain(deadlineMs: number): Promise<void> {
     const endMs = performance.now() + deadlineMs;
-    while ((this.#pending.size > 0 || this.#lanes.busy()) && performance.now() < endMs) {
+    const isBusy = () => this.#pending.size > 0 || this.#lanes.busy() || this.#unacknowledged > 0;
+    while (isBusy() && performance.now() < endMs) {
       await new Promise((resolve) => setTimeout(resolve, this.#settings.tickMinMs));
     }
     this.#ticker.stop();
@@ -202,12 +223,12 @@ export class Recorder implements ReportSink {
   }
 
   /** One call to the store, with its answer told to the healer. */
-  async #call(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
+  async #call(partition: number, positions: readonly Position[]): Promise<CachedAnswer> {
     const asked = this.#healer.standing(partition);
     this.#metrics.calls++;
     this.#lanes.enter(partition);
     try {
-      const answer = await this.#store.record(partition, positions);
+      const answer = await this.#store.recordInCache(partition, positions);
       this.mapMismatch = false;
       this.#lanes.succeeded(partition, performance.now());
       this.#healer.observe(answer.state, asked, answer.outcomes.includes('accepted'));
@@ -216,7 +237,7 @@ export class Recorder implements ReportSink {
       this.#metrics.failedCalls++;
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'map_mismatch') this.mapMismatch = true;
-      if (error.code !== 'bad_batch') this.#lanes.failed(partition, performance.now());
+      if (!isRefusal(error)) this.#lanes.failed(partition, performance.now());
       throw error;
     } finally {
       this.#lanes.leave(partition);
@@ -224,38 +245,42 @@ export class Recorder implements ReportSink {
   }
 
   async #write(partition: number, reports: readonly Report[]): Promise<void> {
-    try {
+    const { leftovers, isAnyTaken } = await sendInParts(reports, async (part) => {
       const answer = await this.#call(
         partition,
-        reports.map((report) => report.position),
+        part.map((report) => report.position),
       );
       const nowMs = performance.now();
-      for (let i = 0; i < reports.length; i++) this.#settle(reports[i] as Report, answer, i, nowMs);
-      this.#markGhosts();
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
-      this.#unwritten(partition, reports, error);
-    }
+      for (let i = 0; i < part.length; i++) this.#settle(part[i] as Report, answer, i, nowMs);
+      this.#acknowledge(part, answer);
+    });
+    this.#markGhosts();
+    this.#judge(partition, leftovers, isAnyTaken);
+    for (const leftover of leftovers) this.#unwritten(partition, leftover, isAnyTaken);
   }
 
-  #unwritten(partition: number, reports: readonly Report[], error: StoreError): void {
-    if (error.code === 'bad_batch' && reports.length > 1) {
-      // One of them is the culprit; the halves find it, and the others are written.
-      const half = reports.length >> 1;
-      void this.#write(partition, reports.slice(0, half));
-      void this.#write(partition, reports.slice(half));
-      return;
-    }
-    for (const report of reports) {
-      if (error.code === 'region_unavailable' || error.code === 'not_ready') this.#putBack(report);
-      else if (error.code === 'overloaded')
+  /** Of a round that is over: whether the store refused any of it, and waits a little where it refused all. */
+  #judge(partition: number, leftovers: readonly Leftover<unknown>[], isAnyTaken: boolean): void {
+    const isRefused = leftovers.some(({ error }) => error.code === 'refused');
+    if (isRefused) this.#refusing.add(partition);
+    else if (isAnyTaken) this.#refusing.delete(partition);
+    if (isRefused && !isAnyTaken) this.#lanes.failed(partition, performance.now(), MAX_REFUSED_BACKOFF_MS);
+  }
+
+  #unwritten(partition: number, { part, error }: Leftover<Report>, isAnyTaken: boolean): void {
+    // Refused while others of its round were taken: it is this one's own, and must not hold up the others again.
+    const isAlone = part.length === 1 && isAnyTaken;
+    for (const report of part) {
+      if (error.code === 'overloaded')
         this.#end(report, 'overloaded', RETRY_AFTER_MS, 'the region takes no more');
       else if (error.code === 'map_mismatch')
         this.#end(report, 'not_ready', RETRY_AFTER_MS, 'another partition map is in use');
-      else {
+      else if (error.code === 'refused' && isAlone)
+        this.#end(report, 'not_ready', RETRY_AFTER_MS, 'the live store refuses it now');
+      else if (error.code === 'bad_batch' && part.length === 1) {
         this.#log.error({ why: error.message, partition }, 'the live store refused a report');
         this.#refuse(report, 'bad');
-      }
+      } else this.#putBack(report);
     }
   }
 
@@ -266,12 +291,12 @@ export class Recorder implements ReportSink {
     }
   }
 
-  #settle(report: Report, answer: RecordAnswer, index: number, nowMs: number): void {
-    const { outcomes, storedSessions } = answer;
+  #settle(report: Report, answer: CachedAnswer, index: number, nowMs: number): void {
+    const { state, outcomes, storedSessions } = answer;
     const outcome = outcomes[index] as Outcome;
     this.#metrics.outcomes[outcome]++;
-    if (outcome === 'accepted' || outcome === 'duplicate') {
-      this.#accepted(report, answer, nowMs);
+    if (isTaken(outcome)) {
+      this.#accepted(report, state, nowMs);
       return;
     }
     if (outcome === 'superseded') {
@@ -282,15 +307,30 @@ export class Recorder implements ReportSink {
     this.#refuse(report, outcome);
   }
 
-  #accepted(
-    { driver, position, origin }: Report,
-    { state, isReplicated }: RecordAnswer,
-    nowMs: number,
-  ): void {
-    if (position.checkpoint) {
-      this.#countCheckpoint(position, -1);
-      this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
+  /** Tells the drivers of what was taken, at once or when it is known whether the replicas have it. */
+  #acknowledge(reports: readonly Report[], { state, outcomes, replicated }: CachedAnswer): void {
+    const taken = reports.filter((_, i) => isTaken(outcomes[i] as Outcome));
+    const tell = (isReplicated: boolean) => {
+      for (const { position, origin } of taken) {
+        if (position.checkpoint) {
+          this.#countCheckpoint(position, -1);
+          this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
+        }
+        origin?.accepted(position, isReplicated ? 'replicated' : 'cache');
+      }
+    };
+    if (replicated === null) {
+      tell(false);
+      return;
     }
+    this.#unacknowledged++;
+    void replicated.then((isReplicated) => {
+      this.#unacknowledged--;
+      tell(isReplicated);
+    });
+  }
+
+  #accepted({ driver, position }: Report, state: PartitionState, nowMs: number): void {
     if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
       const { driverId } = position;
       // One that nothing is known of may have been let go since the report was submitted.
@@ -299,7 +339,6 @@ export class Recorder implements ReportSink {
       else if (kept.partition !== state.partition) this.#crossed(kept, position, state.partition, nowMs);
       this.#healer.remember(kept, position, state, nowMs);
     }
-    origin?.accepted(position, isReplicated ? 'replicated' : 'cache');
   }
 
   /** Answers of two partitions come in any order: the older record is the ghost, whichever was told first. */
@@ -337,25 +376,71 @@ export class Recorder implements ReportSink {
 
   /** Returns whether something has to be healed before newer reports may go out. */
   #heal(partition: number, nowMs: number): boolean {
-    const known = this.#healer.lostOf(partition, MAX_BATCH_RECORDS);
-    const checkpoints = this.#checkpoints.lost(partition, MAX_BATCH_RECORDS - known.length);
+    if (nowMs < (this.#healAgainAtMs.get(partition) ?? 0)) return false;
+    const checkpoints = this.#checkpoints.lost(partition, MAX_BATCH_RECORDS / 2);
+    const known = this.#healer.lostOf(partition, MAX_BATCH_RECORDS - checkpoints.length);
     if (known.length + checkpoints.length === 0) return false;
-    if (!this.#canWrite(partition, nowMs)) return true;
-    const positions = [...known.map((one) => one.position), ...checkpoints.map((one) => one.position)];
-    this.#call(partition, positions)
-      .then(({ state, outcomes }) => {
-        this.#metrics.healed += outcomes
-          .slice(0, known.length)
-          .filter((outcome) => outcome === 'accepted').length;
-        this.#healer.healed(known, state);
-        for (const one of checkpoints) this.#checkpoints.recordedAgain(one, state);
-      })
-      .catch((error) => this.#tryAgain(error));
+    if (this.#canWrite(partition, nowMs)) void this.#recordAgain(partition, [...known, ...checkpoints]);
     return true;
+  }
+
+  async #recordAgain(partition: number, lost: readonly (Lacking | WatchedCheckpoint)[]): Promise<void> {
+    const refused: (Lacking | WatchedCheckpoint)[] = [];
+    const { leftovers, isAnyTaken } = await sendInParts(lost, async (part) => {
+      const { state, outcomes } = await this.#call(
+        partition,
+        part.map((one) => one.position),
+      );
+      for (const [i, one] of part.entries())
+        if (!this.#isHealed(one, outcomes[i] as Outcome, state)) refused.push(one);
+    });
+    this.#judge(partition, leftovers, isAnyTaken);
+    for (const { part, error } of leftovers) {
+      if (error.code === 'bad_batch' && part.length === 1)
+        this.#unhealable(partition, part[0], error.message);
+      else if (error.code === 'map_mismatch') this.mapMismatch = true;
+      else if (isRefusal(error)) refused.push(...part);
+    }
+    if (refused.length === 0) return;
+    // Behind the others, which a later page would not reach otherwise.
+    for (const one of refused) {
+      if ('field' in one) this.#checkpoints.postpone(one);
+      else this.#healer.postpone(partition, one);
+    }
+    this.#healAgainAtMs.set(partition, performance.now() + HEAL_AGAIN_AFTER_MS * (0.5 + Math.random() / 2));
+  }
+
+  /** False: the store does not take it now, and may later. */
+  #isHealed(one: Lacking | WatchedCheckpoint, outcome: Outcome, state: PartitionState): boolean {
+    if (outcome === 'clock_ahead' || outcome === 'too_many_checkpoints') return false;
+    const isCheckpoint = 'field' in one;
+    // What has been superseded was sent again by its driver, under the newer session.
+    if (outcome === 'bad' || (isCheckpoint && outcome === 'superseded'))
+      this.#unhealable(state.partition, one, outcome);
+    else if (isCheckpoint && outcome === 'checkpoint_conflict') {
+      // While it was lost, another of its id was taken.
+      this.#checkpoints.remove(one);
+      this.#tellConflict(one);
+    } else if (isCheckpoint) this.#checkpoints.recordedAgain(one, state);
+    else {
+      if (outcome === 'accepted') this.#metrics.healed++;
+      this.#healer.healed([one], state);
+    }
+    return true;
+  }
+
+  #unhealable(partition: number, one: Lacking | WatchedCheckpoint | undefined, why: string): void {
+    if (one === undefined) return;
+    this.#metrics.unhealed++;
+    const { driverId: driver_id, seq } = one.position;
+    this.#log.error({ partition, driver_id, seq, why }, 'what was lost is refused: it is not recorded again');
+    if ('field' in one) this.#checkpoints.remove(one);
+    else this.#healer.giveUp(partition, one);
   }
 
   #lost({ state, known, above }: Loss): void {
     const { partition, reign, previous } = state;
+    this.#healAgainAtMs.delete(partition);
     this.#checkpoints.lose(partition, above);
     this.#forgets.redo(partition);
     this.#metrics.lost += known.length;
@@ -373,10 +458,7 @@ export class Recorder implements ReportSink {
 
   #lookAtCheckpoints(partition: number): void {
     if (!this.#store.reachable(partition)) return;
-    if (this.#checkpoints.lost(partition, 1).length > 0) {
-      this.#heal(partition, performance.now());
-      return;
-    }
+    if (this.#checkpoints.lost(partition, 1).length > 0 && this.#heal(partition, performance.now())) return;
     const watched = this.#checkpoints.waiting(partition, MAX_BATCH_RECORDS);
     const asked = this.#healer.standing(partition);
     this.#store
@@ -400,10 +482,14 @@ export class Recorder implements ReportSink {
   }
 
   /** Postgres has another checkpoint of this id. Once its driver has been told, the store need not remember. */
-  #refuseConflict(partition: number, { origin, position, field }: WatchedCheckpoint): void {
+  #refuseConflict(partition: number, one: WatchedCheckpoint): void {
+    this.#tellConflict(one);
+    this.#store.checkpointsDone(partition, [one.field]).catch((error) => this.#tryAgain(error));
+  }
+
+  #tellConflict({ origin, position }: WatchedCheckpoint): void {
     const [code, detail] = REFUSALS.checkpoint_conflict;
     origin?.refused(position, code, null, detail);
-    this.#store.checkpointsDone(partition, [field]).catch((error) => this.#tryAgain(error));
   }
 
   /** In the turn in which the crossing is acknowledged. Nothing of the old partition has to settle for a mark. */
@@ -467,10 +553,12 @@ export class Recorder implements ReportSink {
       .then((state) => {
         this.mapMismatch = false;
         this.#lanes.succeeded(partition, performance.now());
+        if (this.#pending.of(partition).length === 0) this.#refusing.delete(partition);
         this.#healer.observe(state, asked, false);
       })
       .catch((error) => {
         this.#lanes.failed(partition, performance.now());
+        if (error instanceof StoreError && error.code === 'refused') this.#refusing.add(partition);
         this.#tryAgain(error);
       })
       .finally(() => this.#lanes.leave(partition));

@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { formatAddress, parseAddress } from '../node-address.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 
 /** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
@@ -78,10 +79,8 @@ function aclFile(s: RedisNodeSettings): string {
 
 /** To `host:port`; a plain connection that fails at once instead of hiding a trouble behind retries. */
 export function adminConnection(address: string, password: string | undefined): Redis {
-  const [host, port] = address.split(':');
   const connection = new Redis({
-    host: host as string,
-    port: Number(port),
+    ...parseAddress(address),
     ...(password === undefined ? {} : { password }),
     protocol: 2,
     lazyConnect: true,
@@ -113,7 +112,7 @@ export async function withAdmin<T>(
 /** Starts the node and waits until it answers; a node that still loads its data answers LOADING to PING. */
 export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
   const { dir, launchPrefix = [] } = settings;
-  const address = `${settings.host}:${settings.port}`;
+  const address = formatAddress(settings);
   await mkdir(dir, { recursive: true });
   const configuration = join(dir, 'redis.conf');
   const logFile = join(dir, 'redis.log');

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatAddress } from '../node-address.js';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
@@ -31,6 +32,8 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
+  /** Where the nodes listen, if not in a namespace. */
+  loopback?: '127.0.0.1' | '::1';
   /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
   namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
@@ -72,14 +75,13 @@ interface ClusterFile {
   ports: number[];
 }
 
-const LOOPBACK = '127.0.0.1';
-
-const addressOf = ({ host, port }: { host: string; port: number }) => `${host}:${port}`;
-
-function placesOf({ masters, namespace }: RedisClusterOptions, ports: readonly number[]): RedisPlace[] {
+function placesOf(
+  { masters, namespace, loopback = '127.0.0.1' }: RedisClusterOptions,
+  ports: readonly number[],
+): RedisPlace[] {
   const middle = Math.floor(masters / 2);
   return ports.map((port, index) => {
-    if (!namespace) return { host: LOOPBACK, port, launchPrefix: [] };
+    if (!namespace) return { host: loopback, port, launchPrefix: [] };
     if (index !== middle) return { host: namespace.hostAddress, port, launchPrefix: [] };
     return { host: namespace.address, port, launchPrefix: commandInside(namespace.name) };
   });
@@ -106,7 +108,7 @@ async function moveNodes(dir: string, from: readonly number[], to: readonly Redi
     const text = await readFile(file, 'utf8');
     const rewritten = text.replace(/\S*:(\d+)@\d+/g, (whole, known: string) => {
       const place = moved.get(Number(known));
-      return place === undefined ? whole : `${addressOf(place)}@${place.port + REDIS_BUS_OFFSET}`;
+      return place === undefined ? whole : `${place.host}:${place.port}@${place.port + REDIS_BUS_OFFSET}`;
     });
     await writeFile(file, rewritten);
   }
@@ -147,7 +149,7 @@ class RunningCluster implements RedisCluster {
     readonly places: readonly RedisPlace[],
     readonly password: string | undefined,
   ) {
-    this.urls = places.map((place) => `redis://${addressOf(place)}`);
+    this.urls = places.map((place) => `redis://${formatAddress(place)}`);
   }
 
   async launch(place: RedisPlace): Promise<ServerProcess> {
@@ -170,7 +172,7 @@ class RunningCluster implements RedisCluster {
   async describe(place: RedisPlace): Promise<RedisNode> {
     const { host, port } = place;
     const { pid } = this.#process(port);
-    return { host, port, pid, role: await roleOf(addressOf(place), this.password) };
+    return { host, port, pid, role: await roleOf(formatAddress(place), this.password) };
   }
 
   async restartNode(port: number): Promise<RedisNode> {
@@ -208,7 +210,7 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
   const kept = await prepareFolder(options, places);
   const password = options.users?.length ? randomBytes(16).toString('hex') : undefined;
   const cluster = new RunningCluster(options, places, password);
-  const shape = { addresses: places.map(addressOf), masters, replicas, password };
+  const shape = { addresses: places.map(formatAddress), masters, replicas, password };
   try {
     await Promise.all(places.map((place) => cluster.launch(place)));
     if (!kept) {

@@ -4,12 +4,14 @@
 //   unproven ──────────────────▶ proven   any ───────────────────────────▶ that node, by its own state
 //      ▲                            │
 //      └── socket closed, time-out, ┘
-//          READONLY, CLUSTERDOWN, LOADING
+//          or an answer that says that the node lacks something every call needs (`StoreError.ofNode`)
 //
 // An unproven node is sent nothing but one probe at a time: an empty write (of a reader: a read) that harms nothing and has no payload
 // whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
 
 import type { Logger } from 'pino';
+import { addressOfUrl } from '../node-address.js';
+import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import { NodeConnection, RedirectError, type Reply } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
@@ -24,6 +26,8 @@ export interface ClusterOptions {
   probeOf(slot: number): readonly Argument[];
   /** A probe was answered with an error: the node is there, but lacks something. */
   onProbeRefused?(node: NodeConnection, error: StoreError): void;
+  /** A call was answered with an error that we do not know. */
+  onRefused?(slot: number, error: StoreError): void;
   onReachable?(slots: readonly number[]): void;
   onUnreachable?(slots: readonly number[]): void;
 }
@@ -32,6 +36,10 @@ interface Node {
   connection: NodeConnection;
   proven: boolean;
   probing: boolean;
+  /** Probes that failed: each goes to another slot, so that one broken partition does not stand for its node. */
+  failedProbes: number;
+  /** When an answer last made it suspect. */
+  lackedAtMs: number;
   asking: boolean;
   listedAtMs: number;
   /** Replicas that its cluster holds for alive. */
@@ -46,13 +54,14 @@ const LONG_UNSETTLED_AFTER_MS = 10_000;
 const UNLISTED_DROP_MS = 60_000;
 /** A full node must be reached to get well, and one of another map to say so. */
 const ANSWERED: readonly StoreErrorCode[] = ['overloaded', 'map_mismatch'];
-/** Errors that say that the node may not or cannot write now. */
-const DEMOTED = /^(READONLY|CLUSTERDOWN|LOADING|MASTERDOWN)/;
+/** Where probes are answered and calls are not, a node would be suspected and proven again without end. */
+const LACKING_AGAIN_AFTER_MS = 1000;
 
 export class ClusterClient {
   readonly #options: ClusterOptions;
   readonly #owners: SlotOwners;
   readonly #nodes = new Map<string, Node>();
+  readonly #paced = new PacedLog();
   #unsettledSinceMs = Date.now();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -97,17 +106,17 @@ export class ClusterClient {
     }
   }
 
-  /** The same for a write, and whether every replica of the node has it. */
+  /** The same for a write; `replicated` tells whether every replica of the node has it too. */
   async callReplicated(
     slot: number,
     args: readonly Argument[],
-  ): Promise<{ reply: Reply; isReplicated: boolean }> {
+  ): Promise<{ reply: Reply; replicated: Promise<boolean> }> {
     const owner = this.#provenOwner(slot);
     try {
-      const { reply, replicas } = await owner.connection.callReplicated(args, owner.replicas);
-      return { reply, isReplicated: owner.replicas > 0 && replicas >= owner.replicas };
+      const reply = await owner.connection.call(args);
+      return { reply, replicated: this.#isInStep(owner, slot) };
     } catch (error) {
-      return { reply: await this.#afterError(owner, slot, args, error), isReplicated: false };
+      return { reply: await this.#afterError(owner, slot, args, error), replicated: Promise.resolve(false) };
     }
   }
 
@@ -116,6 +125,12 @@ export class ClusterClient {
     clearTimeout(this.#timer);
     for (const node of this.#nodes.values()) node.connection.close();
     this.#nodes.clear();
+  }
+
+  async #isInStep({ replicas, connection }: Node, slot: number): Promise<boolean> {
+    return (
+      replicas > 0 && (await connection.replicasInStep(replicas, this.#options.probeOf(slot))) >= replicas
+    );
   }
 
   #provenOwner(slot: number): Node {
@@ -130,12 +145,32 @@ export class ClusterClient {
   /** Follows a redirection; whatever else it was is thrown. */
   #afterError(node: Node, slot: number, args: readonly Argument[], error: unknown): Promise<Reply> {
     if (error instanceof RedirectError) return this.#follow(slot, error, args);
-    this.#suspectIfDemoted(node, error);
+    this.#judge(node, slot, error);
     throw error;
   }
 
-  #suspectIfDemoted(node: Node, error: unknown): void {
-    if (error instanceof StoreError && DEMOTED.test(error.message)) this.#suspect(node, error.message);
+  #judge(node: Node, slot: number, error: unknown): void {
+    if (!(error instanceof StoreError)) return;
+    if (error.code === 'refused') this.#options.onRefused?.(slot, error);
+    const nowMs = Date.now();
+    if (!(error.ofNode || error.code === 'refused') || nowMs - node.lackedAtMs < LACKING_AGAIN_AFTER_MS)
+      return;
+    node.lackedAtMs = nowMs;
+    if (error.ofNode) this.#suspect(node, error.message);
+    else void this.#doubt(node, slot);
+  }
+
+  /** Whether an error that we do not know is that of the node, or only of that partition: another one tells. */
+  async #doubt(node: Node, slot: number): Promise<void> {
+    const others = this.#owners.slotsOf(node.connection.address).filter((each) => each !== slot);
+    const other = others[Math.floor(Math.random() * others.length)];
+    if (other === undefined) return;
+    try {
+      await node.connection.call(this.#options.probeOf(other));
+    } catch (error) {
+      if (error instanceof StoreError && (error.ofNode || error.code === 'refused'))
+        this.#suspect(node, error.message);
+    }
   }
 
   async #follow(slot: number, redirect: RedirectError, args: readonly Argument[]): Promise<Reply> {
@@ -144,9 +179,9 @@ export class ClusterClient {
     try {
       return await target.connection.call(args, redirect.kind === 'ask');
     } catch (error) {
-      this.#suspectIfDemoted(target, error);
+      this.#judge(target, slot, error);
       if (!(error instanceof RedirectError)) throw error;
-      throw new StoreError('not_ready', `slot ${slot} is moving: ${error.message}`, error);
+      throw new StoreError('not_ready', `slot ${slot} is moving: ${error.message}`, { cause: error });
     }
   }
 
@@ -168,6 +203,8 @@ export class ClusterClient {
       connection,
       proven: false,
       probing: false,
+      failedProbes: 0,
+      lackedAtMs: 0,
       asking: false,
       listedAtMs: Date.now(),
       replicas: 0,
@@ -228,7 +265,7 @@ export class ClusterClient {
       this.#nodes.delete(address);
     }
     if ([...this.#nodes.values()].some((node) => node.connection.ready)) return;
-    for (const url of this.#options.redis.redisUrls) this.#node(new URL(url).host);
+    for (const url of this.#options.redis.redisUrls) this.#node(addressOfUrl(url));
   }
 
   async #look(node: Node): Promise<void> {
@@ -266,7 +303,7 @@ export class ClusterClient {
   async #probe(node: Node): Promise<void> {
     const { address } = node.connection;
     const slots = this.#owners.slotsOf(address);
-    const [slot] = slots;
+    const slot = slots[node.failedProbes % slots.length];
     if (node.probing || !node.connection.ready || slot === undefined) return;
     node.probing = true;
     try {
@@ -278,11 +315,24 @@ export class ClusterClient {
         if (this.#owners.moved(slot, error.address, Date.now())) this.#node(error.address);
       } else if (error instanceof StoreError) {
         if (ANSWERED.includes(error.code)) this.#proved(node, slots);
-        else this.#options.onProbeRefused?.(node.connection, error);
+        else this.#unproven(node, error);
       }
     } finally {
       node.probing = false;
     }
+  }
+
+  #unproven(node: Node, error: StoreError): void {
+    node.failedProbes++;
+    if (!error.ofNode && error.code !== 'refused') return;
+    const { address } = node.connection;
+    this.#paced.log(`${address} ${error.message}`, () =>
+      this.#options.log.warn(
+        { node: address, why: error.message },
+        'redis node answers, but cannot serve us',
+      ),
+    );
+    this.#options.onProbeRefused?.(node.connection, error);
   }
 }
 

@@ -4,18 +4,19 @@
 
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
-import { MAX_BATCH_RECORDS, type Position, type StoredPosition } from '../position.js';
+import { MAX_BATCH_RECORDS, type Position, PositionError, type StoredPosition } from '../position.js';
 import { Arena, decodeRecord, RECORD_BYTES } from '../position-record.js';
+import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Health, LivePosition, Outcome, PartitionState } from './answers.js';
 import * as answers from './answers.js';
 import { ClusterClient } from './cluster-client.js';
+import { FunctionLoader } from './function-loader.js';
 import { type PartitionKeys, partitionKeys } from './keys.js';
 import { readLibrary } from './library.js';
-import type { NodeConnection } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
 import { StoreClock } from './store-clock.js';
-import { StoreError } from './store-error.js';
+import { isFunctionMissing, StoreError } from './store-error.js';
 
 export interface LiveStoreOptions {
   redis: RedisSettings;
@@ -38,9 +39,10 @@ export interface RecordAnswer {
   outcomes: Outcome[];
   /** For each `superseded` one, by its index: the session that is stored. */
   storedSessions: Map<number, number>;
-  /** Every replica of the node has it too; always false unless the store was asked to wait for that. */
-  isReplicated: boolean;
 }
+
+/** A store that was asked to wait for its replicas tells later whether they have it. */
+export type CachedAnswer = RecordAnswer & { replicated: Promise<boolean> | null };
 
 export interface NearQuery {
   lat: number;
@@ -102,6 +104,16 @@ export interface RestoreAnswer {
   invalid: number;
 }
 
+export interface UnflushedPage {
+  cursor: string;
+  rows: StoredPosition[];
+  staleIds: string[];
+  /** Marked by `quarantine`, and no flush has to do with them any more. */
+  refused: StoredPosition[];
+  /** Whose record is not one of ours. */
+  unreadableIds: string[];
+}
+
 export interface WaitingCheckpoint {
   field: string;
   position: StoredPosition;
@@ -118,8 +130,9 @@ export type CheckpointStanding = 'waits' | 'gone' | 'conflict';
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
-const FUNCTION_LOAD_EVERY_MS = 500;
 const SCAN_PAGE = 1000;
+/** Of drivers, in a line of the log. */
+const MAX_NAMED = 5;
 /** A driver's last report before this does not stand in the way of a checkpoint. */
 const DEFAULT_FRESHNESS_MS = 10_000;
 
@@ -134,11 +147,15 @@ export class LiveStore {
   readonly #states = new answers.StateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
-  readonly #loadedAtMs = new Map<string, number>();
+  readonly #loader: FunctionLoader;
+  readonly #paced = new PacedLog();
   readonly #clock = new StoreClock();
+  /** How often something was met that is not one of our records, and passed over. */
+  unreadable = 0;
 
   private constructor(options: LiveStoreOptions) {
     this.#options = options;
+    this.#loader = new FunctionLoader(this.#library.text, options.log);
     this.map = options.map;
     const slots: number[] = [];
     this.#keys = [];
@@ -153,7 +170,10 @@ export class LiveStore {
       log: options.log,
       slots,
       probeOf: (slot) => this.#probe(this.#partitionOfSlot.get(slot) as number),
-      onProbeRefused: (node, error) => this.#probeRefused(node, error),
+      onProbeRefused: (node, error) => {
+        if (options.loadsFunctions && isFunctionMissing(error.message)) this.#loader.missing(node);
+      },
+      onRefused: (slot, error) => this.#refused(slot, error),
       onReachable: (reached) => this.#tell(this.#reachableListeners, reached),
       onUnreachable: (lost) => this.#tell(this.#unreachableListeners, lost),
     });
@@ -206,26 +226,35 @@ export class LiveStore {
 
   /** On every master that owns a partition. */
   async loadFunctions(): Promise<void> {
-    await Promise.all(this.#cluster.owners().map((node) => this.#load(node)));
+    await Promise.all(this.#cluster.owners().map((node) => this.#loader.load(node)));
   }
 
   /** At most 512; none probes. For each driver the newest (session, recorded at) is kept. */
-  async record(partition: number, positions: readonly Position[]): Promise<RecordAnswer> {
-    const call = this.#recordCall(partition, positions);
-    if (this.#options.durability !== 'replicated')
-      return this.#recorded(partition, await this.#call(partition, call), false);
-    const { reply, isReplicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
-    return this.#recorded(partition, reply as unknown[], isReplicated);
+  async record(
+    partition: number,
+    positions: readonly Position[],
+  ): Promise<RecordAnswer & { isReplicated: boolean }> {
+    const answer = await this.recordInCache(partition, positions);
+    return { ...answer, isReplicated: (await answer.replicated) === true };
   }
 
-  #recorded(partition: number, reply: readonly unknown[], isReplicated: boolean): RecordAnswer {
+  /** The same, answered as soon as the master has it. */
+  async recordInCache(partition: number, positions: readonly Position[]): Promise<CachedAnswer> {
+    const call = this.#recordCall(partition, positions);
+    if (this.#options.durability !== 'replicated')
+      return { ...this.#recorded(partition, await this.#call(partition, call)), replicated: null };
+    const { reply, replicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
+    return { ...this.#recorded(partition, reply as unknown[]), replicated };
+  }
+
+  #recorded(partition: number, reply: readonly unknown[]): RecordAnswer {
     const outcomes = answers.decodeOutcomes(reply[answers.STATE_SIZE] as Buffer);
     const storedSessions = new Map<number, number>();
     let at = answers.STATE_SIZE + 1;
     for (let i = 0; at < reply.length; i++) {
       if (outcomes[i] === 'superseded') storedSessions.set(i, reply[at++] as number);
     }
-    return { state: this.#state(partition, reply), outcomes, storedSessions, isReplicated };
+    return { state: this.#state(partition, reply), outcomes, storedSessions };
   }
 
   /** Says that somebody feeds this partition, where there is nothing to write. */
@@ -256,7 +285,7 @@ export class LiveStore {
     const records = reply.slice(answers.STATE_SIZE + 1) as (Buffer | null)[];
     const found = ids.map((id, i) => {
       const record = records[i];
-      return record ? answers.decodeLive(id, record, flushed) : null;
+      return record ? this.#readable(partition, () => answers.decodeLive(id, record, flushed)) : null;
     });
     return { health: healthOf(reply[answers.STATE_SIZE]), nowMs, found };
   }
@@ -324,16 +353,24 @@ export class LiveStore {
   async unflushed(
     partition: number,
     o: { reign: string; since: number; cursor: string; freshBeforeMs: number; removeBeforeMs: number },
-  ): Promise<{ cursor: string; rows: StoredPosition[]; staleIds: string[]; refused: StoredPosition[] }> {
+  ): Promise<UnflushedPage> {
     const k = this.#key(partition);
     const args = [o.reign, o.since, o.cursor, o.freshBeforeMs, o.removeBeforeMs, SCAN_PAGE];
     const reply = await this.#function(partition, 'unflushed', [k.positions, k.meta], ...args);
-    const [cursor, rows, staleIds, refused] = reply as [Buffer, Buffer[], Buffer[], Buffer[]];
+    const [cursor, rows, staleIds, refused, unreadableIds] = reply as [
+      Buffer,
+      Buffer[],
+      Buffer[],
+      Buffer[],
+      Buffer[],
+    ];
+    this.#passedOver(partition, unreadableIds.length, unreadableIds.slice(0, MAX_NAMED).map(String));
     return {
       cursor: String(cursor),
       rows: answers.decodePairs(rows, decodeRecord),
       staleIds: staleIds.map(String),
       refused: answers.decodePairs(refused, decodeRecord),
+      unreadableIds: unreadableIds.map(String),
     };
   }
 
@@ -417,7 +454,8 @@ export class LiveStore {
   ): Promise<{ waiting: WaitingCheckpoint[]; conflicts: ConflictingCheckpoint[] }> {
     const k = this.#key(partition);
     const reply = await this.#function(partition, 'waiting_checkpoints', [k.checkpoints, k.meta], limit);
-    const all = answers.decodePairs(reply, decodeCheckpoint);
+    this.#passedOver(partition, reply[0] as number);
+    const all = answers.decodePairs(reply.slice(1), decodeCheckpoint);
     return {
       waiting: all.filter((one) => 'position' in one),
       conflicts: all.filter((one) => 'sinceMs' in one),
@@ -523,26 +561,34 @@ export class LiveStore {
     }
   }
 
-  #probeRefused(node: NodeConnection, error: StoreError): void {
-    const { log, loadsFunctions } = this.#options;
-    if (error.message.includes('Function not found') && loadsFunctions) {
-      const nowMs = Date.now();
-      if (nowMs - (this.#loadedAtMs.get(node.address) ?? 0) < FUNCTION_LOAD_EVERY_MS) return;
-      this.#loadedAtMs.set(node.address, nowMs);
-      this.#load(node).catch((cause: StoreError) =>
-        log.error({ node: node.address, why: cause.message }, 'functions not loaded'),
-      );
+  #readable<T>(partition: number, decode: () => T): T | null {
+    try {
+      return decode();
+    } catch (error) {
+      if (!(error instanceof PositionError)) throw error;
+      this.#passedOver(partition, 1);
+      return null;
     }
   }
 
-  async #load(node: NodeConnection): Promise<void> {
-    try {
-      await node.control('FUNCTION', 'LOAD', this.#library.text);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      // Not as a cause: ioredis's error carries the whole library.
-      if (!why.includes('already exists')) throw new StoreError('not_ready', `functions not loaded: ${why}`);
-    }
+  #passedOver(partition: number, count: number, ids: readonly string[] = []): void {
+    if (count === 0) return;
+    this.unreadable += count;
+    const named = ids.length === 0 ? {} : { ids };
+    this.#paced.log(`unreadable in ${partition}`, () =>
+      this.#options.log.error({ partition, count, ...named }, 'records that cannot be read are passed over'),
+    );
+  }
+
+  #refused(slot: number, error: StoreError): void {
+    const partition = this.#partitionOfSlot.get(slot);
+    const node = this.#cluster.ownerOf(slot);
+    this.#paced.log(`${partition} ${error.message}`, (times) =>
+      this.#options.log.error(
+        { partition, node, why: error.message, times },
+        'the live store refuses a call',
+      ),
+    );
   }
 }
 

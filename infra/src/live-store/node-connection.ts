@@ -1,5 +1,5 @@
 // One node of the cluster: a connection for data and one for control, replicas too, so that a promotion needs no
-// connecting; and, once somebody asks for it, one whose calls wait for the replicas (WAIT holds up a connection).
+// connecting; and, once somebody asks for it, one that waits for the replicas.
 // Calls of one turn of the event loop leave in one write, and share one deadline.
 //
 // ioredis is used plainly: no offline queue, no resending, no retries, for a late replay could overwrite nothing but
@@ -8,36 +8,23 @@
 
 import { EventEmitter } from 'node:events';
 import { Redis, type RedisOptions } from 'ioredis';
+import { announcedAddress, parseAddress } from '../node-address.js';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, PreparedCommand } from './prepared-command.js';
+import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
 
 export type Reply = unknown;
 
-export interface ReplicatedReply {
-  reply: Reply;
-  /** Replicas that have it. */
-  replicas: number;
-}
-
 interface Call {
   args: readonly Argument[];
   asking: boolean;
-  /** Replicas to wait for. */
-  replicas: number;
-  resolve(reply: Reply, replicas: number): void;
+  resolve(reply: Reply): void;
   reject(error: Error): void;
 }
 
-/** Calls that leave together, on a connection of their kind. */
-interface Lane {
-  redis: Redis;
-  queue: Call[];
-}
-
-const RECONNECT_MS = 50;
-/** Replicas that take longer are out of step: what was written is then acknowledged as what it is. */
-const REPLICATION_DEADLINE_MS = 100;
+/** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
+const RECONNECT = { firstMs: 50, forAttempts: 60, growth: 1.2, limitMs: 1000 };
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
@@ -60,48 +47,40 @@ interface NodeEvents {
 
 export class NodeConnection extends EventEmitter<NodeEvents> {
   readonly address: string;
-  readonly #data: Lane;
+  readonly #data: Redis;
   readonly #control: Redis;
   readonly #settings: RedisSettings;
-  #replicated: Lane | undefined;
+  #replicaWaits: ReplicaWaits | undefined;
+  /** Calls that leave together. */
+  #queue: Call[] = [];
   #ended = false;
 
   constructor(address: string, settings: RedisSettings) {
     super();
     this.address = address;
     this.#settings = settings;
-    this.#data = { redis: this.#connect(), queue: [] };
+    this.#data = this.#connect();
     this.#control = this.#connect();
-    this.#data.redis.on('close', () => this.emit('closed'));
-    this.#data.redis.on('ready', () => this.emit('ready'));
+    this.#data.on('close', () => this.emit('closed'));
+    this.#data.on('ready', () => this.emit('ready'));
   }
 
   get ready(): boolean {
-    return !this.#ended && this.#data.redis.status === 'ready';
+    return !this.#ended && this.#data.status === 'ready';
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
   call(args: readonly Argument[], asking = false): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(this.#data, { args, asking, replicas: 0, resolve, reject });
+      this.#enqueue({ args, asking, resolve, reject });
     });
   }
 
-  /** The same, and then waits until so many replicas have it, or for a moment. */
-  callReplicated(args: readonly Argument[], replicas: number): Promise<ReplicatedReply> {
-    this.#replicated ??= { redis: this.#connect(), queue: [] };
-    // While it connects nothing is refused: the position counts as what it is, in the cache.
-    const isConnected = this.#replicated.redis.status === 'ready';
-    const lane = isConnected ? this.#replicated : this.#data;
-    return new Promise((resolve, reject) => {
-      this.#enqueue(lane, {
-        args,
-        asking: false,
-        replicas: isConnected ? replicas : 0,
-        resolve: (reply, held) => resolve({ reply, replicas: held }),
-        reject,
-      });
-    });
+  /** How many replicas, of so many, have all that was answered so far. Takes 200 ms at most, and never rejects. */
+  replicasInStep(replicas: number, emptyWrite: readonly Argument[]): Promise<number> {
+    // While it connects nobody waits: what was written counts as what it is, in the cache.
+    this.#replicaWaits ??= new ReplicaWaits(this.#connect());
+    return this.#replicaWaits.replicasInStep(replicas, emptyWrite);
   }
 
   /** On the control connection, with the same deadline; replies are text. */
@@ -117,9 +96,9 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   close(): void {
     this.#ended = true;
-    this.#data.redis.disconnect();
+    this.#data.disconnect();
     this.#control.disconnect();
-    this.#replicated?.redis.disconnect();
+    this.#replicaWaits?.close();
   }
 
   #connect(): Redis {
@@ -129,17 +108,18 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     return redis;
   }
 
-  #enqueue(lane: Lane, call: Call): void {
+  #enqueue(call: Call): void {
     if (!this.ready) {
       call.reject(new StoreError('region_unavailable', `no connection to ${this.address}`));
       return;
     }
-    if (lane.queue.push(call) === 1) setImmediate(() => this.#send(lane));
+    if (this.#queue.push(call) === 1) setImmediate(() => this.#send());
   }
 
-  #send(lane: Lane): void {
-    const { redis, queue: calls } = lane;
-    lane.queue = [];
+  #send(): void {
+    const redis = this.#data;
+    const calls = this.#queue;
+    this.#queue = [];
     let unanswered = calls.length;
     // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
     const timer = setTimeout(
@@ -157,18 +137,12 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
       redis.sendCommand(command);
       return command.promise as Promise<Reply>;
     });
-    const replicas = Math.max(...calls.map((call) => call.replicas));
-    const held = replicas > 0 ? redis.wait(replicas, REPLICATION_DEADLINE_MS).catch(() => 0) : 0;
     redis.stream?.uncork();
     for (const [i, call] of calls.entries()) {
-      const settle = (reply: Reply, count: number) => {
-        answered();
-        call.resolve(reply, count);
-      };
       sent[i]?.then(
         (reply) => {
-          if (held === 0) settle(reply, 0);
-          else held.then((count) => settle(reply, count));
+          answered();
+          call.resolve(reply);
         },
         (failure: Error) => {
           answered();
@@ -191,20 +165,29 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   #errorOf(failure: Error): Error {
     if (failure.name !== 'ReplyError') {
-      return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, failure);
+      return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, { cause: failure });
     }
     const redirect = /^(MOVED|ASK) \d+ (\S+)$/.exec(failure.message);
-    if (redirect) return new RedirectError(redirect[1] === 'ASK' ? 'ask' : 'moved', redirect[2] as string);
+    if (redirect) {
+      const address = announcedAddress(redirect[2] as string, this.address);
+      return new RedirectError(redirect[1] === 'ASK' ? 'ask' : 'moved', address);
+    }
     return storeErrorOfReply(failure.message);
   }
 }
 
+/** Before that attempt in a row, from 1 on. */
+export function reconnectDelayMs(attempt: number): number {
+  const { firstMs, forAttempts, growth, limitMs } = RECONNECT;
+  if (attempt <= forAttempts) return firstMs;
+  const fullMs = Math.min(limitMs, firstMs * growth ** Math.min(attempt - forAttempts, 100));
+  return fullMs * (0.5 + Math.random() / 2);
+}
+
 /** Without queues, retries or replays. */
 export function redisOptions(address: string, settings: RedisSettings) {
-  const colon = address.lastIndexOf(':');
   return {
-    host: address.slice(0, colon).replace(/^\[|\]$/g, ''),
-    port: Number(address.slice(colon + 1)),
+    ...parseAddress(address),
     ...(settings.username === undefined ? {} : { username: settings.username }),
     ...(settings.password === undefined ? {} : { password: settings.password }),
     protocol: 2 as const,
@@ -215,7 +198,7 @@ export function redisOptions(address: string, settings: RedisSettings) {
     maxRetriesPerRequest: 0,
     enableReadyCheck: false,
     disableClientInfo: true,
-    retryStrategy: () => RECONNECT_MS,
+    retryStrategy: reconnectDelayMs,
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
     reconnectOnError: (error: Error) => /^(NOAUTH|WRONGPASS)/.test(error.message),
   } satisfies RedisOptions;

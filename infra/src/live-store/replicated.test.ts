@@ -67,6 +67,69 @@ test('while no replica is in step, positions are taken, and told as what they ar
   await until(true);
 });
 
+test('a frozen replica under load: nobody is refused, nobody waits in line, no region is suspect', async () => {
+  await until(true);
+  const port = await replicaPort();
+  const address = store.nodeOf(PARTITION) as string;
+  const here = Array.from({ length: 64 }, (_, i) => i).filter(
+    (partition) => store.nodeOf(partition) === address,
+  );
+  const lost: number[] = [];
+  store.onUnreachable((partition) => lost.push(partition));
+  const frozen = { cache: 0, replicated: 0, longestMs: 0, mostWaits: 0 };
+  let isOver = false;
+  const writer = async (partition: number) => {
+    while (!isOver) {
+      const sinceMs = performance.now();
+      const { outcomes, isReplicated } = await store.record(partition, [position(`driver-${nextDriver++}`)]);
+      assert.deepEqual(outcomes, ['accepted']);
+      frozen.longestMs = Math.max(frozen.longestMs, performance.now() - sinceMs);
+      frozen[isReplicated ? 'replicated' : 'cache']++;
+    }
+  };
+  const watcher = async () => {
+    while (!isOver) {
+      const info = String(await fixture.command(PARTITION, 'INFO', 'clients'));
+      frozen.mostWaits = Math.max(frozen.mostWaits, Number(/blocked_clients:(\d+)/.exec(info)?.[1]));
+    }
+  };
+  fixture.cluster.kill(port, 'SIGSTOP');
+  const load = Promise.all([watcher(), ...[...here, ...here, ...here].map(writer)]);
+  try {
+    // Past the moment at which its cluster holds it for dead, and nobody waits for it any more.
+    await waitFor('it is held for dead', DEADLINE_MS, async () => {
+      const nodes = String(await fixture.command(PARTITION, 'CLUSTER', 'NODES'));
+      return (
+        nodes.split('\n').some((line) => line.includes(`:${port}@`) && / slave,fail /.test(line)) || undefined
+      );
+    });
+    await waitFor('many have been answered', DEADLINE_MS, () => frozen.cache > 1000 || undefined);
+  } finally {
+    isOver = true;
+    await load;
+    fixture.cluster.kill(port, 'SIGCONT');
+  }
+  assert.equal(frozen.replicated, 0);
+  assert.deepEqual(lost, []);
+  assert.equal(frozen.mostWaits, 1);
+  assert.ok(frozen.longestMs < 1000, `${frozen.longestMs} ms`);
+  await until(true);
+});
+
+test('of many writes at once each is told what became of it', async () => {
+  await waitFor('all of them replicated', DEADLINE_MS, async () => {
+    const writes = Array.from({ length: 500 }, (_, i) =>
+      store.record(i % 64, [position(`driver-${nextDriver++}`)]),
+    );
+    const answers = await Promise.all(writes);
+    assert.deepEqual(
+      answers.filter(({ outcomes }) => outcomes[0] !== 'accepted'),
+      [],
+    );
+    return answers.every(({ isReplicated }) => isReplicated) || undefined;
+  });
+});
+
 test('a store that was not asked to wait promises nothing', async () => {
   const { isReplicated } = await fixture.store.record(PARTITION, [position('plain')]);
   assert.equal(isReplicated, false);

@@ -1,52 +1,67 @@
 // What can go wrong between a service and a partition, by what the caller can do about it.
+//
+// Only our own functions say that a call was wrong (BADBATCH). Every other error is an outage: a setting of the
+// operator, a command that is not allowed, a version of Redis that we do not know. It is worth trying again.
 
 export type StoreErrorCode =
   | 'region_unavailable' // no answer, or from a node that may not write now; whether it was written is unclear
   | 'overloaded' // the node's memory is full; nothing was written
   | 'not_ready' // functions missing, slots moving, no permission; nothing was written
+  | 'refused' // an error reply that we do not know: of the node, of the partition, or of one record in the batch
   | 'map_mismatch' // the partition was written under another partition map
-  | 'bad_batch' // the node refused the call itself: a smaller one shows the culprit
+  | 'bad_batch' // our function refused the call itself: a smaller one shows the culprit
   | 'reign_changed' // begin again
   | 'leased'; // another flusher works on it
 
-const RETRYABLE: readonly StoreErrorCode[] = ['region_unavailable', 'overloaded', 'not_ready'];
+const RETRYABLE: readonly StoreErrorCode[] = ['region_unavailable', 'overloaded', 'not_ready', 'refused'];
 
 export class StoreError extends Error {
   readonly code: StoreErrorCode;
   readonly retryable: boolean;
+  /** The node as a whole cannot serve us now, whatever is asked: a probe of it tells when it can again. */
+  readonly ofNode: boolean;
 
-  constructor(code: StoreErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+  constructor(code: StoreErrorCode, message: string, o: { cause?: unknown; ofNode?: boolean } = {}) {
+    super(message, o.cause === undefined ? undefined : { cause: o.cause });
     this.name = 'StoreError';
     this.code = code;
     this.retryable = RETRYABLE.includes(code);
+    this.ofNode = o.ofNode ?? false;
   }
 }
 
-const CODE_OF_REPLY: Record<string, StoreErrorCode> = {
+/** By the first word of the reply. */
+const CODES: Record<string, StoreErrorCode> = {
+  BADBATCH: 'bad_batch',
   MAPMISMATCH: 'map_mismatch',
   LEASED: 'leased',
   REIGNCHANGED: 'reign_changed',
   OOM: 'overloaded',
-  MISCONF: 'overloaded',
+  MOVED: 'region_unavailable',
+  ASK: 'not_ready',
+  TRYAGAIN: 'not_ready',
+};
+
+/** The same, of a node that answers, but lacks something that every call needs. */
+const CODES_OF_NODE: Record<string, StoreErrorCode> = {
   BUSY: 'region_unavailable',
   CLUSTERDOWN: 'region_unavailable',
   LOADING: 'region_unavailable',
   MASTERDOWN: 'region_unavailable',
-  MOVED: 'region_unavailable',
+  MISCONF: 'region_unavailable', // it cannot write to its disk
+  NOREPLICAS: 'region_unavailable', // min-replicas-to-write
   READONLY: 'region_unavailable',
-  ASK: 'not_ready',
   NOAUTH: 'not_ready',
   NOPERM: 'not_ready',
-  TRYAGAIN: 'not_ready',
   WRONGPASS: 'not_ready',
 };
 
-/** Of an error reply of Redis. What is unknown counts as refused for its content, so that it is not sent for ever. */
+export const isFunctionMissing = (message: string): boolean => message.includes('Function not found');
+
+/** Of an error reply of Redis. */
 export function storeErrorOfReply(message: string): StoreError {
   const word = message.slice(0, message.search(/ |$/));
-  const code = CODE_OF_REPLY[word];
-  if (code) return new StoreError(code, message);
-  if (message.includes('Function not found')) return new StoreError('not_ready', message);
-  return new StoreError('bad_batch', message);
+  const ofNode = CODES_OF_NODE[word] ?? (isFunctionMissing(message) ? 'not_ready' : undefined);
+  if (ofNode) return new StoreError(ofNode, message, { ofNode: true });
+  return new StoreError(CODES[word] ?? 'refused', message);
 }

@@ -1,13 +1,20 @@
 // Which node owns which slots, as the nodes themselves tell it (CLUSTER NODES).
 
+import { formatAddress, parseAddress } from '../node-address.js';
+
 export interface NodeClaim {
   id: string;
-  address: string; // host:port, as announced
+  /** As announced. */
+  address: string;
   master: boolean;
   /** The id of its master, for a replica. */
   masterId: string | null;
   /** Agreed or suspected to be down, by the node that was asked. */
   failing: boolean;
+  /** When that node sent it a ping that is not answered yet; 0: none is due. By its own clock, in ms, as the next. */
+  pingSentMs: number;
+  /** When that node last heard of an answer. */
+  pongReceivedMs: number;
   configEpoch: number;
   /** The node that was asked has a link to it over the cluster's bus. */
   linked: boolean;
@@ -18,17 +25,21 @@ export interface NodeClaim {
 export function parseClusterNodes(text: string, askedAddress: string): NodeClaim[] {
   const claims: NodeClaim[] = [];
   for (const line of text.split('\n')) {
-    const [id, endpoint, flagText, masterId, , , epoch, linkState, ...slotTexts] = line.trim().split(' ');
+    const [id, endpoint, flagText, masterId, pingSent, pongReceived, epoch, linkState, ...slotTexts] = line
+      .trim()
+      .split(' ');
     if (!id || !endpoint || !flagText || epoch === undefined) continue;
     const flags = flagText.split(',');
     if (flags.includes('handshake') || flags.includes('noaddr')) continue;
-    const address = endpoint.split('@')[0] as string;
+    const announced = parseAddress(endpoint.split('@')[0] as string);
     claims.push({
       id,
-      address: address.startsWith(':') ? askedAddress : address,
+      address: announced.host === '' ? askedAddress : formatAddress(announced),
       master: flags.includes('master'),
       masterId: masterId === undefined || masterId === '-' ? null : masterId,
       failing: flags.includes('fail') || flags.includes('fail?'),
+      pingSentMs: Number(pingSent),
+      pongReceivedMs: Number(pongReceived),
       configEpoch: Number(epoch),
       linked: linkState === 'connected',
       slots: slotTexts.filter((slot) => !slot.startsWith('[')).map(parseSlots),

@@ -1,13 +1,12 @@
 import { connect } from 'node:net';
+import { parseAddress } from '../node-address.js';
 
 const CONNECT_DEADLINE_MS = 200;
 
 /** Whether nobody listens at this address: the one sign that a process is gone, and not merely slow. */
 export function isRefused(address: string): Promise<boolean> {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
-    const socket = connect({ host, port: Number(address.slice(colon + 1)), timeout: CONNECT_DEADLINE_MS });
+    const socket = connect({ ...parseAddress(address), timeout: CONNECT_DEADLINE_MS });
     const end = (refused: boolean) => {
       socket.destroy();
       resolve(refused);

@@ -1,9 +1,11 @@
-// One Redis node as the promoter sees it: does it answer, and what does it say of itself.
+// One Redis node as the promoter sees it: does it answer, and what does it say of itself and of others.
 
 import { EventEmitter } from 'node:events';
 import { Redis } from 'ioredis';
 import { redisOptions } from '../live-store/node-connection.js';
+import { type NodeClaim, parseClusterNodes } from '../live-store/topology.js';
 import type { RedisSettings } from '../service/settings.js';
+import { OffsetTrace } from './offset-trace.js';
 
 export interface ReplicaState {
   node: WatchedNode;
@@ -12,13 +14,23 @@ export interface ReplicaState {
   syncing: boolean;
 }
 
+/** What a node says of all nodes, and its own time (ms). */
+export interface Testimony {
+  address: string;
+  nowMs: number;
+  claims: NodeClaim[];
+}
+
 const ANSWER_DEADLINE_MS = 300;
 
 export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   readonly address: string;
   readonly #redis: Redis;
-  #pinging = false;
+  #asking = false;
   #firstTimeoutAtMs: number | null = null;
+  /** Of a replica: as it last told, and how its offset has moved. */
+  readonly offsets = new OffsetTrace();
+  #replica: ReplicaState | null = null;
 
   constructor(address: string, settings: RedisSettings) {
     super();
@@ -33,34 +45,43 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
     return this.#redis.status === 'ready';
   }
 
+  /** It follows its master as far as is known. */
+  get isInStep(): boolean {
+    return this.isReady && this.#replica?.linked === true && !this.#replica.syncing;
+  }
+
   close(): void {
     this.removeAllListeners();
     this.#redis.disconnect();
   }
 
-  /** Since the first question without an answer; 0 while it answers, or is not connected. */
+  /** Since the first question without an answer; 0 while it answers, or was never asked. */
   silentForMs(nowMs: number): number {
     return this.#firstTimeoutAtMs === null ? 0 : nowMs - this.#firstTimeoutAtMs;
   }
 
-  async ping(): Promise<void> {
-    if (this.#pinging) return;
-    if (!this.isReady) return;
-    this.#pinging = true;
+  /** One question at a time; a replica is asked how far it is. */
+  async check(isReplica: boolean): Promise<void> {
+    if (this.#asking || !this.isReady) return;
+    this.#asking = true;
     try {
-      await this.#redis.ping();
+      if (isReplica) this.#follow(String(await this.#redis.info('replication')));
+      else await this.#redis.ping();
       this.#firstTimeoutAtMs = null;
     } catch (error) {
+      this.#replica = null;
       const isTimeout = error instanceof Error && error.message === 'Command timed out';
       if (isTimeout) this.#firstTimeoutAtMs ??= performance.now();
     } finally {
-      this.#pinging = false;
+      this.#asking = false;
     }
   }
 
-  async clusterNodes(): Promise<{ address: string; text: string } | null> {
-    const text = await this.#ask('CLUSTER', 'NODES');
-    return text === null ? null : { address: this.address, text };
+  async testimony(): Promise<Testimony | null> {
+    const [text, info] = await Promise.all([this.#ask('CLUSTER', 'NODES'), this.#ask('INFO', 'server')]);
+    if (text === null || info === null) return null;
+    const nowMs = Number(fieldOf(info, 'server_time_usec')) / 1000;
+    return { address: this.address, nowMs, claims: parseClusterNodes(text, this.address) };
   }
 
   async role(): Promise<'master' | 'replica' | null> {
@@ -82,17 +103,26 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
 
   async replicaState(): Promise<ReplicaState | null> {
     const info = await this.#ask('INFO', 'replication');
-    if (info === null || fieldOf(info, 'role') !== 'slave') return null;
+    return info === null ? null : this.#stateOf(info);
+  }
+
+  async failover(force: boolean): Promise<void> {
+    await (force ? this.#ask('CLUSTER', 'FAILOVER', 'FORCE') : this.#ask('CLUSTER', 'FAILOVER'));
+  }
+
+  #follow(info: string): void {
+    this.#replica = this.#stateOf(info);
+    if (this.#replica) this.offsets.add(this.#replica.offset, performance.now());
+  }
+
+  #stateOf(info: string): ReplicaState | null {
+    if (fieldOf(info, 'role') !== 'slave') return null;
     return {
       node: this,
       offset: Number(fieldOf(info, 'slave_repl_offset') ?? 0),
       linked: fieldOf(info, 'master_link_status') === 'up',
       syncing: fieldOf(info, 'master_sync_in_progress') === '1',
     };
-  }
-
-  async failover(force: boolean): Promise<void> {
-    await (force ? this.#ask('CLUSTER', 'FAILOVER', 'FORCE') : this.#ask('CLUSTER', 'FAILOVER'));
   }
 
   async #ask(command: string, ...args: string[]): Promise<string | null> {

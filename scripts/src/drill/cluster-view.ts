@@ -2,6 +2,7 @@
 // and what a replica holds while its master is dead.
 import { type ReaderConnection, readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
+import { formatAddress } from '@whereabouts/infra/node-address';
 import type { Stack } from '../stack-file.js';
 
 const COMMAND_TIMEOUT_MS = 2_000;
@@ -41,7 +42,7 @@ export async function openReplica(
   return node;
 }
 
-const addressesOf = (stack: Stack) => stack.redis.map(({ host, port }) => `${host}:${port}`);
+const addressesOf = (stack: Stack) => stack.redis.map(formatAddress);
 
 async function nodesSeenBy(stack: Stack, address: string): Promise<NodeView[]> {
   const text = await withNode(stack, address, (node) => node.cluster('NODES') as Promise<string>);

@@ -6,6 +6,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { namespaceOf } from '@whereabouts/infra/dev/network-namespace';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { formatAddress } from '@whereabouts/infra/node-address';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { scrape, total } from '../stack/scrape.js';
 import type { Stack } from '../stack-file.js';
@@ -50,7 +51,7 @@ async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFaul
   const { drill, stack, say, partition } = setting;
   const nodes = await clusterNodes(stack());
   const isInNamespace = (address: string) => {
-    const node = stack().redis.find(({ host, port }) => `${host}:${port}` === address);
+    const node = stack().redis.find((one) => formatAddress(one) === address);
     return node !== undefined && namespaceOf(node.pid) !== null;
   };
   const found = regions.findIndex(({ node, partitions }) =>

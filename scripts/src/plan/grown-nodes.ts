@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
 import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { parseAddress } from '@whereabouts/infra/node-address';
 import { provideRedis } from '../servers/provide.js';
 import { clusterDir, GROWN, redisAdminPassword } from '../stack/redis-admin.js';
 import { redisUsers } from '../stack/redis-users.js';
@@ -26,7 +27,7 @@ export interface Growth {
   say(text: string): void;
 }
 
-const portOf = (address: string) => Number(address.split(':')[1]);
+const portOf = (address: string) => parseAddress(address).port;
 const folderOf = (home: string, port: number) => join(clusterDir(home), `${GROWN}${port}`);
 
 export const isGrown = (home: string, address: string): boolean =>

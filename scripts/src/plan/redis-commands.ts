@@ -1,5 +1,6 @@
 // The moves as commands of Redis's own tools, for a cluster that `plan --apply` may not touch. A shell function moves
 // one slot in the order that loses nothing: the new owner is told first, and the keys of a slot go in one MIGRATE.
+import { parseAddress } from '@whereabouts/infra/node-address';
 import type { Move } from './contiguous-moves.js';
 
 export interface KnownNode {
@@ -7,11 +8,16 @@ export interface KnownNode {
   id: string;
 }
 
-const place = (address: string) => {
-  const at = address.lastIndexOf(':');
-  return { host: address.slice(0, at), port: address.slice(at + 1) };
-};
-const cli = (address: string) => `redis-cli -h ${place(address).host} -p ${place(address).port}`;
+function cli(address: string): string {
+  const { host, port } = parseAddress(address);
+  return `redis-cli -h ${host} -p ${port}`;
+}
+
+/** redis-cli takes an IPv6 host without brackets. */
+function member(address: string): string {
+  const { host, port } = parseAddress(address);
+  return `${host}:${port}`;
+}
 
 function mover(masters: readonly KnownNode[]): string[] {
   const tell = masters.map(({ address }) => `  ${cli(address)} cluster setslot "$1" node "$7" >/dev/null`);
@@ -32,7 +38,7 @@ function mover(masters: readonly KnownNode[]): string[] {
 }
 
 function loop(move: Move, ids: ReadonlyMap<string, string>): string {
-  const [from, to] = [place(move.from), place(move.to)];
+  const [from, to] = [parseAddress(move.from), parseAddress(move.to)];
   const { first, last } = move.slots;
   const owner = `${from.host} ${from.port} ${ids.get(move.from)}`;
   const heir = `${to.host} ${to.port} ${ids.get(move.to)}`;
@@ -46,11 +52,11 @@ export function commandsToAdd(
   masters: readonly KnownNode[],
   added: string,
 ): string[] {
-  const entry = masters[0]?.address as string;
+  const entry = member(masters[0]?.address as string);
   const ids = new Map([...masters.map(({ address, id }) => [address, id] as const), [added, '$NEW_ID']]);
   return [
     `# 1. Start it with the settings and users of the others, then let it join; it gets their functions.`,
-    `redis-cli --cluster add-node ${added} ${entry}`,
+    `redis-cli --cluster add-node ${member(added)} ${entry}`,
     `# and a replica: redis-cli --cluster add-node REPLICA ${entry} --cluster-slave --cluster-master-id NEW_ID`,
     '# 2. Move the slots, in this order.',
     `NEW_ID=$(${cli(added)} cluster myid)`,
@@ -76,6 +82,6 @@ export function commandsToRemove(
     ...mover(masters),
     ...moves.map((move) => loop(move, ids)),
     '# 2. Take it out, its replicas first.',
-    ...leaving.map(({ id }) => `redis-cli --cluster del-node ${entry} ${id}`),
+    ...leaving.map(({ id }) => `redis-cli --cluster del-node ${member(entry)} ${id}`),
   ];
 }

@@ -1,5 +1,5 @@
-// How long to wait before asking again whoever is away: twice as long each time, up to a limit, and at random
-// within the upper half, so that flushers do not come back in step.
+// How long to wait before trying again: twice as long each time, up to a limit, and at random within the upper half, so
+// that several processes do not come back in step.
 
 export class Backoff {
   readonly #firstMs: number;
