@@ -26,21 +26,19 @@ async function listening(t: TestContext): Promise<{ port: number; refused: numbe
   return { port: (server.address() as AddressInfo).port, refused };
 }
 
-/** All that comes until the server closes. */
-function said(port: number, ...pieces: string[]): Promise<string> {
+/** All that comes until the server closes. Fails where not all of the request could be sent. */
+function said(port: number, request: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
-    const socket = connect(port, '127.0.0.1', async () => {
-      for (const piece of pieces) await new Promise((written) => socket.write(piece, written));
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => {
+      socket.write(request, (error) => (error ? reject(error) : null));
     });
+    socket.on('end', () => socket.end());
     socket.on('data', (data) => {
       text += data;
     });
     socket.on('error', reject);
-    socket.on('end', () => {
-      socket.end();
-      resolve(text);
-    });
+    socket.on('close', () => resolve(text));
   });
 }
 
@@ -62,7 +60,7 @@ test('raw problems: what the parser refuses is a problem with a code', async (t)
     ['GET / HTTP/3.1\r\nHost: a\r\n\r\n', 505, 'version_not_supported'],
     [`GET /${'x'.repeat(9_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431, 'headers_too_large'],
     // More than the kernel keeps for us: an answer to a caller who still sends must not be lost in a reset.
-    [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(500_000)}\r\n\r\n`, 431, 'headers_too_large'],
+    [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000_000)}\r\n\r\n`, 431, 'headers_too_large'],
     ['GET / HTTP/1.1\r\nHost: a\r\n', 408, 'request_timeout'],
     ['', 408, 'request_timeout'],
     ['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab', 408, 'request_timeout'],
@@ -90,5 +88,5 @@ test('raw problems: never in the place of another answer', async (t) => {
   const { port } = await listening(t);
   // Answered before its body came, which then never comes.
   const early = await said(port, 'POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n');
-  assert.match(early, /^HTTP\/1\.1 200 [^]*early$/);
+  assert.match(early, /^HTTP\/1\.1 200 [\s\S]*early$/);
 });

@@ -14,6 +14,7 @@ export interface RawProblem {
 
 /** How long a socket that is closed is still read. */
 const LINGER_MS = 1_000;
+const closing = new WeakSet<Duplex>();
 
 const BAD_REQUEST: RawProblem = { status: 400, code: 'bad_request', detail: 'this is no HTTP/1.1 request' };
 const REFUSALS = new Map<string | undefined, RawProblem>([
@@ -40,6 +41,8 @@ export function answerBadRequests(server: Server, refused: (status: number) => v
   const responses = new WeakMap<Duplex, ServerResponse>();
   server.on('request', ({ socket }, response) => responses.set(socket, response));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    // The parser stumbles over what a caller goes on sending, too.
+    if (closing.has(socket)) return;
     if (error.code === 'ECONNRESET' || !socket.writable || !mayAnswer(responses.get(socket))) {
       socket.destroy();
       return;
@@ -82,6 +85,7 @@ export function endWithProblem(socket: Duplex, problem: RawProblem): void {
  * is read and dropped for a moment.
  */
 export function closeGently(socket: Duplex): void {
+  closing.add(socket);
   socket.end();
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
