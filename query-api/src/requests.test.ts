@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { evenPartitionMap } from '@whereabouts/infra/partition-map';
-import { MAX_BODY_BYTES } from './api.js';
+import { MAX_BODY_BYTES } from './bodies.js';
 import {
   eventually,
   type Reply,

@@ -1,0 +1,143 @@
+// How much each caller may ask, and all of them together. A caller is a token's subject.
+//
+//   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. Each request
+//              takes 1 before anything of it is read, and its question the rest of its weight
+//   in flight  the weight of the questions that are being answered: of all, and of one subject
+//   bodies     requests whose body is still arriving: of all, and of one subject
+//
+// Whatever is entered is left again, in a `finally`. A question may weigh more than one subject is allowed: then it is
+// taken when nothing else of that subject is under way, and the bucket owes the rest.
+// (@fastify/rate-limit counts each request as one, in windows of time; it knows neither weight nor what is under way.)
+
+import { type Problem, tooMuch, unavailable } from './problem.js';
+
+export interface AdmissionLimits {
+  questionsPerS: number;
+  inFlight: number;
+  inFlightPerSubject: number;
+}
+
+export type Refusal = 'rate' | 'subject_in_flight' | 'in_flight' | 'subject_bodies' | 'bodies';
+
+const BURST_S = 2;
+const MAX_BODIES = 256;
+const MAX_BODIES_PER_SUBJECT = 32;
+/** As many as are remembered: a bucket that is full again says nothing. */
+const MAX_SUBJECTS = 10_000;
+
+interface Subject {
+  balance: number;
+  filledAtMs: number;
+  inFlight: number;
+  bodies: number;
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #refused: (why: Refusal) => void;
+  readonly #nowMs: () => number;
+  /** The one that asked least lately first. */
+  readonly #subjects = new Map<string, Subject>();
+  #inFlight = 0;
+  #bodies = 0;
+
+  /** `nowMs` is monotonic. */
+  constructor(
+    limits: AdmissionLimits,
+    refused: (why: Refusal) => void,
+    nowMs: () => number = () => performance.now(),
+  ) {
+    this.#limits = limits;
+    this.#refused = refused;
+    this.#nowMs = nowMs;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Before anything of a request is read. */
+  knock(name: string): void {
+    this.#spend(this.#subject(name), 1);
+  }
+
+  /** Returns what has to be called when the question is answered. */
+  enter(name: string, weight: number): () => void {
+    const { inFlight, inFlightPerSubject } = this.#limits;
+    const subject = this.#subject(name);
+    const counted = Math.min(weight, inFlightPerSubject);
+    if (this.#inFlight + counted > inFlight) {
+      throw this.#refusal('in_flight', unavailable('overloaded', `more than ${inFlight} questions at once`));
+    }
+    if (subject.inFlight + counted > inFlightPerSubject) {
+      const detail = `more than ${inFlightPerSubject} questions of yours at once`;
+      throw this.#refusal('subject_in_flight', tooMuch('too_many_at_once', detail));
+    }
+    this.#spend(subject, weight - 1);
+    this.#inFlight += counted;
+    subject.inFlight += counted;
+    return () => {
+      this.#inFlight -= counted;
+      subject.inFlight -= counted;
+    };
+  }
+
+  /** Returns what has to be called when the body is there, or given up. */
+  enterBody(name: string): () => void {
+    const subject = this.#subject(name);
+    if (subject.bodies >= MAX_BODIES_PER_SUBJECT) {
+      const detail = `more than ${MAX_BODIES_PER_SUBJECT} bodies of yours are arriving at once`;
+      throw this.#refusal('subject_bodies', tooMuch('too_many_at_once', detail));
+    }
+    if (this.#bodies >= MAX_BODIES) {
+      const detail = `more than ${MAX_BODIES} bodies are arriving at once`;
+      throw this.#refusal('bodies', unavailable('overloaded', detail));
+    }
+    this.#bodies++;
+    subject.bodies++;
+    return () => {
+      this.#bodies--;
+      subject.bodies--;
+    };
+  }
+
+  #spend(subject: Subject, amount: number): void {
+    const { questionsPerS } = this.#limits;
+    const most = BURST_S * questionsPerS;
+    const nowMs = this.#nowMs();
+    const filled = subject.balance + ((nowMs - subject.filledAtMs) / 1_000) * questionsPerS;
+    subject.balance = Math.min(most, filled);
+    subject.filledAtMs = nowMs;
+    const lacking = Math.min(amount, most) - subject.balance;
+    if (lacking > 0) {
+      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
+      throw this.#refusal('rate', tooMuch('rate_limited', detail, Math.ceil(lacking / questionsPerS)));
+    }
+    subject.balance -= amount;
+  }
+
+  #subject(name: string): Subject {
+    const subject = this.#subjects.get(name) ?? this.#newcomer();
+    // Behind all others, again.
+    this.#subjects.delete(name);
+    this.#subjects.set(name, subject);
+    return subject;
+  }
+
+  #newcomer(): Subject {
+    if (this.#subjects.size >= MAX_SUBJECTS) {
+      for (const [name, { inFlight, bodies }] of this.#subjects) {
+        if (inFlight > 0 || bodies > 0) continue;
+        this.#subjects.delete(name);
+        break;
+      }
+    }
+    const { questionsPerS } = this.#limits;
+    return { balance: BURST_S * questionsPerS, filledAtMs: this.#nowMs(), inFlight: 0, bodies: 0 };
+  }
+
+  #refusal(why: Refusal, problem: Problem): Problem {
+    this.#refused(why);
+    return problem;
+  }
+}

@@ -1,0 +1,75 @@
+// /openapi.json and /docs, made of the routes and their schemas by @fastify/swagger, so that they cannot say anything
+// else than the code does.
+
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import type { Schema } from './schema-shape.js';
+import { COMPONENTS } from './schemas.js';
+
+const API_VERSION = '1.0.0';
+
+/** Before the routes, as it looks at each that is added. */
+export async function registerDocs(app: FastifyInstance): Promise<void> {
+  for (const component of COMPONENTS) app.addSchema(component);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Whereabouts query API',
+        version: API_VERSION,
+        description:
+          'Where the drivers are, answered from the cache alone. Every position is provisional and has an age; ' +
+          'every answer says whether anything is missing. Errors are RFC 9457 problems.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: [{ url: '/' }],
+      security: [{ token: ['drivers:read'] }],
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+    },
+    refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
+    convertConstToEnum: false,
+    transform: ({ schema, url }) => ({ schema: asCallersWrite(schema ?? {}), url }),
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // All of it is served from here; its pictures are in its style sheet.
+    staticCSP:
+      "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    uiConfig: { validatorUrl: null },
+  });
+  let document: Buffer | undefined;
+  app.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
+    document ??= Buffer.from(JSON.stringify(app.swagger()));
+    return reply.headers({ 'content-type': 'application/json', 'cache-control': 'no-store' }).send(document);
+  });
+}
+
+/** A handler gets every parameter that has a default; a caller need not give it. */
+function asCallersWrite(schema: FastifySchema): FastifySchema {
+  if (schema.hide) return schema;
+  const headers = { properties: { 'X-Request-Id': { type: 'string' } }, type: 'object' };
+  const { body, querystring } = schema;
+  return {
+    ...schema,
+    headers,
+    ...(body ? { body: optionalWhereDefault(body) } : {}),
+    // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
+    ...(querystring
+      ? { querystring: { ...optionalWhereDefault(querystring), style: 'form', explode: false } }
+      : {}),
+  };
+}
+
+function optionalWhereDefault(schema: Schema): Schema {
+  const { properties, items, required } = schema;
+  const entries = Object.entries(properties ?? {});
+  return {
+    ...schema,
+    ...(items ? { items: optionalWhereDefault(items) } : {}),
+    ...(properties
+      ? { properties: Object.fromEntries(entries.map(([name, one]) => [name, optionalWhereDefault(one)])) }
+      : {}),
+    ...(required ? { required: required.filter((name) => properties?.[name]?.default === undefined) } : {}),
+  };
+}
