@@ -103,20 +103,37 @@ test('admission: what weighs more than the share is taken when nothing else of i
 
 test('admission: bodies that are arriving, of one and of all', () => {
   const { it, refusals } = admission();
-  const leave = times(32, () => it.enterBody('a')) as (() => void)[];
+  const leave = times(32, () => it.enterBody('a', 0)) as (() => void)[];
   assert.deepEqual(
-    problemOf(() => it.enterBody('a')),
+    problemOf(() => it.enterBody('a', 0)),
     [429, 'too_many_at_once', '1'],
   );
-  for (let subject = 0; subject < 7; subject++) times(32, () => it.enterBody(`b${subject}`));
+  for (let subject = 0; subject < 7; subject++) times(32, () => it.enterBody(`b${subject}`, 0));
   assert.deepEqual(
-    problemOf(() => it.enterBody('c')),
+    problemOf(() => it.enterBody('c', 0)),
     [503, 'overloaded', '1'],
   );
   leave[0]?.();
-  it.enterBody('c')();
-  it.enterBody('a');
+  it.enterBody('c', 0)();
+  it.enterBody('a', 0);
   assert.deepEqual(refusals, ['subject_bodies', 'bodies']);
+});
+
+test('admission: a body is charged by its length, before it is read', () => {
+  const { it } = admission();
+  it.enterBody('a', 10_240)();
+  times(10, () => it.knock('a'));
+  assert.equal(problemOf(() => it.enterBody('a', 1))[1], 'rate_limited');
+});
+
+test('admission: with a full share a request is refused before anything of it is read', () => {
+  const { it, refusals } = admission({ questionsPerS: 1_000 });
+  const leave = it.enter('a', 20);
+  problemOf(() => it.knock('a'));
+  it.knock('b');
+  leave();
+  it.knock('a');
+  assert.deepEqual(refusals, ['subject_in_flight']);
 });
 
 test('admission: of very many subjects the one that asked least lately is forgotten, but nobody under way', () => {

@@ -1,7 +1,7 @@
 // How much each caller may ask, and all of them together. A caller is a token's subject.
 //
 //   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. Each request
-//              takes 1 before anything of it is read, and its question the rest of its weight
+//              takes 1 before anything of it is read, its body 1 for each KiB, its question the rest of its weight
 //   in flight  the weight of the questions that are being answered: of all, and of one subject
 //   bodies     requests whose body is still arriving: of all, and of one subject
 //
@@ -22,6 +22,7 @@ export type Refusal = 'rate' | 'subject_in_flight' | 'in_flight' | 'subject_bodi
 const BURST_S = 2;
 const MAX_BODIES = 256;
 const MAX_BODIES_PER_SUBJECT = 32;
+const BODY_BYTES_EACH = 1_024;
 /** As many as are remembered: a bucket that is full again says nothing. */
 const MAX_SUBJECTS = 10_000;
 
@@ -58,7 +59,9 @@ export class Admission {
 
   /** Before anything of a request is read. */
   knock(name: string): void {
-    this.#spend(this.#subject(name), 1);
+    const subject = this.#subject(name);
+    if (subject.inFlight >= this.#limits.inFlightPerSubject) throw this.#shareIsFull();
+    this.#spend(subject, 1);
   }
 
   /** Returns what has to be called when the question is answered. */
@@ -69,10 +72,7 @@ export class Admission {
     if (this.#inFlight + counted > inFlight) {
       throw this.#refusal('in_flight', unavailable('overloaded', `more than ${inFlight} questions at once`));
     }
-    if (subject.inFlight + counted > inFlightPerSubject) {
-      const detail = `more than ${inFlightPerSubject} questions of yours at once`;
-      throw this.#refusal('subject_in_flight', tooMuch('too_many_at_once', detail));
-    }
+    if (subject.inFlight + counted > inFlightPerSubject) throw this.#shareIsFull();
     this.#spend(subject, weight - 1);
     this.#inFlight += counted;
     subject.inFlight += counted;
@@ -83,7 +83,7 @@ export class Admission {
   }
 
   /** Returns what has to be called when the body is there, or given up. */
-  enterBody(name: string): () => void {
+  enterBody(name: string, bytes: number): () => void {
     const subject = this.#subject(name);
     if (subject.bodies >= MAX_BODIES_PER_SUBJECT) {
       const detail = `more than ${MAX_BODIES_PER_SUBJECT} bodies of yours are arriving at once`;
@@ -93,6 +93,7 @@ export class Admission {
       const detail = `more than ${MAX_BODIES} bodies are arriving at once`;
       throw this.#refusal('bodies', unavailable('overloaded', detail));
     }
+    this.#spend(subject, Math.ceil(bytes / BODY_BYTES_EACH));
     this.#bodies++;
     subject.bodies++;
     return () => {
@@ -134,6 +135,11 @@ export class Admission {
     }
     const { questionsPerS } = this.#limits;
     return { balance: BURST_S * questionsPerS, filledAtMs: this.#nowMs(), inFlight: 0, bodies: 0 };
+  }
+
+  #shareIsFull(): Problem {
+    const detail = `more than ${this.#limits.inFlightPerSubject} questions of yours at once`;
+    return this.#refusal('subject_in_flight', tooMuch('too_many_at_once', detail));
   }
 
   #refusal(why: Refusal, problem: Problem): Problem {

@@ -122,6 +122,6 @@ function routeOf(request: FastifyRequest): string {
   const { url, schema } = request.routeOptions;
   if (!url) return 'none';
   if (url === '/openapi.json' || schema?.hide !== true)
-    return url.replace('::', ':').replace(':id(.+)', '{id}');
+    return url.replace('::', ':').replace(/:id.*/, '{id}');
   return url.startsWith('/docs') ? 'docs' : 'page';
 }

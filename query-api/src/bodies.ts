@@ -33,8 +33,10 @@ export function continueWhenRead(server: Server): void {
 /** Fastify's parser of JSON bodies. Of what is too large nothing is read. */
 export function jsonParser(admission: Admission) {
   return async (request: FastifyRequest, payload: IncomingMessage): Promise<unknown> => {
-    if (lengthOf(request.raw) > MAX_BODY_BYTES) throw tooLarge();
-    const leave = admission.enterBody(request.subject);
+    // Where it does not say how long it is, it may be as long as it can be.
+    const bytes = isChunked(request.raw) ? MAX_BODY_BYTES : lengthOf(request.raw);
+    if (bytes > MAX_BODY_BYTES) throw tooLarge();
+    const leave = admission.enterBody(request.subject, bytes);
     try {
       expecting.get(request.raw)?.writeContinue();
       return parsed(await readWithin(payload));
@@ -46,11 +48,15 @@ export function jsonParser(admission: Admission) {
 
 /** What is left of a body that nobody wants would be read to its end, so a long one is dropped with its connection. */
 export function dropUnreadBody({ raw }: FastifyRequest, reply: FastifyReply): void {
-  const isLong = raw.headers['transfer-encoding'] !== undefined || lengthOf(raw) > MAX_BODY_BYTES;
+  const isLong = isChunked(raw) || lengthOf(raw) > MAX_BODY_BYTES;
   if (raw.complete || (!isLong && reply.statusCode !== 408)) return;
   reply.header('connection', 'close');
   // What Node calls once the answer is written.
   raw.socket.destroySoon = () => closeGently(raw.socket);
+}
+
+function isChunked({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined;
 }
 
 function lengthOf({ headers }: IncomingMessage): number {

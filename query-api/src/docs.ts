@@ -4,7 +4,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifySchema } from 'fastify';
-import type { Schema } from './schema-shape.js';
+import { asWritten } from './schema-shape.js';
 import { COMPONENTS } from './schemas.js';
 
 const API_VERSION = '1.0.0';
@@ -29,7 +29,7 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
     },
     refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
     convertConstToEnum: false,
-    transform: ({ schema, url }) => ({ schema: asCallersWrite(schema ?? {}), url }),
+    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}), url }),
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -45,31 +45,15 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   });
 }
 
-/** A handler gets every parameter that has a default; a caller need not give it. */
-function asCallersWrite(schema: FastifySchema): FastifySchema {
+function documented(schema: FastifySchema): FastifySchema {
   if (schema.hide) return schema;
   const headers = { properties: { 'X-Request-Id': { type: 'string' } }, type: 'object' };
   const { body, querystring } = schema;
   return {
     ...schema,
     headers,
-    ...(body ? { body: optionalWhereDefault(body) } : {}),
+    ...(body ? { body: asWritten(body) } : {}),
     // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
-    ...(querystring
-      ? { querystring: { ...optionalWhereDefault(querystring), style: 'form', explode: false } }
-      : {}),
-  };
-}
-
-function optionalWhereDefault(schema: Schema): Schema {
-  const { properties, items, required } = schema;
-  const entries = Object.entries(properties ?? {});
-  return {
-    ...schema,
-    ...(items ? { items: optionalWhereDefault(items) } : {}),
-    ...(properties
-      ? { properties: Object.fromEntries(entries.map(([name, one]) => [name, optionalWhereDefault(one)])) }
-      : {}),
-    ...(required ? { required: required.filter((name) => properties?.[name]?.default === undefined) } : {}),
+    ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
   };
 }

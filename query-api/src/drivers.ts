@@ -41,8 +41,8 @@ export function addDriver(app: Api, ground: Ground): void {
       { 404: 'No such driver', 503: 'Not found, but a part of the cache could not be asked' },
     ),
   };
-  // `.+`, or the empty name would be one.
-  app.get('/v1/drivers/:id(.+)', { schema }, async ({ params: { id }, subject, answerType }) => {
+  // Anything but the empty name, which is a path that is not there.
+  app.get('/v1/drivers/:id([\\s\\S]+)', { schema }, async ({ params: { id }, subject, answerType }) => {
     const { drivers, missing } = await askQuestion(ground, {
       ...{ caller: subject, route: '/v1/drivers/{id}', weight: weightOfIds(1, map.partitions) },
       answer: (asking) => locate(ground, [id], asking),

@@ -142,7 +142,7 @@ test('validation: no id in a path that the documentation refuses is answered', a
     if (Value.Check(schema, one)) assert.equal(reply.status, 404);
     else assertRefused(reply, one);
   };
-  await fc.assert(fc.asyncProperty(id, check), { numRuns: 4 * RUNS });
+  await fc.assert(fc.asyncProperty(id, check), { numRuns: 4 * RUNS, examples: [['\n'], ['%'], ['a/b']] });
 });
 
 const junk = fc.oneof(
@@ -218,6 +218,24 @@ test('validation: the thousandth unknown name does not let the others pass, and 
   }
   assert.equal((await running.ask(`/v1/drivers/nearby?${new URLSearchParams(AT)}`)).status, 200);
   assert.match(await running.metrics.registry.metrics(), /questions_in_flight 0\n/);
+});
+
+test('validation: whatever fits into a body is refused with few words', async () => {
+  const many = (text: string, count: number) => Array(count).fill(text).join();
+  for (const body of [
+    `${'['.repeat(48_000)}${']'.repeat(48_000)}`,
+    `{"points":${'['.repeat(48_000)}${']'.repeat(48_000)}}`,
+    `${'{"points":'.repeat(9_000)}1${'}'.repeat(9_000)}`,
+    `{"points":[${many('1', 45_000)}]}`,
+    `{"points":[${many('{}', 30_000)}]}`,
+    `{"points":[{"lat":1,"lon":1,"exclude":[${many('"!"', 22_000)}]}]}`,
+    `{"points":[{"lat":1,"lon":1}],"__proto__":{"points":[]}}`,
+    `{"points":[{"lat":1,"lon":1,"__proto__":{"limit":1}}]}`,
+  ]) {
+    const reply = await running.post(BATCH, body);
+    assertRefused(reply, body.slice(0, 40));
+    assert.ok(JSON.stringify(reply.body).length < 10_000);
+  }
 });
 
 test('validation: what it accepts is what the schema accepts, whatever the value is', () => {

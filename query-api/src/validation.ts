@@ -1,4 +1,4 @@
-// From what a caller wrote to what a schema describes: Fastify's validator for every part of a request.
+// From what a caller wrote to what a handler gets: Fastify's validator for every part of a request.
 //
 // The schema's own verdict decides, whole: a value that it does not accept is refused, whatever can be said about why.
 // What is said is made afterwards, for people, and is cut short.
@@ -7,9 +7,9 @@ import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Settings } from 'typebox/system';
-import { explained, MAX_ERRORS } from './explanation.js';
+import { excerptOf, explained, MAX_ERRORS } from './explanation.js';
 import { badParameters, type ParameterError } from './problem.js';
-import { propertyOf, type Schema } from './schema-shape.js';
+import { asWritten, defaultsOf, propertyOf, type Schema } from './schema-shape.js';
 
 /** A number as people and programs write it: no hexadecimal, no `Infinity`, no spaces. */
 const NUMBER = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -20,14 +20,15 @@ type Query = Readonly<Record<string, string | string[]>>;
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   // Unknown names are told twice each.
   Settings.Set({ maxErrors: 3 * MAX_ERRORS });
-  const shape = schema as Schema;
-  const validator = Compile(schema);
+  const shape = asWritten(schema as Schema);
+  const validator = Compile(shape as TSchema);
+  const fill = defaultsOf(shape);
   return (value) => {
     const repeated: ParameterError[] = [];
     const given = httpPart === 'querystring' ? fromQuery(shape, value as Query, repeated) : value;
-    const complete = withDefaults(shape, given);
-    if (validator.Check(complete) && repeated.length === 0) return { value: complete };
-    return { error: badParameters(explained(shape, repeated, validator.Errors(complete))) };
+    if (validator.Check(given) && repeated.length === 0) return { value: fill ? fill(given) : given };
+    const errors = validator.Errors(excerptOf(shape, given));
+    return { error: badParameters(explained(shape, repeated, errors)) };
   };
 };
 
@@ -56,20 +57,4 @@ function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unk
 function fromText(schema: Schema | undefined, text: string): unknown {
   const isNumeric = schema?.type === 'number' || schema?.type === 'integer';
   return isNumeric && NUMBER.test(text) ? Number(text) : text;
-}
-
-function withDefaults(schema: Schema, value: unknown): unknown {
-  if (schema.type === 'array' && schema.items && Array.isArray(value)) {
-    const { items } = schema;
-    return value.map((item) => withDefaults(items, item));
-  }
-  if (schema.type !== 'object' || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value;
-  const complete: Record<string, unknown> = { ...value };
-  for (const [name, property] of Object.entries(schema.properties ?? {})) {
-    if (!Object.hasOwn(complete, name)) {
-      if (property.default !== undefined) complete[name] = property.default;
-    } else complete[name] = withDefaults(property, complete[name]);
-  }
-  return complete;
 }
