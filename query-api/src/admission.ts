@@ -1,12 +1,13 @@
 // How much each caller may ask, and all of them together. A caller is a token's subject.
 //
-//   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. Each request
-//              takes 1 before anything of it is read, its body 1 for each KiB, its question the rest of its weight
+//   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. A request is let
+//              in where there is 1 in it, before anything of it is read. Its body then takes 1 for each KiB, and its
+//              question the rest of its weight, which the bucket may owe
 //   in flight  the weight of the questions that are being answered: of all, and of one subject
 //   bodies     requests whose body is still arriving: of all, and of one subject
 //
-// Whatever is entered is left again, in a `finally`. A question may weigh more than one subject is allowed: then it is
-// taken when nothing else of that subject is under way, and the bucket owes the rest.
+// Whatever is entered is left again, in a `finally`. A question that weighs more than a subject is allowed at once is
+// taken when nothing else of that subject is under way.
 // (@fastify/rate-limit counts each request as one, in windows of time; it knows neither weight nor what is under way.)
 
 import { type Problem, tooMuch, unavailable } from './problem.js';
@@ -61,7 +62,14 @@ export class Admission {
   knock(name: string): void {
     const subject = this.#subject(name);
     if (subject.inFlight >= this.#limits.inFlightPerSubject) throw this.#shareIsFull();
-    this.#spend(subject, 1);
+    const { questionsPerS } = this.#limits;
+    this.#fill(subject);
+    if (subject.balance < 1) {
+      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
+      const retryAfterS = Math.ceil((1 - subject.balance) / questionsPerS);
+      throw this.#refusal('rate', tooMuch('rate_limited', detail, retryAfterS));
+    }
+    subject.balance--;
   }
 
   /** Returns what has to be called when the question is answered. */
@@ -73,7 +81,7 @@ export class Admission {
       throw this.#refusal('in_flight', unavailable('overloaded', `more than ${inFlight} questions at once`));
     }
     if (subject.inFlight + counted > inFlightPerSubject) throw this.#shareIsFull();
-    this.#spend(subject, weight - 1);
+    subject.balance -= weight - 1;
     this.#inFlight += counted;
     subject.inFlight += counted;
     return () => {
@@ -93,7 +101,7 @@ export class Admission {
       const detail = `more than ${MAX_BODIES} bodies are arriving at once`;
       throw this.#refusal('bodies', unavailable('overloaded', detail));
     }
-    this.#spend(subject, Math.ceil(bytes / BODY_BYTES_EACH));
+    subject.balance -= Math.ceil(bytes / BODY_BYTES_EACH);
     this.#bodies++;
     subject.bodies++;
     return () => {
@@ -102,19 +110,12 @@ export class Admission {
     };
   }
 
-  #spend(subject: Subject, amount: number): void {
+  #fill(subject: Subject): void {
     const { questionsPerS } = this.#limits;
-    const most = BURST_S * questionsPerS;
     const nowMs = this.#nowMs();
     const filled = subject.balance + ((nowMs - subject.filledAtMs) / 1_000) * questionsPerS;
-    subject.balance = Math.min(most, filled);
+    subject.balance = Math.min(BURST_S * questionsPerS, filled);
     subject.filledAtMs = nowMs;
-    const lacking = Math.min(amount, most) - subject.balance;
-    if (lacking > 0) {
-      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
-      throw this.#refusal('rate', tooMuch('rate_limited', detail, Math.ceil(lacking / questionsPerS)));
-    }
-    subject.balance -= amount;
   }
 
   #subject(name: string): Subject {

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import cors from '@fastify/cors';
+import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import { type ApiOptions, registerApi } from './api.js';
@@ -11,6 +11,8 @@ import { registerPage } from './page.js';
 import { Problem } from './problem.js';
 import { answerErrors, problemOf, refuseOtherMethods, sendProblem } from './refusals.js';
 import { compileValidator } from './validation.js';
+
+type CorsOptionsCallback = (error: Error | null, options: FastifyCorsOptions) => void;
 
 export interface AppOptions extends ApiOptions {
   log: Logger;
@@ -93,13 +95,16 @@ function closeWhileDraining(app: FastifyInstance): void {
 }
 
 async function registerCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
-  await app.register(cors, {
+  const options: FastifyCorsOptions = {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST'],
     allowedHeaders: ['Authorization', 'Content-Type', 'X-Request-Id'],
     exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate'],
     maxAge: 600,
-    strictPreflight: false,
+  };
+  await app.register(cors, () => (request: FastifyRequest, callback: CorsOptionsCallback) => {
+    // Any other OPTIONS is a method like all others.
+    callback(null, { ...options, preflight: request.headers['access-control-request-method'] !== undefined });
   });
 }
 

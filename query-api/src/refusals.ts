@@ -7,6 +7,13 @@ import { dropUnreadBody } from './bodies.js';
 import { Problem, unsupportedMediaType } from './problem.js';
 import { PROBLEM_TYPE } from './route-schema.js';
 
+/**
+ * Whoever is not known or asks too much is answered late: one who asks again at once, over and over, would else take as
+ * much of our time as all the others.
+ */
+const HELD_BACK = new Set([401, 403, 413, 429]);
+const HELD_BACK_MS = 100;
+
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   reply.code(problem.status).headers({
     'content-type': PROBLEM_TYPE,
@@ -18,16 +25,12 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   return reply.serializer(JSON.stringify).send(problem.body(request.id));
 }
 
-/** Of what is not the caller's fault only the route and the request's id are logged: its address says who is where. */
+/** Of what is not the caller's fault the route and the request's id are logged; its address would say who is where. */
 export function answerErrors(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    let problem = problemOf(error);
-    if (!problem) {
-      const { url } = request.routeOptions;
-      log.error({ err: error, request_id: request.id, route: url }, 'a request failed');
-      problem = new Problem(500, 'internal', 'something is wrong on our side');
-    }
-    return sendProblem(request, reply, problem);
+    const problem = problemOf(error) ?? unexpected(error, request, log);
+    if (HELD_BACK.has(problem.status)) setTimeout(sendProblem, HELD_BACK_MS, request, reply, problem);
+    else sendProblem(request, reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const problem = new Problem(404, 'not_found', 'there is nothing here: see /openapi.json');
@@ -45,6 +48,11 @@ export function problemOf(error: FastifyError): Problem | null {
   return statusCode >= 400 && statusCode < 500 ? new Problem(statusCode, 'bad_request', error.message) : null;
 }
 
+function unexpected(error: FastifyError, request: FastifyRequest, log: Logger): Problem {
+  log.error({ err: error, request_id: request.id, route: request.routeOptions.url }, 'a request failed');
+  return new Problem(500, 'internal', 'something is wrong on our side');
+}
+
 /** Every route's path answers all other methods with 405. Routes that are added later are not known here. */
 export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
   for (const method of METHODS) {
@@ -52,6 +60,8 @@ export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
   }
   const allowed = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
+    // @fastify/cors has one for the OPTIONS of every path there may be.
+    if (url === '*') return;
     const methods = allowed.get(url) ?? new Set();
     for (const one of [method].flat()) methods.add(one);
     // Where a route has two paths, only its HEAD is told of the second.
