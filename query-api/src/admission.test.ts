@@ -56,12 +56,12 @@ test('admission: a rate for each subject, with a burst of two seconds', () => {
 test('admission: a question is charged its weight, which may be owed', () => {
   const { it, clock } = admission();
   it.knock('a');
-  it.enter('a', 11)();
+  it.enter('a', 11)(11);
   times(9, () => it.knock('a'));
   assert.deepEqual(problemOf(() => it.knock('a'))[2], '1');
   clock.ms = 2_000;
   it.knock('a');
-  it.enter('a', 201)();
+  it.enter('a', 201)(201);
   // 181 are owed, and 10 come back each second.
   assert.deepEqual(
     problemOf(() => it.knock('a')),
@@ -86,9 +86,9 @@ test('admission: a share of what is in flight, and a limit for all', () => {
     problemOf(() => it.enter('d', 1)),
     [503, 'overloaded', '1'],
   );
-  leave();
-  it.enter('d', 15)();
-  for (const other of others) other();
+  leave(1);
+  it.enter('d', 15)(15);
+  for (const other of others) other(1);
   assert.equal(it.inFlight, 0);
   assert.deepEqual(refusals, ['subject_in_flight', 'in_flight']);
 });
@@ -97,11 +97,11 @@ test('admission: what weighs more than the share is taken when nothing else of i
   const { it } = admission({ questionsPerS: 1_000 });
   const leave = it.enter('a', 1);
   problemOf(() => it.enter('a', 500));
-  leave();
+  leave(1);
   const leaveLarge = it.enter('a', 500);
   assert.equal(it.inFlight, 20);
   problemOf(() => it.enter('a', 1));
-  leaveLarge();
+  leaveLarge(500);
   assert.equal(it.inFlight, 0);
 });
 
@@ -123,6 +123,14 @@ test('admission: bodies that are arriving, of one and of all', () => {
   assert.deepEqual(refusals, ['subject_bodies', 'bodies']);
 });
 
+test('admission: what a question did not use of its weight is given back', () => {
+  const { it } = admission();
+  it.knock('a');
+  it.enter('a', 11)(1);
+  times(19, () => it.knock('a'));
+  problemOf(() => it.knock('a'));
+});
+
 test('admission: a body is charged by its length, before it is read', () => {
   const { it } = admission();
   it.knock('a');
@@ -136,7 +144,7 @@ test('admission: with a full share a request is refused before anything of it is
   const leave = it.enter('a', 20);
   problemOf(() => it.knock('a'));
   it.knock('b');
-  leave();
+  leave(1);
   it.knock('a');
   assert.deepEqual(refusals, ['subject_in_flight']);
 });
@@ -150,6 +158,6 @@ test('admission: of very many subjects the one that asked least lately is forgot
   for (let i = 0; i < 10_100; i++) it.knock(`t${i}`);
   it.knock('early');
   problemOf(() => it.enter('under way', 1));
-  leave();
+  leave(1);
   assert.equal(it.inFlight, 0);
 });

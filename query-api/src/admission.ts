@@ -2,7 +2,7 @@
 //
 //   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. A request is let
 //              in where there is 1 in it, before anything of it is read. Its body then takes 1 for each KiB, and its
-//              question the rest of its weight, which the bucket may owe
+//              question the rest of its weight, which the bucket may owe; what it did not use is given back
 //   in flight  the weight of the questions that are being answered: of all, and of one subject
 //   bodies     requests whose body is still arriving: of all, and of one subject
 //
@@ -72,8 +72,8 @@ export class Admission {
     subject.balance--;
   }
 
-  /** Returns what has to be called when the question is answered. */
-  enter(name: string, weight: number): () => void {
+  /** Returns what has to be called when the question is answered, with what it weighed in the end. */
+  enter(name: string, weight: number): (weighed: number) => void {
     const { inFlight, inFlightPerSubject } = this.#limits;
     const subject = this.#subject(name);
     const counted = Math.min(weight, inFlightPerSubject);
@@ -84,9 +84,10 @@ export class Admission {
     subject.balance -= weight - 1;
     this.#inFlight += counted;
     subject.inFlight += counted;
-    return () => {
+    return (weighed) => {
       this.#inFlight -= counted;
       subject.inFlight -= counted;
+      subject.balance += weight - weighed;
     };
   }
 

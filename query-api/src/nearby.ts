@@ -19,7 +19,7 @@ import {
   type QuestionParameters,
   questionSchema,
 } from './schemas.js';
-import { weightOfCircle } from './weight.js';
+import { weightOfCircles } from './weight.js';
 
 /** So many points of a batch are searched for at once: the others wait, and other callers do not. */
 const POINTS_AT_ONCE = 16;
@@ -42,7 +42,7 @@ export function addNearby(app: Api, ground: Ground): void {
     const errors = longitudeErrors(query, '');
     if (errors.length > 0) throw badParameters(errors);
     const { drivers, ...members } = await askQuestion(ground, {
-      ...{ caller: subject, route, weight: weightOfCircle(query) },
+      ...{ caller: subject, route, weight: weightOfCircles([query]) },
       answer: (asking) => answerNearby(ground, query, asking),
     });
     return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
@@ -69,9 +69,8 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
   app.post(route.replace(':', '::'), { schema }, async ({ body: { points }, subject }) => {
     const errors = points.flatMap((point, i) => longitudeErrors(point, `points[${i}].`));
     if (errors.length > 0) throw badParameters(errors);
-    const weight = points.reduce((sum, point) => sum + weightOfCircle(point), 0);
     const answer = (asking: Asking) => answerBatch(ground, points, asking);
-    return await askQuestion(ground, { caller: subject, route, weight, answer });
+    return await askQuestion(ground, { caller: subject, route, weight: weightOfCircles(points), answer });
   });
 }
 

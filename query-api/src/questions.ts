@@ -8,6 +8,7 @@ import type { Density } from './density.js';
 import type { Lanes } from './lanes.js';
 import { type MissingPartition, type MissingRange, missingRanges } from './missing.js';
 import type { QueryMetrics } from './query-metrics.js';
+import { mostOf, type Weight, weightAfter } from './weight.js';
 
 /** What questions are answered with. */
 export interface Ground {
@@ -25,21 +26,20 @@ export interface Question<Answer> {
   caller: string;
   /** For the metrics. */
   route: string;
-  /** `weight.ts` */
-  weight: number;
+  weight: Weight;
   answer(asking: Asking): Promise<Answer>;
 }
 
 export async function askQuestion<Answer>(ground: Ground, question: Question<Answer>): Promise<Answer> {
   const { admission, lanes, metrics, requestDeadlineMs } = ground;
   const { caller, route, weight, answer } = question;
-  const leave = admission.enter(caller, weight);
+  const leave = admission.enter(caller, mostOf(weight));
   const asking = new Asking(lanes, caller, requestDeadlineMs);
   try {
     return await answer(asking);
   } finally {
     asking.end();
-    leave();
+    leave(weightAfter(weight, asking.asks));
     metrics.asks.observe({ route }, asking.asks);
   }
 }

@@ -11,6 +11,7 @@ import { lookAtPartitions } from './partitions.js';
 import { Problem } from './problem.js';
 import { askQuestion, type Ground } from './questions.js';
 import type { Partition } from './schemas.js';
+import { weightOfCircles } from './weight.js';
 
 type Check = ReadinessReport['checks'][number];
 type PartitionState = Static<typeof Partition>;
@@ -84,7 +85,7 @@ async function ask(ground: Ground, partition: number, untilMs: number): Promise<
       await askQuestion(
         { ...ground, requestDeadlineMs },
         {
-          ...{ caller: CALLER, route: 'readyz', weight: 1 },
+          ...{ caller: CALLER, route: 'readyz', weight: weightOfCircles([question]) },
           answer: (asking) => answerNearby(ground, question, asking),
         },
       );

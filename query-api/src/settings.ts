@@ -76,7 +76,7 @@ function limits(reader: SettingsReader) {
       about: "the same for each token's subject; more are refused with 429",
     }),
     maxQuestionsPerS: reader.integer('MAX_QUESTIONS_PER_S', {
-      default: 1_000,
+      default: 3_000,
       min: 1,
       max: 1_000_000,
       about: "questions a second of each token's subject, by their weight, with a burst of 2 seconds' worth",
