@@ -64,6 +64,9 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const otherMethods = refuseOtherMethods(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    // `fetch` asks caches for nothing old beside it; @fastify/send would take that for a wish for the whole file.
+    const { headers } = request.raw;
+    if (headers['if-none-match'] !== undefined) delete headers['cache-control'];
     if (isHostMissing(request)) throw new Problem(400, 'bad_request', 'the Host header is missing');
     done();
   });
