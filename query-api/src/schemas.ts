@@ -7,7 +7,7 @@ import { MISSING_REASONS } from './missing.js';
 
 const MAX_RADIUS_M = 50_000;
 const MAX_LIMIT = 100;
-export const MAX_IDS = 100;
+const MAX_IDS = 100;
 export const MAX_POINTS = 100;
 const MAX_LIVE_LIMIT = 5_000;
 
