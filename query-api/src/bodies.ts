@@ -4,8 +4,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { closeGently } from '@whereabouts/infra/service/raw-problem';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Admission } from './admission.js';
+import { MAX_POINTS } from './parameter-schemas.js';
 import { Problem } from './problem.js';
-import { MAX_POINTS } from './schemas.js';
 
 /** Its numbers, written at length. */
 const POINT_BYTES = 300;

@@ -5,6 +5,7 @@ import type { Asking } from './asking.js';
 import { driverBody, driverCollection, driverFeature } from './driver-body.js';
 import { type MissingPartition, missingRanges } from './missing.js';
 import { newestOf } from './newest.js';
+import { DriverIdPath, IdsParameters, NoParameters } from './parameter-schemas.js';
 import { Problem, unavailable } from './problem.js';
 import { askQuestion, coverageOf, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
@@ -12,11 +13,8 @@ import {
   DriverAnswer,
   DriverAnswerFeature,
   type DriverBody,
-  DriverIdPath,
   DriversAnswer,
   DriversCollection,
-  IdsParameters,
-  NoParameters,
 } from './schemas.js';
 import { weightOfIds } from './weight.js';
 

@@ -8,10 +8,11 @@ import type { Api } from './api.js';
 import type { Asking } from './asking.js';
 import { driverBody, driverCollection } from './driver-body.js';
 import { type MissingPartition, type MissingReason, missingRanges } from './missing.js';
+import { LiveParameters } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
 import { askQuestion, coverageOf, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import { LiveAnswer, LiveCollection, LiveParameters } from './schemas.js';
+import { LiveAnswer, LiveCollection } from './schemas.js';
 import { weightOfBox } from './weight.js';
 
 // A partition is asked for more than an even share, as the others in the box may have less than theirs.

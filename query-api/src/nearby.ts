@@ -6,19 +6,11 @@ import type { Asking } from './asking.js';
 import { driverBody, driverCollection } from './driver-body.js';
 import { type MissingPartition, missingRanges } from './missing.js';
 import { type Found, findNearest, type Question } from './nearest.js';
+import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
 import { askQuestion, coverageOf, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import {
-  BatchAnswer,
-  batchSchema,
-  NearbyAnswer,
-  NearbyCollection,
-  NoParameters,
-  type Query,
-  type QuestionParameters,
-  questionSchema,
-} from './schemas.js';
+import { BatchAnswer, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
 import { weightOfCircles } from './weight.js';
 
 /** So many points of a batch are searched for at once: the others wait, and other callers do not. */

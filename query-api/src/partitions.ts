@@ -5,9 +5,10 @@ import type { Static } from 'typebox';
 import type { Api } from './api.js';
 import type { Asking } from './asking.js';
 import type { MissingPartition } from './missing.js';
+import { NoParameters } from './parameter-schemas.js';
 import { askQuestion, coverageOf, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import { NoParameters, type Partition, PartitionsAnswer, PartitionsCollection } from './schemas.js';
+import { type Partition, PartitionsAnswer, PartitionsCollection } from './schemas.js';
 import { weightOfMap } from './weight.js';
 
 type PartitionBody = Static<typeof Partition>;

@@ -1,110 +1,16 @@
-// Every parameter and every answer, once: requests are validated by these, and /openapi.json is made of them. What has
-// an `$id` is a component there, and is referred to by it.
+// Every answer, once: /openapi.json is made of these, as it is of the parameters. What has an `$id` is a component there,
+// and is referred to by it.
 
-import { DRIVER_ID, MAX_LATITUDE, STATUSES } from '@whereabouts/infra/position';
+import { STATUSES } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
 import { MISSING_REASONS } from './missing.js';
+import { closed, DriverId, IdsParameters, Latitude, Longitude, Services } from './parameter-schemas.js';
 
-const MAX_RADIUS_M = 50_000;
-const MAX_LIMIT = 100;
-const MAX_IDS = 100;
-export const MAX_POINTS = 100;
-const MAX_LIVE_LIMIT = 5_000;
-
-const closed = { additionalProperties: false } as const;
 const named = ($id: string) => ({ ...closed, $id });
 const refTo = (component: object) => Type.Ref((component as { $id: string }).$id);
 const nullable = { description: 'null where the driver did not say' };
 const orNull = (type: Type.TNumber | Type.TInteger | Type.TString, options = nullable) =>
   Type.Union([type, Type.Null()], options);
-
-const Latitude = Type.Number({ minimum: -MAX_LATITUDE, maximum: MAX_LATITUDE });
-const Longitude = Type.Number({ minimum: -180, maximum: 180 });
-const DriverId = Type.String({ pattern: DRIVER_ID.source });
-const Services = Type.Integer({ minimum: 0, maximum: 65_535 });
-
-export const DriverIdPath = Type.Object({ id: DriverId }, closed);
-
-export function questionSchema(freshnessMs: number) {
-  return Type.Object(
-    {
-      lat: Type.Number({
-        ...Latitude,
-        description: 'Latitude of the point, in degrees',
-        examples: [52.2297],
-      }),
-      lon: Type.Optional(
-        Type.Number({
-          ...Longitude,
-          description: 'Its longitude: give `lon` or `lng`',
-          examples: [21.0122],
-        }),
-      ),
-      lng: Type.Optional(Type.Number({ ...Longitude, description: 'The same as `lon`' })),
-      radius_m: Type.Number({
-        minimum: 1,
-        maximum: MAX_RADIUS_M,
-        default: 5_000,
-        description: 'How far to look, in metres',
-      }),
-      limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: 10, description: 'How many drivers' }),
-      status: Type.Enum(['available', 'busy'], { default: 'available' }),
-      services: Type.Integer({
-        ...Services,
-        default: 0,
-        description: 'A mask of bits 0 to 15: a driver fits that has all of them',
-      }),
-      max_age_ms: Type.Integer({
-        minimum: 1,
-        maximum: freshnessMs,
-        default: freshnessMs,
-        description: 'No position older than this',
-      }),
-      exclude: Type.Array(DriverId, {
-        maxItems: MAX_IDS,
-        default: [],
-        description:
-          'Drivers that are not wanted (they have refused already); in a query separated by commas or repeated',
-      }),
-    },
-    closed,
-  );
-}
-export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
-
-export function batchSchema(freshnessMs: number) {
-  return Type.Object(
-    { points: Type.Array(questionSchema(freshnessMs), { minItems: 1, maxItems: MAX_POINTS }) },
-    closed,
-  );
-}
-
-export const NoParameters = Type.Object({}, closed);
-
-export const IdsParameters = Type.Object(
-  {
-    ids: Type.Array(DriverId, {
-      minItems: 1,
-      maxItems: MAX_IDS,
-      description: 'Drivers, separated by commas or repeated',
-      examples: [['driver-1', 'driver-2']],
-    }),
-  },
-  closed,
-);
-
-export const LiveParameters = Type.Object(
-  {
-    bbox: Type.Array(Type.Number(), {
-      minItems: 4,
-      maxItems: 4,
-      description: 'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian',
-      examples: [[20.9, 52.1, 21.1, 52.3]],
-    }),
-    limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }),
-  },
-  closed,
-);
 
 /** RFC 3339. */
 const Time = Type.String({ format: 'date-time', examples: ['2026-11-23T16:12:34.618Z'] });

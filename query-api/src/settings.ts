@@ -12,7 +12,7 @@ import {
   tokenSettings,
 } from '@whereabouts/infra/service/settings';
 import type { TokenSettings } from '@whereabouts/infra/service/tokens';
-import { MAX_POINTS } from './schemas.js';
+import { MAX_POINTS } from './parameter-schemas.js';
 
 export interface QuerySettings extends ShellSettings {
   redis: RedisSettings;

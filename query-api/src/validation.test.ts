@@ -9,7 +9,7 @@ import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import type { DocumentedOperation } from './fixtures/answer-check.js';
 import { type Reply, type Running, startRunning, whenComplete } from './fixtures/running-service.js';
-import { questionSchema } from './schemas.js';
+import { questionSchema } from './parameter-schemas.js';
 import { compileValidator } from './validation.js';
 
 const RUNS = 150;
