@@ -127,9 +127,9 @@ function isHostMissing({ raw }: FastifyRequest): boolean {
 
 /** A label for the metrics: as the documentation writes it, and one for all files. */
 function routeOf(request: FastifyRequest): string {
-  const { url, schema } = request.routeOptions;
-  if (!url) return 'none';
-  if (url === '/openapi.json' || schema?.hide !== true)
-    return url.replace('::', ':').replace(/:id.*/, '{id}');
+  const { url = '*' } = request.routeOptions;
+  if (url === '*') return 'none';
+  if (url === '/openapi.json') return url;
+  if (url.startsWith('/v1/')) return url.replace('::', ':').replace(/:id.*/, '{id}');
   return url.startsWith('/docs') ? 'docs' : 'page';
 }

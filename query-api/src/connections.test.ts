@@ -146,6 +146,7 @@ test('connections: what is no request is refused as a problem, with an id, and c
   }
   const metrics = await running.metrics.registry.metrics();
   assert.match(metrics, /bad_requests_total\{status="431"\} 2/);
+  assert.match(metrics, /seconds_count\{route="\/v1\/partitions",status="4xx"\} 2/);
 });
 
 test('connections: a refusal of a large body reaches whoever is still sending it, and no byte of it is asked for', async (t) => {

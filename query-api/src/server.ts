@@ -2,6 +2,7 @@
 
 import type { AddressInfo } from 'node:net';
 import { BoundedSockets, type SocketBounds, socketsWithin } from '@whereabouts/infra/service/bounded-sockets';
+import type { Logger } from '@whereabouts/infra/service/log';
 import { answerBadRequests } from '@whereabouts/infra/service/raw-problem';
 import { type AppOptions, createApp } from './app.js';
 import { continueWhenRead } from './bodies.js';
@@ -26,10 +27,10 @@ class ListenError extends Error {
 }
 
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { host, port } = options;
+  const { host, port, log } = options;
   const { metrics } = options.ground;
   const app = await createApp(options);
-  const sockets = new BoundedSockets(app.server, withinFiles(options.bounds), {
+  const sockets = new BoundedSockets(app.server, withinFiles(options.bounds, log), {
     lost: (reason) => metrics.socketsLost.inc({ reason }),
   });
   answerBadRequests(app.server, (status) => metrics.badRequests.inc({ status: String(status) }));
@@ -55,7 +56,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   };
 }
 
-function withinFiles({ inAll, perAddress }: SocketBounds): SocketBounds {
+function withinFiles({ inAll, perAddress }: SocketBounds, log: Logger): SocketBounds {
   const within = socketsWithin(inAll);
+  if (within < inAll) {
+    log.warn({ max_connections: inAll, at_most: within }, 'too few files for MAX_CONNECTIONS');
+  }
   return { inAll: within, perAddress: Math.min(perAddress, Math.ceil((within * perAddress) / inAll)) };
 }
