@@ -77,8 +77,10 @@ function readWithin(payload: IncomingMessage): Promise<string> {
       else chunks?.push(chunk);
     });
     payload.on('end', () => resolve(Buffer.concat(chunks ?? []).toString('utf8')));
-    payload.on('error', reject);
-    payload.on('close', () => reject(new Problem(400, 'bad_body', 'the body ended early')));
+    // Also after its end, where nobody listens any more.
+    for (const event of ['error', 'close']) {
+      payload.on(event, () => reject(new Problem(400, 'bad_body', 'the body ended early')));
+    }
   });
   return text.finally(() => {
     clearTimeout(timer);

@@ -13,9 +13,6 @@ import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { BatchAnswer, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
 import { weightOfCircles } from './weight.js';
 
-/** So many points of a batch are searched for at once: the others wait, and other callers do not. */
-const POINTS_AT_ONCE = 16;
-
 export function addNearby(app: Api, ground: Ground): void {
   const route = '/v1/drivers/nearby';
   const schema = {
@@ -75,27 +72,16 @@ export async function answerNearby(ground: Ground, parameters: QuestionParameter
 async function answerBatch(ground: Ground, points: readonly QuestionParameters[], asking: Asking) {
   const missing = new Map<number, MissingPartition>();
   let answered = 0;
-  const answers = await eachInTurn(points, async (point) => {
+  // All at once: a point that waits for a dark region holds up no other.
+  const look = async (point: QuestionParameters) => {
     const found = await find(ground, point, asking);
     answered += found.answered;
     for (const entry of found.missing) missing.set(entry.partition, entry);
     return nearbyBody(ground, point, found);
-  });
+  };
+  const answers = await Promise.all(points.map(look));
   if (answered === 0) throw nothingAnswered(ground, [...missing.values()]);
   return { complete: answers.every(({ complete }) => complete), answers };
-}
-
-async function eachInTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = new Array(items.length);
-  let next = 0;
-  const worker = async () => {
-    while (next < items.length) {
-      const at = next++;
-      results[at] = await work(items[at] as T);
-    }
-  };
-  await Promise.all(Array.from({ length: POINTS_AT_ONCE }, worker));
-  return results;
 }
 
 /** The schema cannot say that exactly one of two is needed. */
