@@ -171,6 +171,9 @@ test('connections: a refused body of ordinary size leaves the connection of use'
   const headers = { 'Content-Type': 'application/json', 'Content-Length': '2000', Authorization: 'Bearer x' };
   await raw.send(head(running, `POST ${BATCH} HTTP/1.1`, headers), ' '.repeat(2_000));
   assert.equal((await raw.answer()).status, 401);
+  const broken = { 'Content-Type': 'application/json', 'Content-Length': '3' };
+  await raw.send(`${head(running, `POST ${BATCH} HTTP/1.1`, broken)}{"p`);
+  assert.equal((await raw.answer()).status, 400);
   await raw.send(head(running, `GET ${NEARBY} HTTP/1.1`));
   assert.equal((await raw.answer()).status, 200);
 });

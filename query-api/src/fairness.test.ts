@@ -52,7 +52,8 @@ interface Strict {
 
 async function strict(t: TestContext): Promise<Strict> {
   const metrics = createMetrics('query-api', { commit: 'test' });
-  const settings = { ...running.settings, maxQuestionsPerS: PER_S };
+  const sockets = { maxConnections: 1_000, maxConnectionsPerAddress: 1_000 };
+  const settings = { ...running.settings, ...sockets, maxQuestionsPerS: PER_S };
   const log = createLogger('query-api', 'silent');
   const service = await startQueryService({ settings, map: running.map, metrics, log });
   t.after(() => service.close());

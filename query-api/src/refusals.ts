@@ -21,6 +21,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     'x-request-id': request.id,
     ...problem.headers,
   });
+  // Fastify closes after any body that was not taken, also after one that has been read to its end.
+  reply.removeHeader('connection');
   dropUnreadBody(request, reply);
   return reply.serializer(JSON.stringify).send(problem.body(request.id));
 }
