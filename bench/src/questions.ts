@@ -22,7 +22,11 @@ const RECORD_DEADLINE_MS = 60_000;
 const QUESTION = { radius_m: 5000, limit: 10 };
 const POINTS = 5000;
 /** The fleet stands still once it is recorded: while it is asked for it must not go stale, offline or be swept. */
-const ENV = { FRESHNESS_MS: '3600000', SWEEP_AFTER_MS: '7200000', OFFLINE_AFTER_MS: '600000' };
+const ENV = {
+  ...{ FRESHNESS_MS: '3600000', SWEEP_AFTER_MS: '7200000', OFFLINE_AFTER_MS: '600000' },
+  // One caller asks all, as fast as it is answered.
+  MAX_QUESTIONS_PER_S: '1000000',
+};
 
 /** CPU seconds of each second. */
 interface Cpu {

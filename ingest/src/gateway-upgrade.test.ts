@@ -48,6 +48,24 @@ test('the chosen subprotocol comes back, and none where none was offered', async
   }
 });
 
+test('a token of 8,000 characters, in the header and as a subprotocol', async () => {
+  const long = await tokenFor('driver-1', { scope: `location:write ${'x'.repeat(5_750)}` });
+  assert.ok(long.length > 7_900 && long.length < 8_192, `${long.length} characters`);
+  const cases: [string[], Record<string, string>][] = [
+    [['whereabouts.v1.json'], { authorization: `Bearer ${long}` }],
+    [['whereabouts.v1.bin', `bearer.${long}`], {}],
+  ];
+  for (const [subprotocols, headers] of cases) {
+    const ws = new WebSocket(under.url, subprotocols, { headers });
+    await new Promise((resolve, reject) => {
+      ws.once('open', resolve);
+      ws.once('error', reject);
+    });
+    assert.equal(ws.protocol, subprotocols[0]);
+    ws.terminate();
+  }
+});
+
 test('tokens that are missing, wrong, expired or for readers', async () => {
   const wrong = [
     undefined,

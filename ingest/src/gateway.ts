@@ -5,6 +5,7 @@
 // - it never ends a request that we leave unanswered;
 // - by default several processes share a port, and a second one that means to be alone does not notice.
 
+import './header-limit.js';
 import {
   App,
   type HttpRequest,

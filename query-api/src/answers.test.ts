@@ -9,6 +9,7 @@ import {
   type Running,
   reported,
   startRunning,
+  tokenOf,
   whenComplete,
 } from './fixtures/running-service.js';
 
@@ -268,13 +269,28 @@ test('answers: live gives those on duty within the box, also across the antimeri
   );
 });
 
-test('answers: more questions at once than the limit are refused as overloaded', async () => {
+test('answers: one caller has a share of the questions at once, and all together have a limit', async () => {
   const points = Array.from({ length: 100 }, () => scattered('warsaw', 0.1));
-  const replies = await Promise.all(Array.from({ length: 12 }, () => running.post(BATCH, { points })));
-  const overloaded = replies.filter(({ body }) => body.code === 'overloaded');
-  assert.ok(overloaded.length > 0 && overloaded.length < replies.length);
+  const ask = async (subject: string) => {
+    const authorization = `Bearer ${await tokenOf('drivers:read', { subject })}`;
+    return await running.post(BATCH, { points }, { authorization });
+  };
+  const ofOne = await Promise.all(Array.from({ length: 12 }, () => ask('one')));
+  // On a busy machine others come to nothing before the deadline.
+  const refused = ofOne.filter(({ body }) => body.code === 'too_many_at_once');
+  assert.ok(refused.length > 0 && refused.length < ofOne.length);
+  for (const { status, headers } of refused) {
+    assert.deepEqual([status, headers.get('retry-after')], [429, '1']);
+  }
+  const ofMany = await Promise.all(Array.from({ length: 24 }, (_, i) => ask(`many-${i}`)));
+  const overloaded = ofMany.filter(({ body }) => body.code === 'overloaded');
+  assert.ok(overloaded.length > 0 && overloaded.length < ofMany.length);
   for (const { status, headers } of overloaded) {
     assert.deepEqual([status, headers.get('retry-after')], [503, '1']);
   }
   assert.equal((await running.ask(`${NEARBY}?lat=0&lon=0`)).status, 200);
+  const metrics = await running.metrics.registry.metrics();
+  assert.match(metrics, /refused_questions_total\{reason="subject_in_flight"\} [1-9]/);
+  assert.match(metrics, /refused_questions_total\{reason="in_flight"\} [1-9]/);
+  assert.match(metrics, /questions_in_flight 0\n/);
 });

@@ -15,12 +15,14 @@ export class Asking {
   /** Partitions asked so far. */
   asks = 0;
   readonly #lanes: Lanes;
+  readonly #caller: string;
   readonly #late: Promise<'timeout'>;
   readonly #timer: NodeJS.Timeout;
   #isLate = false;
 
-  constructor(lanes: Lanes, deadlineMs: number) {
+  constructor(lanes: Lanes, caller: string, deadlineMs: number) {
     this.#lanes = lanes;
+    this.#caller = caller;
     let expire: (reason: 'timeout') => void;
     this.#late = new Promise((resolve) => {
       expire = resolve;
@@ -38,7 +40,7 @@ export class Asking {
 
   async #inTurn<T extends object>(lane: string | null, call: () => Promise<T>): Promise<T | MissingReason> {
     // Nobody owns it: no turn to wait for, and the store knows what to say.
-    const leave = lane === null ? null : await this.#lanes.enter(lane);
+    const leave = lane === null ? null : await this.#lanes.enter(lane, this.#caller);
     try {
       // What nobody waits for any more is not asked.
       if (this.#isLate) return 'timeout';

@@ -11,7 +11,7 @@ test('lanes: no more at once than the lane is wide, each in turn, and other lane
   const entered: string[] = [];
   const leave = new Map<string, () => void>();
   const enter = async (lane: string, who: string) => {
-    leave.set(who, await lanes.enter(lane));
+    leave.set(who, await lanes.enter(lane, 'dispatch'));
     entered.push(who);
   };
   for (const who of ['a', 'b', 'c', 'd']) void enter('one', who);
@@ -29,9 +29,24 @@ test('lanes: no more at once than the lane is wide, each in turn, and other lane
   assert.deepEqual(entered.slice(-2), ['f', 'g']);
 });
 
+test('lanes: callers take turns, however much one of them asks', async () => {
+  const lanes = new Lanes(1);
+  const served: string[] = [];
+  const ask = async (caller: string) => {
+    const leave = await lanes.enter('node', caller);
+    await turn();
+    served.push(caller);
+    leave();
+  };
+  const hog = Array.from({ length: 50 }, () => ask('hog'));
+  await Promise.all([...hog, ask('a'), ask('b'), ask('a')]);
+  assert.deepEqual(served.slice(0, 6), ['hog', 'hog', 'a', 'b', 'hog', 'a']);
+  assert.equal(served.length, 53);
+});
+
 test('asking: past the deadline nothing is waited for, and nothing more is asked', async () => {
   const lanes = new Lanes(1);
-  const asking = new Asking(lanes, 5);
+  const asking = new Asking(lanes, 'dispatch', 5);
   const never = () => new Promise<object>(() => {});
   let asked = 0;
   const answers = await Promise.all([
@@ -44,7 +59,7 @@ test('asking: past the deadline nothing is waited for, and nothing more is asked
 });
 
 test('asking: an outage is a reason, a broken invariant is not', async () => {
-  const asking = new Asking(new Lanes(), 60_000);
+  const asking = new Asking(new Lanes(), 'dispatch', 60_000);
   const fails = (error: Error) => asking.ask('node', () => Promise.reject(error));
   const reasons = {
     region_unavailable: 'unreachable',

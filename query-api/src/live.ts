@@ -3,12 +3,17 @@
 import type { LivePosition } from '@whereabouts/infra/live-store/answers';
 import type { Box } from '@whereabouts/infra/live-store/live-store';
 import { isNewer, MAX_LATITUDE } from '@whereabouts/infra/position';
+import type { Static } from 'typebox';
+import type { Api } from './api.js';
 import type { Asking } from './asking.js';
 import { driverBody, driverCollection } from './driver-body.js';
 import { type MissingPartition, type MissingReason, missingRanges } from './missing.js';
-import { coverageOf, GEOJSON_TYPE, type Ground, JSON_TYPE, type Operation, operation } from './operation.js';
+import { LiveParameters } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
-import { LiveAnswer, LiveCollection, LiveParameters } from './schemas.js';
+import { askQuestion, coverageOf, type Ground } from './questions.js';
+import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
+import { LiveAnswer, LiveCollection } from './schemas.js';
+import { weightOfBox } from './weight.js';
 
 // A partition is asked for more than an even share, as the others in the box may have less than theirs.
 const SHARES = 4;
@@ -20,40 +25,44 @@ interface Seen {
   truncated: boolean;
 }
 
-export function liveOperation(ground: Ground): Operation {
-  return operation({
-    id: 'live',
-    method: 'GET',
-    path: '/v1/drivers/live',
+export function addLive(app: Api, ground: Ground): void {
+  const route = '/v1/drivers/live';
+  const schema = {
+    operationId: 'live',
     summary: 'Drivers on duty within a box',
     description:
       'Available and busy ones, in no order that matters; `truncated` says that there are more than these. ' +
       'For a map: dispatch wants /v1/drivers/nearby.',
-    parameters: LiveParameters,
-    answers: { [JSON_TYPE]: LiveAnswer, [GEOJSON_TYPE]: LiveCollection },
-    problems: { 503: 'No partition in the box gave an answer, or the service is overloaded' },
-    async answer({ parameters: { bbox, limit }, type, asking }) {
-      const seen = await look(ground, boxesOf(bbox), limit, asking);
-      const missing = [...seen.missing].map(
-        ([partition, reason]): MissingPartition => ({ partition, reason }),
-      );
-      if (seen.answered === 0) {
-        const ranges = missingRanges(ground.store.map, missing);
-        throw unavailable('region_unavailable', 'no partition in the box gave an answer', {
-          missing: ranges,
-        });
-      }
-      const all = [...seen.newest.values()];
-      // By id, so that the same ones are shown each second.
-      all.sort((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
-      const drivers = all
-        .slice(0, limit)
-        .map(({ position, nowMs }) => driverBody(position, Math.max(0, nowMs - position.recordedAtMs), null));
-      const truncated = seen.truncated || all.length > limit;
-      const members = { query: { bbox, limit }, ...coverageOf(ground, missing), truncated };
-      return type === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
-    },
+    querystring: LiveParameters,
+    response: responses(
+      { [JSON_TYPE]: LiveAnswer, [GEOJSON_TYPE]: LiveCollection },
+      { 503: 'No partition in the box gave an answer, or the service is overloaded' },
+    ),
+  };
+  app.get(route, { schema }, async ({ query, subject, answerType }) => {
+    const boxes = boxesOf(query.bbox);
+    const { drivers, ...members } = await askQuestion(ground, {
+      ...{ caller: subject, route, weight: weightOfBox(query.limit, ground.store.map.partitions) },
+      answer: async (asking) => liveBody(ground, query, await look(ground, boxes, query.limit, asking)),
+    });
+    return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
   });
+}
+
+function liveBody(ground: Ground, { bbox, limit }: Static<typeof LiveParameters>, seen: Seen) {
+  const missing = [...seen.missing].map(([partition, reason]): MissingPartition => ({ partition, reason }));
+  if (seen.answered === 0) {
+    const ranges = missingRanges(ground.store.map, missing);
+    throw unavailable('region_unavailable', 'no partition in the box gave an answer', { missing: ranges });
+  }
+  const all = [...seen.newest.values()];
+  // By id, so that the same ones are shown each second.
+  all.sort((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
+  const drivers = all
+    .slice(0, limit)
+    .map(({ position, nowMs }) => driverBody(position, Math.max(0, nowMs - position.recordedAtMs), null));
+  const truncated = seen.truncated || all.length > limit;
+  return { query: { bbox, limit }, ...coverageOf(ground, missing), truncated, drivers };
 }
 
 /** One box, or the two that meet at the antimeridian. */

@@ -110,6 +110,27 @@ test('page: the keyboard moves, zooms and asks', { skip }, async () => {
   assert.notEqual(Number(await page.locator('#lon').inputValue()), lon);
 });
 
+test('page: the documentation shows every operation, and asks with a token', { skip }, async () => {
+  const docs = await browser.newPage();
+  docs.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+  docs.setDefaultTimeout(DEADLINE_MS);
+  await docs.goto(`${running.url}/docs`);
+  await docs.locator('#operations-default-nearby').waitFor();
+  assert.equal(await docs.locator('.opblock').count(), 6);
+  await docs.locator('.btn.authorize').first().click();
+  await docs.locator('.auth-container input').fill(running.token);
+  await docs.locator('.auth-container button[type=submit]').click();
+  await docs.locator('.close-modal').click();
+  await docs.locator('#operations-default-partitions .opblock-summary-control').click();
+  await docs.locator('.try-out__btn').click();
+  await docs.locator('.execute').click();
+  await docs.locator('.live-responses-table .response-col_status').filter({ hasText: '200' }).waitFor();
+  if (process.env.SCREENSHOTS) await docs.screenshot({ path: `${process.env.SCREENSHOTS}/docs.png` });
+  await docs.close();
+});
+
 test('page: a dark region is named', { skip }, async () => {
   const port = Number((running.store.nodeOf(12) as string).split(':')[1]);
   running.cluster.kill(port, 'SIGKILL');

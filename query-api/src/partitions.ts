@@ -2,41 +2,46 @@
 
 import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
 import type { Static } from 'typebox';
+import type { Api } from './api.js';
 import type { Asking } from './asking.js';
 import type { MissingPartition } from './missing.js';
-import { coverageOf, GEOJSON_TYPE, type Ground, JSON_TYPE, type Operation, operation } from './operation.js';
-import { NoParameters, type Partition, PartitionsAnswer, PartitionsCollection } from './schemas.js';
+import { NoParameters } from './parameter-schemas.js';
+import { askQuestion, coverageOf, type Ground } from './questions.js';
+import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
+import { type Partition, PartitionsAnswer, PartitionsCollection } from './schemas.js';
+import { weightOfMap } from './weight.js';
 
 type PartitionBody = Static<typeof Partition>;
 
-export function partitionsOperation(ground: Ground): Operation {
+export function addPartitions(app: Api, ground: Ground): void {
+  const route = '/v1/partitions';
   const { map } = ground.store;
   // The cells never change while this process runs.
   const { features } = partitionMapToGeoJson(map);
-  return operation({
-    id: 'partitions',
-    method: 'GET',
-    path: '/v1/partitions',
+  const schema = {
+    operationId: 'partitions',
     summary: 'The partition map, its owners and their state',
     description:
       'What is not known of a partition is null, never 0. Answers also while every partition is dark, as the ' +
       'map itself is known all the same.',
-    parameters: NoParameters,
-    answers: { [JSON_TYPE]: PartitionsAnswer, [GEOJSON_TYPE]: PartitionsCollection },
-    problems: { 503: 'The service is overloaded' },
-    async answer({ type, asking }) {
-      const partitions = await lookAtPartitions(ground, asking);
-      const missing = partitions.flatMap(({ partition, health }): MissingPartition[] =>
-        health === 'ok' ? [] : [{ partition, reason: health }],
-      );
-      const members = {
-        map: { hash: map.hash, partitions: map.partitions },
-        ...coverageOf(ground, missing),
-      };
-      if (type !== GEOJSON_TYPE) return { ...members, partitions };
-      const described = features.map((feature, i) => ({ ...feature, properties: partitions[i] }));
-      return { type: 'FeatureCollection', ...members, features: described };
-    },
+    querystring: NoParameters,
+    response: responses({ [JSON_TYPE]: PartitionsAnswer, [GEOJSON_TYPE]: PartitionsCollection }, {}),
+  };
+  app.get(route, { schema }, async ({ subject, answerType }) => {
+    const partitions = await askQuestion(ground, {
+      ...{ caller: subject, route, weight: weightOfMap(map.partitions) },
+      answer: (asking) => lookAtPartitions(ground, asking),
+    });
+    const missing = partitions.flatMap(({ partition, health }): MissingPartition[] =>
+      health === 'ok' ? [] : [{ partition, reason: health }],
+    );
+    const members = {
+      map: { hash: map.hash, partitions: map.partitions },
+      ...coverageOf(ground, missing),
+    };
+    if (answerType !== GEOJSON_TYPE) return { ...members, partitions };
+    const described = features.map((feature, i) => ({ ...feature, properties: partitions[i] }));
+    return { type: 'FeatureCollection', ...members, features: described };
   });
 }
 

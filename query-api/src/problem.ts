@@ -21,6 +21,7 @@ export interface ParameterError {
 export type ProblemCode =
   | 'bad_parameters'
   | 'bad_body'
+  | 'bad_request'
   | 'token_missing'
   | 'token_invalid'
   | 'token_expired'
@@ -34,6 +35,8 @@ export type ProblemCode =
   | 'body_too_large'
   | 'unsupported_media_type'
   | 'body_timeout'
+  | 'rate_limited'
+  | 'too_many_at_once'
   | 'internal'
   | 'overloaded'
   | 'region_unavailable';
@@ -86,6 +89,20 @@ export function unavailable(
   more: object = {},
 ): Problem {
   return new Problem(503, code, detail, { headers: { 'retry-after': String(RETRY_AFTER_S) }, more });
+}
+
+/** This caller alone asks too much. */
+export function tooMuch(
+  code: 'rate_limited' | 'too_many_at_once',
+  detail: string,
+  retryAfterS = RETRY_AFTER_S,
+): Problem {
+  return new Problem(429, code, detail, { headers: { 'retry-after': String(retryAfterS) } });
+}
+
+export function unsupportedMediaType(): Problem {
+  const headers = { 'accept-post': 'application/json' };
+  return new Problem(415, 'unsupported_media_type', 'the body must be application/json', { headers });
 }
 
 export function badParameters(errors: readonly ParameterError[]): Problem {

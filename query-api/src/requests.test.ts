@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { evenPartitionMap } from '@whereabouts/infra/partition-map';
-import { MAX_BODY_BYTES } from './api.js';
+import { MAX_BODY_BYTES } from './bodies.js';
 import {
   eventually,
   type Reply,
@@ -15,9 +15,10 @@ import {
 } from './fixtures/running-service.js';
 
 let running: Running;
+const logged: string[] = [];
 
 before(async () => {
-  running = await startRunning(evenPartitionMap(16));
+  running = await startRunning(evenPartitionMap(16), {}, { write: (line) => void logged.push(line) });
   await whenComplete(running);
 });
 after(() => running.stop());
@@ -278,6 +279,10 @@ test('requests: a caller who leaves in the middle harms nobody', async () => {
     }),
   );
   assert.equal((await running.ask(`${NEARBY}?${AT}`)).status, 200);
+  assert.deepEqual(
+    logged.filter((line) => line.includes('"error"')),
+    [],
+  );
   await eventually(async () =>
     assert.match(await running.metrics.registry.metrics(), /questions_in_flight 0\n/),
   );

@@ -1,98 +1,23 @@
-// Every parameter and every answer, once: requests are validated by these, and /openapi.json is made of them.
+// Every answer, once: /openapi.json is made of these, as it is of the parameters. What has an `$id` is a component there,
+// and is referred to by it.
 
-import { DRIVER_ID, MAX_LATITUDE, STATUSES } from '@whereabouts/infra/position';
+import { STATUSES } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
 import { MISSING_REASONS } from './missing.js';
+import { closed, DriverId, IdsParameters, Latitude, Longitude, Services } from './parameter-schemas.js';
 
-const MAX_RADIUS_M = 50_000;
-const MAX_LIMIT = 100;
-export const MAX_IDS = 100;
-export const MAX_POINTS = 100;
-const MAX_LIVE_LIMIT = 5_000;
-
-const closed = { additionalProperties: false } as const;
+const named = ($id: string) => ({ ...closed, $id });
+const refTo = (component: object) => Type.Ref((component as { $id: string }).$id);
 const nullable = { description: 'null where the driver did not say' };
 const orNull = (type: Type.TNumber | Type.TInteger | Type.TString, options = nullable) =>
   Type.Union([type, Type.Null()], options);
 
-const Latitude = Type.Number({ minimum: -MAX_LATITUDE, maximum: MAX_LATITUDE });
-const Longitude = Type.Number({ minimum: -180, maximum: 180 });
-const DriverId = Type.String({ pattern: DRIVER_ID.source });
-const Services = Type.Integer({ minimum: 0, maximum: 65_535 });
+/** RFC 3339. */
+const Time = Type.String({ format: 'date-time', examples: ['2026-11-23T16:12:34.618Z'] });
 
-export const DriverIdPath = Type.Object({ id: DriverId }, closed);
-
-export function questionSchema(freshnessMs: number) {
-  return Type.Object(
-    {
-      lat: Type.Number({ ...Latitude, description: 'Latitude of the point, in degrees' }),
-      lon: Type.Optional(Type.Number({ ...Longitude, description: 'Its longitude: give `lon` or `lng`' })),
-      lng: Type.Optional(Type.Number({ ...Longitude, description: 'The same as `lon`' })),
-      radius_m: Type.Number({
-        minimum: 1,
-        maximum: MAX_RADIUS_M,
-        default: 5_000,
-        description: 'How far to look, in metres',
-      }),
-      limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: 10, description: 'How many drivers' }),
-      status: Type.Enum(['available', 'busy'], { default: 'available' }),
-      services: Type.Integer({
-        ...Services,
-        default: 0,
-        description: 'A mask of bits 0 to 15: a driver fits that has all of them',
-      }),
-      max_age_ms: Type.Integer({
-        minimum: 1,
-        maximum: freshnessMs,
-        default: freshnessMs,
-        description: 'No position older than this',
-      }),
-      exclude: Type.Array(DriverId, {
-        maxItems: MAX_IDS,
-        default: [],
-        description: 'Drivers that are not wanted (they have refused already)',
-      }),
-    },
-    closed,
-  );
-}
-export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
-
-export function batchSchema(freshnessMs: number) {
-  return Type.Object(
-    { points: Type.Array(questionSchema(freshnessMs), { minItems: 1, maxItems: MAX_POINTS }) },
-    closed,
-  );
-}
-
-export const NoParameters = Type.Object({}, closed);
-
-export const IdsParameters = Type.Object(
+const Driver = Type.Object(
   {
-    ids: Type.Array(DriverId, {
-      minItems: 1,
-      maxItems: MAX_IDS,
-      description: 'Drivers, separated by commas',
-    }),
-  },
-  closed,
-);
-
-export const LiveParameters = Type.Object(
-  {
-    bbox: Type.Array(Type.Number(), {
-      minItems: 4,
-      maxItems: 4,
-      description: 'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian',
-    }),
-    limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }),
-  },
-  closed,
-);
-
-export const Driver = Type.Object(
-  {
-    driver_id: DriverId,
+    driver_id: Type.String({ ...DriverId, examples: ['driver-1'] }),
     lat: Latitude,
     lon: Longitude,
     distance_m: orNull(Type.Number({ minimum: 0 }), { description: 'From the point asked for, else null' }),
@@ -104,7 +29,7 @@ export const Driver = Type.Object(
     accuracy_m: orNull(Type.Number({ minimum: 0 })),
     status: Type.Enum([...STATUSES]),
     services: Services,
-    recorded_at: Type.String({ format: 'date-time' }),
+    recorded_at: Time,
     age_ms: Type.Integer({ minimum: 0, description: "By the cache's own clock" }),
     persisted: Type.Boolean({ description: 'Whether this very position stands in the archive' }),
     source: Type.Enum(['live', 'archive'], {
@@ -113,11 +38,11 @@ export const Driver = Type.Object(
     }),
     provisional: Type.Literal(true, { description: 'Where the driver was, not where it is' }),
   },
-  closed,
+  named('Driver'),
 );
 export type DriverBody = Static<typeof Driver>;
 
-export const MissingRange = Type.Object(
+const MissingRange = Type.Object(
   {
     from: Type.String({ pattern: '^[0-9b-hjkmnp-z]{6}$' }),
     to: Type.String({
@@ -126,12 +51,14 @@ export const MissingRange = Type.Object(
     }),
     reason: Type.Enum([...MISSING_REASONS]),
   },
-  closed,
+  named('MissingRange'),
 );
 
 const coverage = {
   complete: Type.Boolean({ description: 'Nothing is missing' }),
-  missing: Type.Array(MissingRange, { description: 'Ranges of geohashes that could not be seen, and why' }),
+  missing: Type.Array(refTo(MissingRange), {
+    description: 'Ranges of geohashes that could not be seen, and why',
+  }),
 };
 
 export const Query = Type.Object(
@@ -145,29 +72,29 @@ export const Query = Type.Object(
     max_age_ms: Type.Integer(),
     exclude: Type.Array(DriverId),
   },
-  closed,
+  named('Query'),
 );
 
 export const NearbyAnswer = Type.Object(
-  { query: Query, ...coverage, drivers: Type.Array(Driver, { description: 'Nearest first' }) },
-  closed,
+  { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
+  named('NearbyAnswer'),
 );
 export const BatchAnswer = Type.Object(
   {
     complete: Type.Boolean({ description: 'All of the answers are' }),
-    answers: Type.Array(NearbyAnswer, { description: 'One for each point, in their order' }),
+    answers: Type.Array(refTo(NearbyAnswer), { description: 'One for each point, in their order' }),
   },
-  closed,
+  named('BatchAnswer'),
 );
-export const DriverAnswer = Type.Object({ ...Driver.properties, ...coverage }, closed);
+export const DriverAnswer = Type.Object({ ...Driver.properties, ...coverage }, named('DriverAnswer'));
 export const DriversAnswer = Type.Object(
   {
     query: IdsParameters,
     ...coverage,
-    drivers: Type.Array(Driver, { description: 'In the order asked for' }),
+    drivers: Type.Array(refTo(Driver), { description: 'In the order asked for' }),
     absent: Type.Array(DriverId, { description: 'Found nowhere, as far as could be seen' }),
   },
-  closed,
+  named('DriversAnswer'),
 );
 
 const LiveQuery = Type.Object(
@@ -176,8 +103,8 @@ const LiveQuery = Type.Object(
 );
 const truncated = Type.Boolean({ description: 'There are more drivers than these' });
 export const LiveAnswer = Type.Object(
-  { query: LiveQuery, ...coverage, truncated, drivers: Type.Array(Driver) },
-  closed,
+  { query: LiveQuery, ...coverage, truncated, drivers: Type.Array(refTo(Driver)) },
+  named('LiveAnswer'),
 );
 
 const count = (description: string) => orNull(Type.Integer({ minimum: 0 }), { description });
@@ -195,15 +122,15 @@ export const Partition = Type.Object(
     busy: count('Listed as busy'),
     loss_window_ms: count('Age of the oldest position that is not archived; 0 where all are'),
   },
-  closed,
+  named('Partition'),
 );
 const MapSummary = Type.Object(
   { hash: Type.String({ pattern: '^[0-9a-f]{16}$' }), partitions: Type.Integer({ minimum: 1 }) },
   closed,
 );
 export const PartitionsAnswer = Type.Object(
-  { map: MapSummary, ...coverage, partitions: Type.Array(Partition) },
-  closed,
+  { map: MapSummary, ...coverage, partitions: Type.Array(refTo(Partition)) },
+  named('PartitionsAnswer'),
 );
 
 // A GeoJSON position or ring; drafts of JSON Schema differ in how they write a tuple.
@@ -211,18 +138,27 @@ const Coordinates = Type.Array(Type.Number(), { minItems: 2, maxItems: 2 });
 const Point = Type.Object({ type: Type.Literal('Point'), coordinates: Coordinates }, closed);
 const Feature = Type.Literal('Feature');
 const FeatureCollection = Type.Literal('FeatureCollection');
-export const DriverFeature = Type.Object(
-  { type: Feature, id: DriverId, geometry: Point, properties: Driver },
-  closed,
+const DriverFeature = Type.Object(
+  { type: Feature, id: DriverId, geometry: Point, properties: refTo(Driver) },
+  named('DriverFeature'),
 );
-const driverFeatures = { type: FeatureCollection, features: Type.Array(DriverFeature), ...coverage };
-export const NearbyCollection = Type.Object({ ...driverFeatures, query: Query }, closed);
+const driverFeatures = { type: FeatureCollection, features: Type.Array(refTo(DriverFeature)), ...coverage };
+export const NearbyCollection = Type.Object(
+  { ...driverFeatures, query: refTo(Query) },
+  named('NearbyCollection'),
+);
 export const DriversCollection = Type.Object(
   { ...driverFeatures, query: IdsParameters, absent: Type.Array(DriverId) },
-  closed,
+  named('DriversCollection'),
 );
-export const LiveCollection = Type.Object({ ...driverFeatures, query: LiveQuery, truncated }, closed);
-export const DriverAnswerFeature = Type.Object({ ...DriverFeature.properties, ...coverage }, closed);
+export const LiveCollection = Type.Object(
+  { ...driverFeatures, query: LiveQuery, truncated },
+  named('LiveCollection'),
+);
+export const DriverAnswerFeature = Type.Object(
+  { ...DriverFeature.properties, ...coverage },
+  named('DriverAnswerFeature'),
+);
 export const PartitionsCollection = Type.Object(
   {
     type: FeatureCollection,
@@ -240,24 +176,48 @@ export const PartitionsCollection = Type.Object(
             },
             closed,
           ),
-          properties: Partition,
+          properties: refTo(Partition),
         },
         closed,
       ),
     ),
   },
-  closed,
+  named('PartitionsCollection'),
 );
 
-export const ProblemBody = Type.Object({
-  type: Type.String({ format: 'uri-reference' }),
-  title: Type.String(),
-  status: Type.Integer(),
-  detail: Type.String(),
-  code: Type.String({ description: 'For programs; never changes for the same cause' }),
-  request_id: Type.String(),
-  errors: Type.Array(
-    Type.Object({ parameter: Type.String(), detail: Type.String(), code: Type.String() }, closed),
-  ),
-  missing: Type.Optional(Type.Array(MissingRange)),
-});
+export const ProblemBody = Type.Object(
+  {
+    type: Type.String({ format: 'uri-reference' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String({ description: 'For programs; never changes for the same cause' }),
+    request_id: Type.String(),
+    errors: Type.Array(
+      Type.Object({ parameter: Type.String(), detail: Type.String(), code: Type.String() }, closed),
+    ),
+    missing: Type.Optional(Type.Array(refTo(MissingRange))),
+  },
+  { $id: 'Problem' },
+);
+
+/** Those that others refer to. */
+export const COMPONENTS = [
+  Driver,
+  MissingRange,
+  Query,
+  NearbyAnswer,
+  NearbyCollection,
+  BatchAnswer,
+  DriverFeature,
+  DriverAnswer,
+  DriverAnswerFeature,
+  DriversAnswer,
+  DriversCollection,
+  LiveAnswer,
+  LiveCollection,
+  Partition,
+  PartitionsAnswer,
+  PartitionsCollection,
+  ProblemBody,
+];

@@ -12,7 +12,7 @@ import {
   tokenSettings,
 } from '@whereabouts/infra/service/settings';
 import type { TokenSettings } from '@whereabouts/infra/service/tokens';
-import { MAX_POINTS } from './schemas.js';
+import { MAX_POINTS } from './parameter-schemas.js';
 
 export interface QuerySettings extends ShellSettings {
   redis: RedisSettings;
@@ -21,6 +21,11 @@ export interface QuerySettings extends ShellSettings {
   freshnessMs: number;
   requestDeadlineMs: number;
   maxQuestionsInFlight: number;
+  maxQuestionsInFlightPerSubject: number;
+  maxQuestionsPerS: number;
+  maxConnections: number;
+  maxConnectionsPerAddress: number;
+  corsOrigins: string[];
 }
 
 export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
@@ -43,12 +48,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
       max: 900,
       about: 'a question is answered with what is known by then',
     }),
-    maxQuestionsInFlight: reader.integer('MAX_QUESTIONS_IN_FLIGHT', {
-      default: 400,
-      min: MAX_POINTS,
-      max: 100_000,
-      about: 'questions answered at once, each point of a batch being one; more are refused as `overloaded`',
-    }),
+    ...limits(reader),
+    corsOrigins: corsOrigins(reader),
   };
   if (settings.requestDeadlineMs < settings.redis.commandTimeoutMs) {
     reader.problem(
@@ -58,6 +59,50 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
   }
   checkPartitionMap(reader, settings.partitionMapFile);
   return reader.finish(settings);
+}
+
+function limits(reader: SettingsReader) {
+  return {
+    maxQuestionsInFlight: reader.integer('MAX_QUESTIONS_IN_FLIGHT', {
+      default: 400,
+      min: MAX_POINTS,
+      max: 100_000,
+      about: 'questions answered at once, by their weight; more are refused as `overloaded`',
+    }),
+    maxQuestionsInFlightPerSubject: reader.integer('MAX_QUESTIONS_IN_FLIGHT_PER_SUBJECT', {
+      default: 200,
+      min: 1,
+      max: 100_000,
+      about: "the same for each token's subject; more are refused with 429",
+    }),
+    maxQuestionsPerS: reader.integer('MAX_QUESTIONS_PER_S', {
+      default: 3_000,
+      min: 1,
+      max: 1_000_000,
+      about: "questions a second of each token's subject, by their weight, with a burst of 2 seconds' worth",
+    }),
+    maxConnections: reader.integer('MAX_CONNECTIONS', {
+      default: 10_000,
+      min: 1,
+      max: 1_000_000,
+      about: 'connections, as far as the open files allow; at the bound the longest idle one is closed',
+    }),
+    maxConnectionsPerAddress: reader.integer('MAX_CONNECTIONS_PER_ADDRESS', {
+      default: 5_000,
+      min: 1,
+      max: 1_000_000,
+      about: 'the same for each remote address',
+    }),
+  };
+}
+
+function corsOrigins(reader: SettingsReader): string[] {
+  const origins = reader.optionalString('CORS_ORIGINS', {
+    about: 'the origins of web pages that may ask, separated by commas',
+    pattern: /^https?:\/\/[^\s,/]+(,https?:\/\/[^\s,/]+)*$/,
+    hint: 'https://HOST, several separated by commas, without a path',
+  });
+  return origins?.split(',') ?? [];
 }
 
 export function readPartitionMap({

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { createLogger } from './log.js';
 import { listenOps, type OpsSources, type ReadinessReport } from './ops-listener.js';
@@ -74,6 +75,28 @@ test('everything else is a problem answer', async (t) => {
     assert.equal(((await response.json()) as { status: number }).status, status);
   }
   assert.equal(expected[3][0].headers.get('allow'), 'GET, HEAD');
+});
+
+test('hundreds of idle connections do not take livez away', async (t) => {
+  const { port, get } = await listening(t);
+  const sockets = Array.from({ length: 300 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+  for (let i = 0; i < 20; i++) assert.equal((await get('/livez')).status, 200);
+  assert.equal((await get('/readyz')).status, 200);
+});
+
+test('what is no request is a problem answer too', async (t) => {
+  const { port } = await listening(t);
+  const text = await new Promise<string>((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write('nonsense\r\n\r\n'));
+    socket.on('data', (data) => resolve(String(data)));
+    socket.on('error', reject);
+    t.after(() => socket.destroy());
+  });
+  assert.match(text, /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json/);
 });
 
 test('a taken port is named', async (t) => {

@@ -3,7 +3,9 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { BoundedSockets, socketsWithin } from './bounded-sockets.js';
 import type { Logger } from './log.js';
+import { answerBadRequests } from './raw-problem.js';
 
 export interface ReadinessReport {
   /** The service's own verdict: a failed check alone (one dark region) need not make it unready. */
@@ -37,20 +39,30 @@ class OpsListenerError extends Error {
 // Kubernetes gives a probe one second, Prometheus a scrape ten.
 const READINESS_DEADLINE_MS = 900;
 const METRICS_DEADLINE_MS = 8_000;
-const MAX_CONNECTIONS = 64;
+// Probes and scrapers are few. One address may hold most of them, as all probes of a host come from one.
+const MAX_SOCKETS = 64;
+const MAX_SOCKETS_PER_ADDRESS = 48;
+const TIMEOUTS = {
+  headersTimeout: 5_000,
+  requestTimeout: 5_000,
+  // Longer than the usual interval of scrapes, so that a scraper keeps its connection.
+  keepAliveTimeout: 75_000,
+  connectionsCheckingInterval: 1_000,
+};
 
 export async function listenOps(
   sources: OpsSources,
   address: { host: string; port: number },
 ): Promise<{ port: number; close(): Promise<void> }> {
-  const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }, (request, response) => {
+  const server = createServer(TIMEOUTS, (request, response) => {
     answer(sources, request, response).catch((error: unknown) => {
-      sources.log.error({ err: error, url: request.url }, 'an ops request failed');
+      sources.log.error({ err: error, path: pathOf(request) }, 'an ops request failed');
       if (response.headersSent) response.destroy();
       else sendProblem(response, 500, 'Internal Server Error', 'the answer could not be made; see the log');
     });
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  new BoundedSockets(server, { inAll: socketsWithin(MAX_SOCKETS), perAddress: MAX_SOCKETS_PER_ADDRESS });
+  answerBadRequests(server);
   await listen(server, address);
   server.on('error', (error) => sources.log.error({ err: error }, 'the ops listener has an error'));
   return {
@@ -90,8 +102,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  // Split by hand: `new URL` throws on some of what a client can send.
-  const [path = '', query = ''] = (request.url ?? '').split('?', 2);
+  const path = pathOf(request);
   const reply = REPLIES[path];
   if (!reply) {
     sendProblem(response, 404, 'Not Found', 'here are /livez, /readyz and /metrics');
@@ -99,8 +110,13 @@ async function answer(
     response.setHeader('allow', 'GET, HEAD');
     sendProblem(response, 405, 'Method Not Allowed', `${path} takes GET and HEAD`);
   } else {
-    await reply(sources, response, new URLSearchParams(query));
+    await reply(sources, response, new URLSearchParams((request.url ?? '').slice(path.length)));
   }
+}
+
+/** Split by hand: `new URL` throws on some of what a client can send. */
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '').split('?', 1)[0] ?? '';
 }
 
 type Reply = (sources: OpsSources, response: ServerResponse, query: URLSearchParams) => Promise<void>;

@@ -148,18 +148,18 @@ test('tokens: a public key must be one, of a kind that signs tokens', () => {
   assert.equal(problems({ JWT_PUBLIC_KEY_FILE: join(dir, 'missing') }, tokens).length, 1);
 });
 
-test('the shell: OPS_HOST follows HOST', () => {
+test('the shell: the ops listener is for this machine alone, unless told', () => {
   const shell = (reader: SettingsReader) => shellSettings(reader, { port: 8080, opsPort: 9080 });
   assert.deepEqual(read({}, shell), {
     host: '0.0.0.0',
     port: 8080,
-    opsHost: '0.0.0.0',
+    opsHost: '127.0.0.1',
     opsPort: 9080,
     logLevel: 'info',
     drainDeadlineMs: 10_000,
     buildCommit: 'unknown',
   });
-  assert.equal(read({ HOST: '127.0.0.1' }, shell).opsHost, '127.0.0.1');
+  assert.equal(read({ HOST: '::' }, shell).opsHost, '127.0.0.1');
   assert.equal(read({ HOST: '::', OPS_HOST: '::1' }, shell).opsHost, '::1');
   assert.equal(problems({ PORT: '65536', OPS_PORT: '-1', LOG_LEVEL: 'loud' }, shell).length, 3);
   assert.ok(!('port' in read({}, (reader) => opsSettings(reader, { opsPort: 9082 }))));

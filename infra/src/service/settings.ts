@@ -18,7 +18,6 @@ export interface RedisSettings {
 }
 
 export interface OpsSettings {
-  host: string;
   opsHost: string;
   opsPort: number;
   logLevel: LogLevel;
@@ -27,6 +26,7 @@ export interface OpsSettings {
 }
 
 export interface ShellSettings extends OpsSettings {
+  host: string;
   port: number;
 }
 
@@ -137,11 +137,11 @@ export function tokenSettings(reader: SettingsReader, defaultAudience: string): 
 
 /** For a service without a port of its own but the ops listener's. */
 export function opsSettings(reader: SettingsReader, defaults: { opsPort: number }): OpsSettings {
-  const host = reader.string('HOST', { default: '0.0.0.0', about: 'the address to listen on' });
   return {
-    host,
-    opsHost:
-      reader.optionalString('OPS_HOST', { about: 'the address of the ops listener; else HOST' }) ?? host,
+    opsHost: reader.string('OPS_HOST', {
+      default: '127.0.0.1',
+      about: 'the address of the ops listener: this machine alone, unless told',
+    }),
     opsPort: reader.integer('OPS_PORT', {
       default: defaults.opsPort,
       ...PORT_RANGE,
@@ -169,12 +169,13 @@ export function shellSettings(
   reader: SettingsReader,
   defaults: { port: number; opsPort: number },
 ): ShellSettings {
+  const host = reader.string('HOST', { default: '0.0.0.0', about: 'the address to listen on' });
   const port = reader.integer('PORT', {
     default: defaults.port,
     ...PORT_RANGE,
     about: 'the port to serve on; 0 for any free one',
   });
-  return { ...opsSettings(reader, defaults), port };
+  return { ...opsSettings(reader, defaults), host, port };
 }
 
 export function partitionMapSettings(reader: SettingsReader): { partitionMapFile: string } {

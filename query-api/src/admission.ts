@@ -1,0 +1,151 @@
+// How much each caller may ask, and all of them together. A caller is a token's subject.
+//
+//   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. A request is let
+//              in where there is 1 in it, before anything of it is read. Its body then takes 1 for each KiB, and its
+//              question the rest of its weight, which the bucket may owe; what it did not use is given back
+//   in flight  the weight of the questions that are being answered: of all, and of one subject
+//   bodies     requests whose body is still arriving: of all, and of one subject
+//
+// Whatever is entered is left again, in a `finally`. A question that weighs more than a subject is allowed at once is
+// taken when nothing else of that subject is under way.
+// (@fastify/rate-limit counts each request as one, in windows of time; it knows neither weight nor what is under way.)
+
+import { type Problem, tooMuch, unavailable } from './problem.js';
+
+export interface AdmissionLimits {
+  questionsPerS: number;
+  inFlight: number;
+  inFlightPerSubject: number;
+}
+
+export type Refusal = 'rate' | 'subject_in_flight' | 'in_flight' | 'subject_bodies' | 'bodies';
+
+const BURST_S = 2;
+const MAX_BODIES = 256;
+const MAX_BODIES_PER_SUBJECT = 32;
+const BODY_BYTES_EACH = 1_024;
+/** As many as are remembered: a bucket that is full again says nothing. */
+const MAX_SUBJECTS = 10_000;
+
+interface Subject {
+  balance: number;
+  filledAtMs: number;
+  inFlight: number;
+  bodies: number;
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #refused: (why: Refusal) => void;
+  readonly #nowMs: () => number;
+  /** The one that asked least lately first. */
+  readonly #subjects = new Map<string, Subject>();
+  #inFlight = 0;
+  #bodies = 0;
+
+  /** `nowMs` is monotonic. */
+  constructor(
+    limits: AdmissionLimits,
+    refused: (why: Refusal) => void,
+    nowMs: () => number = () => performance.now(),
+  ) {
+    this.#limits = limits;
+    this.#refused = refused;
+    this.#nowMs = nowMs;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Before anything of a request is read. */
+  knock(name: string): void {
+    const subject = this.#subject(name);
+    if (subject.inFlight >= this.#limits.inFlightPerSubject) throw this.#shareIsFull();
+    const { questionsPerS } = this.#limits;
+    this.#fill(subject);
+    if (subject.balance < 1) {
+      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
+      const retryAfterS = Math.ceil((1 - subject.balance) / questionsPerS);
+      throw this.#refusal('rate', tooMuch('rate_limited', detail, retryAfterS));
+    }
+    subject.balance--;
+  }
+
+  /** Returns what has to be called when the question is answered, with what it weighed in the end. */
+  enter(name: string, weight: number): (weighed: number) => void {
+    const { inFlight, inFlightPerSubject } = this.#limits;
+    const subject = this.#subject(name);
+    const counted = Math.min(weight, inFlightPerSubject);
+    if (this.#inFlight + counted > inFlight) {
+      throw this.#refusal('in_flight', unavailable('overloaded', `more than ${inFlight} questions at once`));
+    }
+    if (subject.inFlight + counted > inFlightPerSubject) throw this.#shareIsFull();
+    subject.balance -= weight - 1;
+    this.#inFlight += counted;
+    subject.inFlight += counted;
+    return (weighed) => {
+      this.#inFlight -= counted;
+      subject.inFlight -= counted;
+      subject.balance += weight - weighed;
+    };
+  }
+
+  /** Returns what has to be called when the body is there, or given up. */
+  enterBody(name: string, bytes: number): () => void {
+    const subject = this.#subject(name);
+    if (subject.bodies >= MAX_BODIES_PER_SUBJECT) {
+      const detail = `more than ${MAX_BODIES_PER_SUBJECT} bodies of yours are arriving at once`;
+      throw this.#refusal('subject_bodies', tooMuch('too_many_at_once', detail));
+    }
+    if (this.#bodies >= MAX_BODIES) {
+      const detail = `more than ${MAX_BODIES} bodies are arriving at once`;
+      throw this.#refusal('bodies', unavailable('overloaded', detail));
+    }
+    subject.balance -= Math.ceil(bytes / BODY_BYTES_EACH);
+    this.#bodies++;
+    subject.bodies++;
+    return () => {
+      this.#bodies--;
+      subject.bodies--;
+    };
+  }
+
+  #fill(subject: Subject): void {
+    const { questionsPerS } = this.#limits;
+    const nowMs = this.#nowMs();
+    const filled = subject.balance + ((nowMs - subject.filledAtMs) / 1_000) * questionsPerS;
+    subject.balance = Math.min(BURST_S * questionsPerS, filled);
+    subject.filledAtMs = nowMs;
+  }
+
+  #subject(name: string): Subject {
+    const subject = this.#subjects.get(name) ?? this.#newcomer();
+    // Behind all others, again.
+    this.#subjects.delete(name);
+    this.#subjects.set(name, subject);
+    return subject;
+  }
+
+  #newcomer(): Subject {
+    if (this.#subjects.size >= MAX_SUBJECTS) {
+      for (const [name, { inFlight, bodies }] of this.#subjects) {
+        if (inFlight > 0 || bodies > 0) continue;
+        this.#subjects.delete(name);
+        break;
+      }
+    }
+    const { questionsPerS } = this.#limits;
+    return { balance: BURST_S * questionsPerS, filledAtMs: this.#nowMs(), inFlight: 0, bodies: 0 };
+  }
+
+  #shareIsFull(): Problem {
+    const detail = `more than ${this.#limits.inFlightPerSubject} questions of yours at once`;
+    return this.#refusal('subject_in_flight', tooMuch('too_many_at_once', detail));
+  }
+
+  #refusal(why: Refusal, problem: Problem): Problem {
+    this.#refused(why);
+    return problem;
+  }
+}

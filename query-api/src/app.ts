@@ -1,0 +1,135 @@
+// The Fastify instance: its limits, what is common to all requests, and everything that is registered on it.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import cors, { type FastifyCorsOptions } from '@fastify/cors';
+import type { Logger } from '@whereabouts/infra/service/log';
+import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
+import { type ApiOptions, registerApi } from './api.js';
+import { registerDocs } from './docs.js';
+import { registerPage } from './page.js';
+import { Problem } from './problem.js';
+import { answerErrors, problemOf, refuseOtherMethods, sendProblem } from './refusals.js';
+import { compileValidator } from './validation.js';
+
+type CorsOptionsCallback = (error: Error | null, options: FastifyCorsOptions) => void;
+
+export interface AppOptions extends ApiOptions {
+  log: Logger;
+  corsOrigins: readonly string[];
+}
+
+// An address with 100 ids of the greatest length has 7 KiB, a token up to 8; cookies and a proxy's headers come on top.
+const MAX_HEADER_BYTES = 32 * 1024;
+const HEADERS_DEADLINE_MS = 5_000;
+/** Longer than a body has: that one has an answer of its own. */
+const REQUEST_DEADLINE_MS = 10_000;
+/** Longer than proxies keep theirs (nginx: 60 s), so that they close first and never send into a closing one. */
+const KEEP_ALIVE_MS = 75_000;
+/** Whoever neither reads nor writes. */
+const SILENCE_MS = 30_000;
+const REQUEST_ID = /^[A-Za-z0-9._:/+=@~-]{1,128}$/;
+
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { log, corsOrigins } = options;
+  const { metrics } = options.ground;
+  const app = fastify({
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_DEADLINE_MS,
+      connectionsCheckingInterval: 1_000,
+      // Checked below, where the refusal can be a problem.
+      requireHostHeader: false,
+    },
+    requestTimeout: REQUEST_DEADLINE_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionTimeout: SILENCE_MS,
+    return503OnClosing: false,
+    // A log of requests would tell where everybody is.
+    logger: false,
+    clientErrorHandler: () => {},
+    genReqId: requestIdOf,
+    rewriteUrl: ({ url = '/' }) => withPlainColons(url),
+    // Ids are checked by their schema.
+    routerOptions: { maxParamLength: MAX_HEADER_BYTES },
+    frameworkErrors: (error, request, reply) => {
+      const problem = problemOf(error) ?? new Problem(500, 'internal', 'something is wrong on our side');
+      void sendProblem(request, reply, problem);
+    },
+  });
+  app.setValidatorCompiler(compileValidator);
+  // Handlers say themselves how their answers are written.
+  app.setSerializerCompiler(() => JSON.stringify);
+  answerErrors(app, log);
+  const otherMethods = refuseOtherMethods(app);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    // `fetch` asks caches for nothing old beside it; @fastify/send would take that for a wish for the whole file.
+    const { headers } = request.raw;
+    if (headers['if-none-match'] !== undefined) delete headers['cache-control'];
+    if (isHostMissing(request)) throw new Problem(400, 'bad_request', 'the Host header is missing');
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    const status = `${Math.floor(reply.statusCode / 100)}xx`;
+    metrics.duration.observe({ route: routeOf(request), status }, reply.elapsedTime / 1_000);
+    done();
+  });
+  closeWhileDraining(app);
+  if (corsOrigins.length > 0) await registerCors(app, corsOrigins);
+  await registerDocs(app);
+  await app.register(registerApi, options);
+  await app.register(registerPage);
+  otherMethods.finish();
+  return app;
+}
+
+/** What is under way when the app is closed is answered on a connection that ends with it. */
+function closeWhileDraining(app: FastifyInstance): void {
+  let isDraining = false;
+  app.addHook('preClose', (done) => {
+    isDraining = true;
+    done();
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (isDraining) reply.header('connection', 'close');
+    done(null, payload);
+  });
+}
+
+async function registerCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
+  const options: FastifyCorsOptions = {
+    origin: [...origins],
+    methods: ['GET', 'HEAD', 'POST'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'X-Request-Id'],
+    exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate'],
+    maxAge: 600,
+  };
+  await app.register(cors, () => (request: FastifyRequest, callback: CorsOptionsCallback) => {
+    // Any other OPTIONS is a method like all others.
+    callback(null, { ...options, preflight: request.headers['access-control-request-method'] !== undefined });
+  });
+}
+
+function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/** The router takes `%3A` for a part of a name; some callers write `nearby:batch` so. */
+function withPlainColons(url: string): string {
+  return url.includes('%3') ? url.replaceAll(/%3a/gi, ':') : url;
+}
+
+function isHostMissing({ raw }: FastifyRequest): boolean {
+  return raw.headers.host === undefined && raw.httpVersionMinor > 0;
+}
+
+/** A label for the metrics: as the documentation writes it, and one for all files. */
+function routeOf(request: FastifyRequest): string {
+  const { url = '*' } = request.routeOptions;
+  if (url === '*') return 'none';
+  if (url === '/openapi.json') return url;
+  if (url.startsWith('/v1/')) return url.replace('::', ':').replace(/:id.*/, '{id}');
+  return url.startsWith('/docs') ? 'docs' : 'page';
+}

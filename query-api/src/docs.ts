@@ -1,0 +1,68 @@
+// /openapi.json and /docs, made of the routes and their schemas by @fastify/swagger, so that they cannot say anything
+// else than the code does.
+
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import { asWritten } from './schema-shape.js';
+import { COMPONENTS } from './schemas.js';
+
+const API_VERSION = '1.0.0';
+
+// All of it is served from here. Its pictures are in its style sheet, and one of its parts adds a style of its own.
+const CONTENT_POLICY = [
+  "default-src 'self'",
+  "img-src 'self' data:",
+  "style-src 'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "object-src 'none'",
+].join('; ');
+
+/** Before the routes, as it looks at each that is added. */
+export async function registerDocs(app: FastifyInstance): Promise<void> {
+  for (const component of COMPONENTS) app.addSchema(component);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Whereabouts query API',
+        version: API_VERSION,
+        description:
+          'Where the drivers are, answered from the cache alone. Every position is provisional and has an age; ' +
+          'every answer says whether anything is missing. Errors are RFC 9457 problems.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: [{ url: '/' }],
+      security: [{ token: ['drivers:read'] }],
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+    },
+    refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
+    convertConstToEnum: false,
+    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}), url }),
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: CONTENT_POLICY,
+    uiConfig: { validatorUrl: null },
+  });
+  let document: Buffer | undefined;
+  app.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
+    document ??= Buffer.from(JSON.stringify(app.swagger()));
+    return reply.headers({ 'content-type': 'application/json', 'cache-control': 'no-store' }).send(document);
+  });
+}
+
+function documented(schema: FastifySchema): FastifySchema {
+  if (schema.hide) return schema;
+  const headers = { properties: { 'X-Request-Id': { type: 'string' } }, type: 'object' };
+  const { body, querystring } = schema;
+  return {
+    ...schema,
+    headers,
+    ...(body ? { body: asWritten(body) } : {}),
+    // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
+    ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
+  };
+}

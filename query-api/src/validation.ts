@@ -1,0 +1,60 @@
+// From what a caller wrote to what a handler gets: Fastify's validator for every part of a request.
+//
+// The schema's own verdict decides, whole: a value that it does not accept is refused, whatever can be said about why.
+// What is said is made afterwards, for people, and is cut short.
+
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { Settings } from 'typebox/system';
+import { excerptOf, explained, MAX_ERRORS } from './explanation.js';
+import { badParameters, type ParameterError } from './problem.js';
+import { asWritten, defaultsOf, propertyOf, type Schema } from './schema-shape.js';
+
+/** A number as people and programs write it: no hexadecimal, no `Infinity`, no spaces. */
+const NUMBER = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/** As Fastify's parser leaves it: a name that is repeated has a list. */
+type Query = Readonly<Record<string, string | string[]>>;
+
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  // Unknown names are told twice each.
+  Settings.Set({ maxErrors: 3 * MAX_ERRORS });
+  const shape = asWritten(schema as Schema);
+  const validator = Compile(shape as TSchema);
+  const fill = defaultsOf(shape);
+  return (value) => {
+    const repeated: ParameterError[] = [];
+    const given = httpPart === 'querystring' ? fromQuery(shape, value as Query, repeated) : value;
+    if (validator.Check(given) && repeated.length === 0) return { value: fill ? fill(given) : given };
+    const errors = validator.Errors(excerptOf(shape, given));
+    return { error: badParameters(explained(shape, repeated, errors)) };
+  };
+};
+
+/** An empty value counts as not given. A list may be written with commas, by repeating its name, or both. */
+function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unknown {
+  const given: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(query)) {
+    const schema = propertyOf(shape, name);
+    const texts = typeof value === 'string' ? [value] : value;
+    if (schema?.type === 'array') {
+      const items = texts.filter((text) => text !== '').flatMap((text) => text.split(','));
+      if (items.length > 0) given.push([name, items.map((item) => fromText(schema.items, item))]);
+    } else {
+      const [text = ''] = texts;
+      if (texts.length > 1) {
+        repeated.push({ parameter: name, code: 'repeated', detail: 'is given more than once' });
+      }
+      if (!schema || text !== '') given.push([name, fromText(schema, text)]);
+    }
+  }
+  // Own properties only, so that a parameter named __proto__ is seen, and refused.
+  return Object.fromEntries(given);
+}
+
+/** What cannot be understood stays text, and the schema refuses it by name. */
+function fromText(schema: Schema | undefined, text: string): unknown {
+  const isNumeric = schema?.type === 'number' || schema?.type === 'integer';
+  return isNumeric && NUMBER.test(text) ? Number(text) : text;
+}

@@ -1,0 +1,40 @@
+// Tokens that were verified a moment ago. A caller sends the same one with each question, and to verify it costs a
+// quarter of a question. A key that the issuer withdraws is believed for KEEP_MS longer.
+
+import type { VerifiedToken } from '@whereabouts/infra/service/tokens';
+
+const KEEP_MS = 30_000;
+/** Of up to 8 KiB each. */
+const MAX_TOKENS = 1_000;
+
+interface Known {
+  subject: string;
+  untilMs: number;
+}
+
+export class VerifiedTokens {
+  readonly #verify: (token: string) => Promise<VerifiedToken>;
+  readonly #nowMs: () => number;
+  /** The longest known first. */
+  readonly #known = new Map<string, Known>();
+
+  constructor(verify: (token: string) => Promise<VerifiedToken>, nowMs: () => number = Date.now) {
+    this.#verify = verify;
+    this.#nowMs = nowMs;
+  }
+
+  /** Its subject. */
+  known(token: string): string | undefined {
+    const known = this.#known.get(token);
+    return known && this.#nowMs() < known.untilMs ? known.subject : undefined;
+  }
+
+  async verify(token: string): Promise<string> {
+    const { subject, expiresAtMs } = await this.#verify(token);
+    this.#known.delete(token);
+    this.#known.set(token, { subject, untilMs: Math.min(expiresAtMs, this.#nowMs() + KEEP_MS) });
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size > MAX_TOKENS) this.#known.delete(oldest);
+    return subject;
+  }
+}
