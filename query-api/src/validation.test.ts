@@ -199,7 +199,7 @@ test('validation: no body that the documentation refuses is answered', async () 
     } else assertRefused(reply, sent);
   };
   await fc.assert(fc.asyncProperty(bodies, check), { numRuns: 6 * RUNS });
-  assert.ok(accepted > RUNS, `${accepted} accepted`);
+  assert.ok(accepted > RUNS / 5, `${accepted} accepted`);
 });
 
 test('validation: the thousandth unknown name does not let the others pass, and nothing is taken for good', async () => {
