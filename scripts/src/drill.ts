@@ -15,6 +15,7 @@ import type { Scene } from './drill/scene.js';
 import { CITIES } from './fleet/cities.js';
 import { fleetSample } from './fleet/simulated-driver.js';
 import { home } from './home.js';
+import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
 import { findStack, type Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
@@ -208,6 +209,7 @@ await runMain(async () => {
   const chosen = chosenDrills(args);
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
+  keepHomePrivate(home);
   thawOnStop();
   let passed = true;
   if (others.length > 0) {

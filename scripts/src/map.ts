@@ -11,6 +11,7 @@ import {
 import { PositionCsvError } from '@whereabouts/infra/position-csv';
 import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
 import { home } from './home.js';
+import { keepHomePrivate } from './private-home.js';
 import { keepPartitionMap, keptMapFile, traceSample } from './stack/partition-map-source.js';
 import { findStack } from './stack-file.js';
 
@@ -82,6 +83,7 @@ function load(args: Arguments, file: string | undefined): void {
   if (findStack()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
   const map = readMap(file);
   const before = existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  keepHomePrivate(home);
   keepPartitionMap(home, map, file);
   const text =
     before === map.hash

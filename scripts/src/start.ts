@@ -1,11 +1,11 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { CITIES } from './fleet/cities.js';
 import { home } from './home.js';
+import { keepHomePrivate } from './private-home.js';
 import { exampleIn, whatToTry } from './stack/advice.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import { START, type StackOptions, stackOptions } from './stack/options.js';
@@ -75,7 +75,7 @@ function explanation(error: unknown): string {
 
 /** One stack for each clone. */
 function takeSingleRun(): () => void {
-  mkdirSync(home, { recursive: true });
+  keepHomePrivate(home);
   const lock = takePidLock(join(home, 'start.pid'), fileURLToPath(import.meta.url));
   if (lock.heldBy === null) return lock.release;
   throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -8,6 +9,7 @@ import { freeRedisPorts, isRedisPortFree } from './ports.js';
 import { adminConnection, withAdmin } from './redis-node.js';
 import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from './redis-servers.js';
 import { isAlive, waitFor } from './server-process.js';
+import { noOtherUser, readableByNobody } from './testing/other-user.js';
 
 let dir: string;
 let options: RedisClusterOptions;
@@ -15,6 +17,7 @@ let cluster: RedisCluster;
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-redis-'));
+  await chmod(dir, 0o755); // so that the files have to keep others out by themselves
   const users = [{ name: 'reader', password: 'secret', rules: '~* +get +cluster|info' }];
   options = { masters: 3, replicas: 1, dir, redisServer: await findRedisServer(), users };
   cluster = await startRedisCluster(options);
@@ -85,6 +88,26 @@ test('users may do what their rules say, and nobody enters without a password', 
   });
 });
 
+test('no other user of the machine can read what a node writes', { skip: noOtherUser }, () => {
+  assert.deepEqual(readableByNobody(dir), []);
+});
+
+test("redis.conf does not hold the administrator's password, and that of the replicas opens nothing", async () => {
+  const node = cluster.nodes[0];
+  assert.ok(node && cluster.password);
+  const text = readFileSync(join(dir, 'node-0', 'redis.conf'), 'utf8');
+  assert.equal(text.includes(cluster.password), false);
+  const [, user = '', secret = ''] = /^masteruser (.*)\nmasterauth "(.*)"$/m.exec(text) ?? [];
+  await withAdmin(at(node.port), cluster.password, async (connection) => {
+    await connection.call('AUTH', user, secret);
+    assert.equal(await connection.ping(), 'PONG');
+    for (const forbidden of [() => connection.get('{b}'), () => connection.config('GET', 'dir')]) {
+      await assert.rejects(forbidden(), /NOPERM/);
+    }
+    await assert.rejects(connection.call('ACL', 'LIST'), /NOPERM/);
+  });
+});
+
 test('a killed node comes back in its folder', async () => {
   const last = cluster.nodes.at(-1);
   assert.ok(last);
@@ -128,6 +151,16 @@ test('a cluster that has failed over comes back whole, with the roles that it ha
   assert.equal(await value(), 'failed over');
   assert.equal(cluster.nodes[0]?.role, 'replica');
   assert.equal(cluster.nodes.filter(({ role }) => role === 'master').length, 3);
+});
+
+test('a description of the cluster that a power cut left empty is told, and the data stay', async () => {
+  const file = join(dir, 'cluster.json');
+  const whole = readFileSync(file, 'utf8');
+  for (const broken of ['', '{"masters":3', 'null']) {
+    await writeFile(file, broken);
+    await assert.rejects(startRedisCluster(options), { code: 'broken_state' });
+  }
+  await writeFile(file, whole);
 });
 
 test('a folder with a cluster of another shape is refused', async () => {

@@ -7,14 +7,20 @@
 // same folder the cluster comes back by itself, with its data, also at other addresses. With a network namespace the
 // master in the middle runs there, and all of them have addresses on its network; else all are on loopback.
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
-import { type RedisUser, STOP_DEADLINE_MS, startRedisNode, withAdmin } from './redis-node.js';
+import {
+  type RedisPasswords,
+  type RedisUser,
+  STOP_DEADLINE_MS,
+  startRedisNode,
+  withAdmin,
+} from './redis-node.js';
 import type { ServerProcess } from './server-process.js';
+import { isRecord, readStateJson, writeStateFile } from './state-file.js';
 
 export type { RedisUser } from './redis-node.js';
 
@@ -88,14 +94,13 @@ function placesOf({ masters, namespace }: RedisClusterOptions, ports: readonly n
 const clusterFile = (dir: string) => join(dir, 'cluster.json');
 const nodeDir = (dir: string, index: number) => join(dir, `node-${index}`);
 
-async function readClusterFile(dir: string): Promise<ClusterFile | null> {
-  if (!existsSync(clusterFile(dir))) return null;
-  return JSON.parse(await readFile(clusterFile(dir), 'utf8')) as ClusterFile;
-}
+const isClusterFile = (value: unknown): value is ClusterFile =>
+  isRecord(value) && Array.isArray(value.ports) && value.ports.every(Number.isInteger);
 
-async function writeClusterFile(dir: string, content: ClusterFile): Promise<void> {
-  await writeFile(`${clusterFile(dir)}.new`, JSON.stringify(content));
-  await rename(`${clusterFile(dir)}.new`, clusterFile(dir));
+const readClusterFile = (dir: string): ClusterFile | null => readStateJson(clusterFile(dir), isClusterFile);
+
+function writeClusterFile(dir: string, content: ClusterFile): void {
+  writeStateFile(clusterFile(dir), JSON.stringify(content));
 }
 
 /** The nodes know each other by address: every nodes.conf is told of those of now before the start. */
@@ -108,14 +113,14 @@ async function moveNodes(dir: string, from: readonly number[], to: readonly Redi
       const place = moved.get(Number(known));
       return place === undefined ? whole : `${addressOf(place)}@${place.port + REDIS_BUS_OFFSET}`;
     });
-    await writeFile(file, rewritten);
+    writeStateFile(file, rewritten);
   }
 }
 
 /** Takes what an earlier start left in the folder; says whether there is a cluster with its data. */
 async function prepareFolder(options: RedisClusterOptions, places: readonly RedisPlace[]): Promise<boolean> {
   const { dir, masters, replicas } = options;
-  const earlier = await readClusterFile(dir);
+  const earlier = readClusterFile(dir);
   if (earlier === null) {
     // Nothing, or a cluster whose making was cut short.
     for (const index of places.keys()) await rm(nodeDir(dir, index), { recursive: true, force: true });
@@ -128,7 +133,7 @@ async function prepareFolder(options: RedisClusterOptions, places: readonly Redi
     );
   }
   await moveNodes(dir, earlier.ports, places);
-  await writeClusterFile(dir, { masters, replicas, ports: places.map(({ port }) => port) });
+  writeClusterFile(dir, { masters, replicas, ports: places.map(({ port }) => port) });
   return true;
 }
 
@@ -145,9 +150,13 @@ class RunningCluster implements RedisCluster {
   constructor(
     readonly options: RedisClusterOptions,
     readonly places: readonly RedisPlace[],
-    readonly password: string | undefined,
+    readonly passwords: RedisPasswords | undefined,
   ) {
     this.urls = places.map((place) => `redis://${addressOf(place)}`);
+  }
+
+  get password(): string | undefined {
+    return this.passwords?.admin;
   }
 
   async launch(place: RedisPlace): Promise<ServerProcess> {
@@ -160,7 +169,7 @@ class RunningCluster implements RedisCluster {
       nodeTimeoutMs: options.nodeTimeoutMs ?? 1_000,
       locale: options.locale ?? 'C',
       users: options.users ?? [],
-      adminPassword: this.password,
+      passwords: this.passwords,
       orphanGraceS: options.orphanGraceS ?? 0,
     });
     this.#processes.set(place.port, server);
@@ -201,14 +210,15 @@ class RunningCluster implements RedisCluster {
 export async function startRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
   const { dir, masters, replicas } = options;
   const count = masters * (1 + replicas);
-  await mkdir(dir, { recursive: true });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
   const ports = options.ports ?? (await freeRedisPorts(count));
   if (ports.length !== count) throw new Error(`${count} ports are needed, not ${ports.length}`);
   const places = placesOf(options, ports);
   const kept = await prepareFolder(options, places);
-  const password = options.users?.length ? randomBytes(16).toString('hex') : undefined;
-  const cluster = new RunningCluster(options, places, password);
-  const shape = { addresses: places.map(addressOf), masters, replicas, password };
+  const secret = () => randomBytes(16).toString('hex');
+  const passwords = options.users?.length ? { admin: secret(), replica: secret() } : undefined;
+  const cluster = new RunningCluster(options, places, passwords);
+  const shape = { addresses: places.map(addressOf), masters, replicas, password: passwords?.admin };
   try {
     await Promise.all(places.map((place) => cluster.launch(place)));
     if (!kept) {
@@ -216,7 +226,7 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
       await joinCluster(shape);
     }
     await waitForCluster(shape);
-    if (!kept) await writeClusterFile(dir, { masters, replicas, ports: [...ports] });
+    if (!kept) writeClusterFile(dir, { masters, replicas, ports: [...ports] });
     for (const place of places) cluster.nodes.push(await cluster.describe(place));
     return cluster;
   } catch (error) {

@@ -7,7 +7,7 @@ import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
 import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { provideRedis } from '../servers/provide.js';
-import { clusterDir, GROWN, redisAdminPassword } from '../stack/redis-admin.js';
+import { clusterDir, GROWN, redisAdminPassword, redisPasswords } from '../stack/redis-admin.js';
 import { redisUsers } from '../stack/redis-users.js';
 import { stackSecrets } from '../stack/secrets.js';
 import type { KnownNode } from './redis-commands.js';
@@ -54,7 +54,7 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
     ...(await settingsOf(entry)),
     locale: 'C',
     users: redisUsers(stackSecrets(o.home)),
-    adminPassword: redisAdminPassword(o.home),
+    passwords: redisPasswords(o.home),
     orphanGraceS: 0,
   });
   server.handOver(o.stackPid);
