@@ -14,7 +14,7 @@ import { runDrill } from './drill/run-drill.js';
 import type { Scene } from './drill/scene.js';
 import { CITIES } from './fleet/cities.js';
 import { fleetSample } from './fleet/simulated-driver.js';
-import { home } from './home.js';
+import { home, START_SCRIPT } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
 import { findStack, type Stack } from './stack-file.js';
@@ -68,8 +68,7 @@ function writeReport(report: PageReport): { json: string; page: string } {
 }
 
 /** Of `npm start` on this machine, whose nodes can be started again as they were. */
-const isOurs = (stack: Stack): boolean =>
-  commandLine(stack.pid)?.includes(join('scripts', 'dist', 'start.js')) === true;
+const isOurs = (stack: Stack): boolean => commandLine(stack.pid)?.includes(START_SCRIPT) === true;
 
 function partitionAt(stack: Stack, place: string | undefined): number | undefined {
   if (place === undefined) return undefined;

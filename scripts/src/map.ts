@@ -13,7 +13,7 @@ import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './
 import { home } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { keepPartitionMap, keptMapFile, traceSample } from './stack/partition-map-source.js';
-import { findStack } from './stack-file.js';
+import { isStackRunning } from './stack-file.js';
 
 const COMMAND = {
   name: 'run map',
@@ -78,11 +78,21 @@ function show(args: Arguments, map: PartitionMap): void {
   }
 }
 
+/** Null where there is no map yet, or a damaged one. */
+function keptHash(): string | null {
+  try {
+    return existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  } catch (error) {
+    if (error instanceof PartitionMapError) return null;
+    throw error;
+  }
+}
+
 function load(args: Arguments, file: string | undefined): void {
   if (file === undefined) throw new UsageError('Give the map: npm run map -- load FILE');
-  if (findStack()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
+  if (isStackRunning()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
   const map = readMap(file);
-  const before = existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  const before = keptHash();
   keepHomePrivate(home);
   keepPartitionMap(home, map, file);
   const text =

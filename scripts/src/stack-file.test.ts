@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { findStack, removeStack, runningStack, type Stack, writeStack } from './stack-file.js';
+import {
+  findStack,
+  isStackRunning,
+  removeStack,
+  runningStack,
+  type Stack,
+  writeStack,
+} from './stack-file.js';
 
 let dir: string;
 
@@ -50,4 +57,12 @@ test('removed is removed, and twice does no harm', () => {
   removeStack(dir);
   removeStack(dir);
   assert.equal(findStack(dir), null);
+});
+
+test('a file that a power cut left empty or cut short counts for nothing', () => {
+  for (const text of ['', '{"ready":true,"pid":', 'null', '[]', '{"pid":"1"}']) {
+    writeFileSync(join(dir, 'stack.json'), text);
+    assert.equal(findStack(dir), null, text);
+    assert.equal(isStackRunning(dir), false);
+  }
 });

@@ -1,7 +1,16 @@
 // `npm start` as a person has it: up, the printed commands, Ctrl-C, again with the data, killed and started anew.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -183,4 +192,39 @@ test('a stop in the middle of the start leaves nothing behind', async () => {
   assert.equal(await stopped(one), 0);
   assert.equal(findStack(home), null);
   assert.equal(existsSync(join(home, 'processes.json')), false);
+});
+
+/** As after a power cut that came before the content was on the disk. */
+function empty(...names: string[]): void {
+  for (const name of names) writeFileSync(join(home, name), '');
+}
+
+const STATE = ['stack.json', 'processes.json', 'start.pid', 'passwords.json', 'jwt-secret'];
+const MAP = ['partition-map.json', 'partition-map.origin', join('redis-cluster', 'partition-map.hash')];
+const DATA = [join('redis-cluster', 'cluster.json'), join('postgres', 'moved-to')];
+
+test('with emptied state files it starts, or says how to begin anew; clean works always', async () => {
+  empty(...STATE, ...MAP);
+  const one = start('--drivers', '20');
+  await ready(one);
+  assert.equal(one.lines.filter(({ event }) => event === 'damaged').length, 2, 'two secrets are made anew');
+  one.child.kill('SIGTERM');
+  assert.equal(await stopped(one), 0);
+
+  writeFileSync(join(home, 'redis-cluster', 'partition-map.hash'), 'of another map');
+  empty('partition-map.json');
+  const lost = start('--drivers', '0');
+  assert.equal(await stopped(lost), 1);
+  assert.match(JSON.stringify(lost.lines), /partition-map\.json is empty or damaged.*--fresh/);
+
+  const place = readFileSync(join(home, 'postgres', 'moved-to'), { encoding: 'utf8', flag: 'a+' });
+  empty(...STATE, ...MAP, ...DATA);
+  const broken = start('--drivers', '0');
+  assert.equal(await stopped(broken), 1);
+  assert.match(JSON.stringify(broken.lines), /cluster\.json is empty or damaged.*--fresh/);
+
+  const { stdout } = await run('npm', ['run', '-s', 'clean'], { cwd: root, env });
+  assert.match(stdout, /^Removed /);
+  assert.equal(existsSync(home), false);
+  if (place !== '') rmSync(place, { recursive: true });
 });

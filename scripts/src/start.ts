@@ -1,10 +1,8 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { CITIES } from './fleet/cities.js';
-import { home } from './home.js';
+import { home, START_SCRIPT } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { exampleIn, whatToTry } from './stack/advice.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
@@ -14,7 +12,7 @@ import { takePidLock } from './stack/pid-lock.js';
 import { StartError, waitForDriver } from './stack/readiness.js';
 import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
-import type { Stack } from './stack-file.js';
+import { type Stack, startLock } from './stack-file.js';
 import { onStop } from './stop-signals.js';
 
 const STATUS_EVERY_MS = 1_000;
@@ -68,15 +66,16 @@ async function runUntilStopped(
 
 /** What a person can understand without a stack. */
 function explanation(error: unknown): string {
+  const isDiskFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
   const plain =
     error instanceof StartError || error instanceof MissingServerError || error instanceof UsageError;
-  return plain ? error.message : String((error as Error).stack ?? error);
+  return plain || isDiskFull ? error.message : String((error as Error).stack ?? error);
 }
 
 /** One stack for each clone. */
 function takeSingleRun(): () => void {
   keepHomePrivate(home);
-  const lock = takePidLock(join(home, 'start.pid'), fileURLToPath(import.meta.url));
+  const lock = takePidLock(startLock(home), START_SCRIPT);
   if (lock.heldBy === null) return lock.release;
   throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);
 }

@@ -4,8 +4,9 @@
 //   otherwise      the kept one, else quantiles of the simulated fleet
 //
 // Every key's place follows from the map: under another one the cache begins anew (the archive stays).
-import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readStateFile, writeStateFile } from '@whereabouts/infra/dev/state-file';
 import {
   buildPartitionMap,
   formatPartitionMap,
@@ -18,6 +19,7 @@ import { UsageError } from '../cli.js';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
 import type { StackOptions } from './options.js';
+import { clusterDir } from './redis-admin.js';
 
 export interface ChosenMap {
   map: PartitionMap;
@@ -28,6 +30,7 @@ export interface ChosenMap {
 
 export const keptMapFile = (home: string): string => join(home, 'partition-map.json');
 const originFile = (home: string) => join(home, 'partition-map.origin');
+const FLEET = "the simulated fleet's density";
 /** One position in so many is enough for the quantiles of a long trace. */
 const MAX_SAMPLES = 1_000_000;
 
@@ -72,23 +75,30 @@ async function wantedMap(
   if (options.replayFile !== null) {
     return { map: await buildFromTrace(options.replayFile), origin: `the density of ${options.replayFile}` };
   }
-  if (existsSync(keptMapFile(home))) {
-    const origin = existsSync(originFile(home)) ? readFileSync(originFile(home), 'utf8') : keptMapFile(home);
-    return { map: readMap(keptMapFile(home)), origin };
+  const kept = readStateFile(keptMapFile(home));
+  const ofFleet = () => buildPartitionMap(fleetSample(CITIES, options.seed));
+  if (kept === null) return { map: ofFleet(), origin: FLEET };
+  try {
+    return { map: parsePartitionMap(kept), origin: readStateFile(originFile(home)) || keptMapFile(home) };
+  } catch (cause) {
+    if (!(cause instanceof PartitionMapError)) throw cause;
+    return { map: mapInPlaceOf(home, ofFleet(), cause), origin: `${FLEET}, as the kept one is damaged` };
   }
-  return {
-    map: buildPartitionMap(fleetSample(CITIES, options.seed)),
-    origin: "the simulated fleet's density",
-  };
+}
+
+/** Of a damaged map; under another one the cache would have to begin anew, and that is for the person to say. */
+function mapInPlaceOf(home: string, map: PartitionMap, cause: PartitionMapError): PartitionMap {
+  if (!isOfOtherMap(clusterDir(home), map)) return map;
+  throw new UsageError(
+    `${keptMapFile(home)} is empty or damaged (${cause.message}), and the cache was filled under it. ` +
+      'Give that map again with --map FILE, or begin anew with --fresh.',
+  );
 }
 
 /** The map of this and of later starts. */
 export function keepPartitionMap(home: string, map: PartitionMap, origin: string): void {
-  const file = keptMapFile(home);
-  mkdirSync(home, { recursive: true });
-  writeFileSync(`${file}.new`, formatPartitionMap(map));
-  renameSync(`${file}.new`, file);
-  writeFileSync(originFile(home), origin);
+  writeStateFile(keptMapFile(home), formatPartitionMap(map));
+  writeStateFile(originFile(home), origin);
 }
 
 export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
@@ -101,12 +111,14 @@ const stampFile = (cacheDir: string) => join(cacheDir, 'partition-map.hash');
 
 /** Says under which map the cache in this folder was filled. */
 export function stampCache(cacheDir: string, map: PartitionMap): void {
-  writeFileSync(stampFile(cacheDir), map.hash);
+  writeStateFile(stampFile(cacheDir), map.hash);
 }
 
 /** There is a cache, and it was filled under another map. */
 export function isOfOtherMap(cacheDir: string, map: PartitionMap): boolean {
-  return existsSync(stampFile(cacheDir)) && readFileSync(stampFile(cacheDir), 'utf8') !== map.hash;
+  const stamp = readStateFile(stampFile(cacheDir));
+  // One that was damaged says nothing; the store itself refuses calls under another map.
+  return Boolean(stamp) && stamp !== map.hash;
 }
 
 /** A place and a vehicle of a trace, to ask for. */

@@ -11,7 +11,9 @@ import { type NetworkNamespace, removeStrayNamespaces } from '@whereabouts/infra
 import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
 import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
 import { childPids } from '@whereabouts/infra/dev/server-process';
+import { START_SCRIPT } from '../home.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
+import { type BestEffort, bestEffort } from './best-effort.js';
 import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
 import type { Narrator } from './narrator.js';
@@ -30,9 +32,6 @@ import { UndoList } from './undo-list.js';
 /** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
 const ORPHAN_GRACE_S = 15;
 
-/** Part of the command line of every clone's stack. */
-const START_SCRIPT = join('scripts', 'dist', 'start.js');
-
 /** The wish to stop came before everything was up. */
 class StoppedEarly extends Error {}
 
@@ -49,6 +48,7 @@ export class RunningStack {
   readonly #logsDir: string;
   readonly #cacheDir: string;
   readonly #own: OwnProcesses;
+  readonly #attempt: BestEffort;
   readonly #undo = new UndoList();
   readonly #children = new Map<string, Supervisor>();
   #stack: Stack | undefined;
@@ -62,7 +62,9 @@ export class RunningStack {
     this.#home = home;
     this.#logsDir = join(home, 'logs');
     this.#cacheDir = join(home, 'redis-cluster');
-    this.#own = new OwnProcesses(home);
+    const trouble = (text: string) => this.#say(text, 'trouble');
+    this.#own = new OwnProcesses(home, trouble);
+    this.#attempt = bestEffort(trouble);
   }
 
   get stopping(): boolean {
@@ -122,7 +124,7 @@ export class RunningStack {
     await removeStrayNamespaces();
     if (this.#options.fresh) await this.#forget();
     const chosen = await this.#chooseMap();
-    const secrets = stackSecrets(this.#home);
+    const secrets = stackSecrets(this.#home, (text) => this.#say(text, 'damaged'));
     const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
     const { ports, replaced, release } = await chooseStackPorts(redisNodes, START_SCRIPT);
     this.#releasePorts = release;
@@ -262,8 +264,9 @@ export class RunningStack {
     this.#stack.query.pid = pids.query;
     this.#stack.flusher.pid = pids.flusher;
     this.#stack.promoter = pids.promoter === null ? null : { pid: pids.promoter };
-    writeStack(this.#stack, this.#home);
-    this.#publishedPids = JSON.stringify(pids);
+    const stack = this.#stack;
+    if (this.#attempt('stack.json', () => writeStack(stack, this.#home)))
+      this.#publishedPids = JSON.stringify(pids);
   }
 
   async #forget(): Promise<void> {

@@ -73,6 +73,11 @@ export class StackUnderTest {
     return stack;
   }
 
+  /** What it said of such events, in order. */
+  said(event: string): string[] {
+    return this.#lines.filter((line) => line.event === event).map(({ text }) => text ?? '');
+  }
+
   /** `beforeRemoval`: for whoever still works on its data. */
   async stop(beforeRemoval: () => Promise<void> = async () => {}): Promise<void> {
     if (this.#child.exitCode === null) this.#child.kill('SIGTERM');
