@@ -121,6 +121,20 @@ function assertPrivate(): void {
   if (process.getuid?.() === 0) assert.deepEqual(readableByNobody(home), []);
 }
 
+/** A trace in the running stack: what is passed over is told; nothing usable is an error. */
+async function replays(): Promise<void> {
+  const file = join(home, 'trace.csv');
+  const replay = (...options: string[]) =>
+    run('npm', ['run', '-s', 'replay', '--', file, ...options], { cwd: root, env });
+  const header = '\uFEFFvehicle_id;unix_ms;lat;lon\r\n';
+  writeFileSync(file, `${header}"bus-1";1700000000000;"52,23";21\r\nbus-2;1700000000;52,23;21\r\n`);
+  assert.match((await replay()).stdout, /rows read +1\n(.*\n)*1 row is passed over:\n {2}line 3: .*seconds/);
+  const ended = JSON.parse((await replay('--json')).stdout.trim().split('\n').at(-1) ?? '');
+  assert.deepEqual([ended.acknowledged, ended.malformed, ended.passed_over[0].line], [1, 1, 3]);
+  writeFileSync(file, `${header}bus-2;1700000000;52,23;21\r\n`);
+  await assert.rejects(replay(), ({ code, stderr }) => code === 2 && /line 2: .*seconds/.test(stderr));
+}
+
 async function stopped(one: Started, deadlineMs = STOP_DEADLINE_MS): Promise<number | null> {
   await waitFor('the stack has stopped', deadlineMs, () => (one.child.exitCode !== null ? true : undefined));
   return one.ended;
@@ -169,6 +183,7 @@ test('data survive; a run that was killed is cleared away by the next', async ()
   assert.equal(cache[0].record.driverId, 'sim-1-1');
   assert.equal(archive.row.driver_id, 'sim-1-1');
 
+  await replays();
   process.kill(stack.pid, 'SIGKILL');
   await killed.ended;
   const next = start('--drivers', '0');

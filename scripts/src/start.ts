@@ -2,12 +2,12 @@
 import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { CITIES } from './fleet/cities.js';
+import { traceExample } from './fleet/trace-map.js';
 import { home, START_SCRIPT } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { exampleIn, whatToTry } from './stack/advice.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import { START, type StackOptions, stackOptions } from './stack/options.js';
-import { traceExample } from './stack/partition-map-source.js';
 import { takePidLock } from './stack/pid-lock.js';
 import { StartError, waitForDriver } from './stack/readiness.js';
 import { RunningStack } from './stack/running-stack.js';
@@ -48,11 +48,11 @@ async function runUntilStopped(
   narrator: Narrator,
   stopped: Promise<void>,
 ): Promise<void> {
+  const tried = await example(options); // a trace without a position is told before anything is started
   const stack = await running.start();
   if (stack === null) return;
   running.startFleet();
   if (await running.waitUntilComplete()) {
-    const tried = await example(options);
     // The commands that are printed shall find somebody at once.
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
@@ -66,10 +66,10 @@ async function runUntilStopped(
 
 /** What a person can understand without a stack. */
 function explanation(error: unknown): string {
-  const isDiskFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
+  const { code } = error as NodeJS.ErrnoException;
   const plain =
     error instanceof StartError || error instanceof MissingServerError || error instanceof UsageError;
-  return plain || isDiskFull ? error.message : String((error as Error).stack ?? error);
+  return plain || code === 'ENOSPC' ? (error as Error).message : String((error as Error).stack ?? error);
 }
 
 /** One stack for each clone. */

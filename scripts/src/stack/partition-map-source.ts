@@ -4,7 +4,7 @@
 //   otherwise      the kept one, else quantiles of the simulated fleet
 //
 // Every key's place follows from the map: under another one the cache begins anew (the archive stays).
-import { createReadStream, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readStateFile, writeStateFile } from '@whereabouts/infra/dev/state-file';
 import {
@@ -14,10 +14,10 @@ import {
   PartitionMapError,
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
-import { type CsvPosition, PositionCsv } from '@whereabouts/infra/position-csv';
 import { UsageError } from '../cli.js';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
+import { mapOfTrace } from '../fleet/trace-map.js';
 import type { StackOptions } from './options.js';
 import { clusterDir } from './redis-admin.js';
 
@@ -26,28 +26,13 @@ export interface ChosenMap {
   file: string;
   /** In words, for the person at the terminal. */
   origin: string;
+  /** What the person should know besides. */
+  notes: string[];
 }
 
 export const keptMapFile = (home: string): string => join(home, 'partition-map.json');
 const originFile = (home: string) => join(home, 'partition-map.origin');
 const FLEET = "the simulated fleet's density";
-/** One position in so many is enough for the quantiles of a long trace. */
-const MAX_SAMPLES = 1_000_000;
-
-export async function traceSample(file: string): Promise<CsvPosition[]> {
-  const sample: CsvPosition[] = [];
-  let every = 1;
-  let row = 0;
-  for await (const position of new PositionCsv(createReadStream(file, 'utf8'))) {
-    if (row++ % every === 0) sample.push(position);
-    if (sample.length === MAX_SAMPLES) {
-      every *= 2;
-      for (let i = 0; i < sample.length / 2; i++) sample[i] = sample[2 * i] as CsvPosition;
-      sample.length /= 2;
-    }
-  }
-  return sample;
-}
 
 function readMap(file: string): PartitionMap {
   try {
@@ -58,22 +43,13 @@ function readMap(file: string): PartitionMap {
   }
 }
 
-async function buildFromTrace(file: string): Promise<PartitionMap> {
-  try {
-    return buildPartitionMap(await traceSample(file));
-  } catch (cause) {
-    if (cause instanceof PartitionMapError) throw new UsageError(`${file}: ${cause.message}`, { cause });
-    throw cause;
-  }
-}
+type WantedMap = Pick<ChosenMap, 'map' | 'origin'> & { notes?: string[] };
 
-async function wantedMap(
-  options: StackOptions,
-  home: string,
-): Promise<{ map: PartitionMap; origin: string }> {
+async function wantedMap(options: StackOptions, home: string): Promise<WantedMap> {
   if (options.mapFile !== null) return { map: readMap(options.mapFile), origin: options.mapFile };
   if (options.replayFile !== null) {
-    return { map: await buildFromTrace(options.replayFile), origin: `the density of ${options.replayFile}` };
+    const { map, notes } = await mapOfTrace(options.replayFile);
+    return { map, notes, origin: `the density of ${options.replayFile}` };
   }
   const kept = readStateFile(keptMapFile(home));
   const ofFleet = () => buildPartitionMap(fleetSample(CITIES, options.seed));
@@ -102,9 +78,9 @@ export function keepPartitionMap(home: string, map: PartitionMap, origin: string
 }
 
 export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
-  const { map, origin } = await wantedMap(options, home);
+  const { map, origin, notes = [] } = await wantedMap(options, home);
   keepPartitionMap(home, map, origin);
-  return { map, file: keptMapFile(home), origin };
+  return { map, file: keptMapFile(home), origin, notes };
 }
 
 const stampFile = (cacheDir: string) => join(cacheDir, 'partition-map.hash');
@@ -119,12 +95,4 @@ export function isOfOtherMap(cacheDir: string, map: PartitionMap): boolean {
   const stamp = readStateFile(stampFile(cacheDir));
   // One that was damaged says nothing; the store itself refuses calls under another map.
   return Boolean(stamp) && stamp !== map.hash;
-}
-
-/** A place and a vehicle of a trace, to ask for. */
-export async function traceExample(file: string): Promise<{ lat: number; lon: number; driverId: string }> {
-  for await (const { lat, lon, vehicleId } of new PositionCsv(createReadStream(file, 'utf8'))) {
-    return { lat, lon, driverId: vehicleId };
-  }
-  throw new UsageError(`${file} holds no position.`);
 }

@@ -151,7 +151,8 @@ export class RunningStack {
 
   async #chooseMap(): Promise<ChosenMap> {
     const chosen = await choosePartitionMap(this.#options, this.#home);
-    const { map, origin } = chosen;
+    const { map, origin, notes } = chosen;
+    for (const note of notes) this.#say(note, 'trace');
     this.#say(`Partition map ${map.hash}: ${map.partitions} partitions, from ${origin}`, 'partition_map');
     if (isOfOtherMap(this.#cacheDir, map)) {
       const text = 'It is another map than before: the cache begins anew (the archive in Postgres stays).';
