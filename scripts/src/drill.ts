@@ -55,12 +55,11 @@ function verdictText(report: DrillReport): string {
   });
   const notes = report.notes.map((note) => `  ${note}`);
   const verdict = report.passed ? style('green', 'passed') : style('red', 'FAILED');
-  return [`${report.drill}: ${verdict}`, ...lines, ...notes].join('\n');
+  return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }
 
 function writeReport(report: PageReport): { json: string; page: string } {
   const dir = join(home, 'drills');
-  mkdirSync(dir, { recursive: true });
   const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
   writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
   writeFileSync(`${base}.html`, reportPage(report));
@@ -128,6 +127,7 @@ async function runDrills(
       drill,
       stack,
       own,
+      ingestLog: join(home, 'drills', 'ingest.log'),
       partition: partitionAt(stack(), args.text('region')),
       say: sayerOf(args),
       onScene: (now) => {
@@ -209,6 +209,7 @@ await runMain(async () => {
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
   keepHomePrivate(home);
+  mkdirSync(join(home, 'drills'), { recursive: true });
   thawOnStop();
   let passed = true;
   if (others.length > 0) {

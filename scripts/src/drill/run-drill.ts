@@ -10,12 +10,15 @@ import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partiti
 import { scrape, total } from '../stack/scrape.js';
 import type { Stack } from '../stack-file.js';
 import { archiveDifferences } from '../testing/archive-rows.js';
+import { AlarmWatch, lossBudgetMs } from './alarm-watch.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
-import type { Drill } from './faults.js';
+import { type Drill, needsOwnIngest } from './faults.js';
 import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
+import { takesWritesAgainMs } from './observations.js';
+import { startOwnIngest } from './own-ingest.js';
 import type { Evidence } from './promises.js';
 import { partitionRows, type Region, regionsOf } from './regions.js';
 import type { DrillReport } from './report.js';
@@ -29,6 +32,8 @@ const AFTER_MS = 1_500;
 const WHOLE_DEADLINE_MS = 60_000;
 const RECONNECT_DEADLINE_MS = 45_000;
 const ARCHIVE_DEADLINE_MS = 30_000;
+/** For what a fault leaves to be caught up with: checkpoints, an alarm, replicas. */
+const CATCH_UP_DEADLINE_MS = 20_000;
 
 export interface DrillSetting {
   name: string;
@@ -38,6 +43,8 @@ export interface DrillSetting {
   /** Where: the region of this partition; undefined: the middle one. */
   partition: number | undefined;
   say(text: string): void;
+  /** Of the ingest process that it starts, if it does. */
+  ingestLog: string;
   /** So that whatever is frozen is let go when we are stopped. */
   onScene(scene: Scene): void;
 }
@@ -87,18 +94,51 @@ interface Watched extends Healing {
   foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
+  persistedMs: number | null;
+  alarm: Evidence['alarm'];
+}
+
+/** What goes on beside a fault that takes the archive, or the replicas, away; `seen` waits until it is caught up with. */
+async function besides(
+  { drill, stack }: DrillSetting,
+  load: Load,
+  scene: Scene,
+  hit: number,
+  faultAtMs: number,
+): Promise<() => Promise<Pick<Watched, 'persistedMs' | 'alarm'>>> {
+  const persistedAtMs = drill.archiveAway ? load.sendCheckpoints() : () => null;
+  const alarm = drill.outlastsBudget ? new AlarmWatch(stack, faultAtMs) : null;
+  const partitions = new Set(load.driversOf(hit).map(({ spot }) => spot.partition));
+  const isReplicated = () => {
+    const acks = (load.observations.acks[hit] ?? []).filter(({ durability }) => durability === 'replicated');
+    return takesWritesAgainMs(acks, partitions, scene.undoneAtMs ?? Number.POSITIVE_INFINITY) !== null;
+  };
+  return async () => {
+    await waitFor('what was missed is caught up with', CATCH_UP_DEADLINE_MS, () => {
+      if (drill.archiveAway && persistedAtMs() === null) return undefined;
+      if (alarm !== null && !alarm.hasEnded) return undefined;
+      return !drill.replicaAway || isReplicated() || undefined;
+    }).catch(() => {}); // the verdict says so
+    const atMs = persistedAtMs();
+    return {
+      persistedMs: atMs === null ? null : atMs - faultAtMs,
+      alarm: alarm && { budgetMs: await lossBudgetMs(stack()), seen: await alarm.stop() },
+    };
+  };
 }
 
 /** The fault, and all until the cluster is whole again. */
 async function takeCourse(
-  { drill, stack }: DrillSetting,
+  setting: DrillSetting,
   load: Load,
   scene: Scene,
   regions: readonly Region[],
   hit: number,
 ): Promise<Watched> {
+  const { drill, stack } = setting;
   await drill.inject(scene);
   const faultAtMs = scene.faultAtMs ?? performance.now();
+  const caughtUp = await besides(setting, load, scene, hit, faultAtMs);
   let over = false;
   const watches = drill.hits === 'region' && drill.dark !== null;
   const healing = watches
@@ -123,26 +163,10 @@ async function takeCourse(
       return backMs ?? undefined;
     }).catch(() => {});
   }
+  const seenBesides = await caughtUp();
   await sleep(AFTER_MS);
   ended = true;
-  return { ...healed, foundInThePast: await past, reconnectedMs: backMs, wholeAgain };
-}
-
-/** Who owns the region's partitions in the end. */
-async function ownerNow(stack: Stack, { partitions }: Region): Promise<string> {
-  const slot = partitions[0]?.slot ?? 0;
-  const owner = ownersOf(await clusterNodes(stack)).find(({ slots }) =>
-    slots.some(([first, last]) => first <= slot && slot <= last),
-  );
-  return owner?.address ?? '';
-}
-
-/** Live drivers of the region that are not ours. */
-async function othersIn(stack: Stack, load: Load, region: Region, index: number): Promise<number> {
-  const ours = new Set(region.partitions.map(({ partition }) => partition));
-  const rows = (await partitionRows(stack)).filter(({ partition }) => ours.has(partition));
-  const live = rows.reduce((sum, { available, busy }) => sum + (available ?? 0) + (busy ?? 0), 0);
-  return Math.max(0, live - load.driversOf(index).length);
+  return { ...healed, ...seenBesides, foundInThePast: await past, reconnectedMs: backMs, wholeAgain };
 }
 
 /** Everything, and what it was seen to do. */
@@ -159,7 +183,6 @@ async function watchedCourse(
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
-  const others = await othersIn(stack(), load, regions[hit] as Region, hit);
   const countedBefore = await lostCounted(stack());
   if (drill.losesAtMostMs !== undefined) {
     const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
@@ -169,8 +192,8 @@ async function watchedCourse(
   delay.enable();
   const watched = await takeCourse(setting, load, scene, regions, hit).finally(() => truth?.stop());
   delay.disable();
-  const lost = truth === null ? null : truth.lostBy(await ownerNow(stack(), regions[hit] as Region));
   const endAtMs = performance.now();
+  const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
   const unheard = load.unheard(endAtMs);
   await load.settle();
   const wrongRows = await compareArchive(stack(), load, map);
@@ -191,20 +214,36 @@ async function watchedCourse(
     wrongRows,
     counted: drill.hits === 'connections' ? 0 : (await lostCounted(stack())) - countedBefore,
     lost,
-    others,
     slowestTurnMs: Math.round(delay.max / 1e6),
   };
 }
 
+/** A drill begins with a whole cluster, whatever the one before has left. */
+async function regionsAtBegin(stack: () => Stack): Promise<Region[]> {
+  const owned = async () => (await partitionRows(stack())).every(({ node }) => node !== null);
+  const masters = async () => ownersOf(await clusterNodes(stack())).length;
+  await waitFor('the cluster is whole, as a drill needs it', WHOLE_DEADLINE_MS, async () => {
+    const broken = await whatIsBroken(stack(), await masters());
+    if (broken !== null) throw new Error(broken);
+    return (await owned()) || undefined;
+  });
+  return regionsOf(await partitionRows(stack()));
+}
+
 export async function runDrill(setting: DrillSetting): Promise<DrillReport> {
-  const { name, drill, stack, say } = setting;
-  const map = parsePartitionMap(readFileSync(stack().partitionMapFile, 'utf8'));
-  const regions = regionsOf(await partitionRows(stack()));
-  say(`Drill ${name}: ${drill.about}. Connecting drivers ...`);
-  const load = await Load.start(stack(), map, regions);
+  const { name, drill, say, ingestLog } = setting;
+  const map = parsePartitionMap(readFileSync(setting.stack().partitionMapFile, 'utf8'));
+  const regions = await regionsAtBegin(setting.stack);
+  const settings = drill.replicaAway ? { DURABILITY: 'replicated' } : {};
+  const own = needsOwnIngest(drill) ? await startOwnIngest(setting.stack(), ingestLog, settings) : null;
+  const stack = () => (own === null ? setting.stack() : { ...setting.stack(), ingest: own.ingest });
+  let load: Load | undefined;
   try {
-    return reportOf(await watchedCourse(setting, load, map, regions));
+    say(`Drill ${name}: ${drill.about}. Connecting drivers ...`);
+    load = await Load.start(stack(), map, regions);
+    return reportOf(await watchedCourse({ ...setting, stack }, load, map, regions));
   } finally {
-    load.close();
+    load?.close();
+    await own?.stop();
   }
 }

@@ -43,7 +43,8 @@ export class Scene {
   readonly stack: () => Stack;
   readonly victim: NodeView;
   readonly replicas: readonly NodeView[];
-  readonly events: DrillEvent[] = [];
+  /** Times are performance.now(). */
+  readonly diary: DrillEvent[] = [];
   readonly startAtMs = performance.now();
   /** performance.now() of the fault itself. */
   faultAtMs: number | null = null;
@@ -64,10 +65,12 @@ export class Scene {
     this.#say = say;
   }
 
+  /** Live, with the time since the fault. */
   tell(kind: DrillEvent['kind'], text: string): void {
-    const atMs = Math.round(performance.now() - this.startAtMs);
-    this.events.push({ atMs, kind, text });
-    this.#say(`${(atMs / 1000).toFixed(1).padStart(6)} s  ${text}`);
+    const atMs = performance.now();
+    this.diary.push({ atMs, kind, text });
+    const time = this.faultAtMs === null ? 'before' : `+${((atMs - this.faultAtMs) / 1000).toFixed(1)} s`;
+    this.#say(`${time.padStart(8)}  ${text}`);
   }
 
   /** Just before it is done: a report sent from now on cannot have been written before it. */
