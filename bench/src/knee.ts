@@ -3,6 +3,7 @@
 // compared with bare echoes of the same groups.
 
 import { availableParallelism } from 'node:os';
+import { redisUrlOf } from '@whereabouts/infra/dev/node-address';
 import { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
@@ -181,7 +182,7 @@ class Crowd {
 
 /** Those whose newest acknowledged report, or a newer one, is not in the cache. */
 async function lostOf(stack: Stack, map: PartitionMap, places: readonly Place[], acked: AckedReports) {
-  const redisUrls = stack.redis.map(({ host, port }) => `redis://${host}:${port}`);
+  const redisUrls = stack.redis.map(redisUrlOf);
   const redis = { ...PATIENT, ...stack.redisReader, redisUrls };
   const store = await LiveStore.connect({ redis, map, log: createLogger('bench', 'fatal'), readOnly: true });
   try {

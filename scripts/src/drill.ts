@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { whyNoNamespace } from '@whereabouts/infra/dev/network-namespace';
+import { addressOf } from '@whereabouts/infra/dev/node-address';
 import { commandLine, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';
@@ -163,7 +164,7 @@ async function onOwnStack(args: Arguments, options: readonly string[], work: Wor
   const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
   sayerOf(args)('Starting a stack for the drill ...');
   const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
-  const nodes = own.now.redis.map(({ host, port }) => `${host}:${port}`);
+  const nodes = own.now.redis.map(addressOf);
   let pids: number[] = [];
   try {
     const passed = await work(() => own.now, true);

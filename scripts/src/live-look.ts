@@ -1,5 +1,6 @@
 // Looks into the running stack's cache as the user who may only read.
 import { readFileSync } from 'node:fs';
+import { redisUrlOf } from '@whereabouts/infra/dev/node-address';
 import { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
@@ -15,7 +16,7 @@ export async function withLiveStore<T>(
   look: (store: LiveStore, map: PartitionMap) => Promise<T>,
 ): Promise<T> {
   const map = mapOf(stack);
-  const redisUrls = stack.redis.map(({ host, port }) => `redis://${host}:${port}`);
+  const redisUrls = stack.redis.map(redisUrlOf);
   const store = await LiveStore.connect({
     redis: { redisUrls, ...stack.redisReader, ...TIMEOUTS },
     map,

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { redisUrlOf } from '@whereabouts/infra/dev/node-address';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { home, root } from './home.js';
 import { stackSecrets } from './stack/secrets.js';
@@ -27,7 +28,7 @@ await runMain(async () => {
   const { redis, partitionMapFile, postgres } = runningStack();
   const env = restoreEnv({
     secrets: stackSecrets(home),
-    redisUrls: redis.map(({ host, port }) => `redis://${host}:${port}`),
+    redisUrls: redis.map(redisUrlOf),
     partitionMapFile,
     databaseUrl: postgres.url,
   });

@@ -8,6 +8,17 @@ import { UsageError } from './cli.js';
 import { home, START_SCRIPT } from './home.js';
 import { holderOfPidLock } from './stack/pid-lock.js';
 
+export interface StackNode {
+  host: string;
+  port: number;
+  /** Of a node that is down, the last. */
+  pid: number;
+  /** As it is now; one that is down is a master as long as nobody took its slots. */
+  role: 'master' | 'replica';
+  /** `silent`: it runs, but does not answer. */
+  state: 'up' | 'down' | 'silent';
+}
+
 export interface Stack {
   /** True once every partition answers `complete: true`. */
   ready: boolean;
@@ -17,11 +28,13 @@ export interface Stack {
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
   promoter: { pid: number } | null;
-  redis: { host: string; port: number; pid: number; role: 'master' | 'replica' }[];
+  redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };
   auth: { secretFile: string; issuer: string; audience: { ingest: string; query: string } };
   partitionMapFile: string;
+  /** The socket on which `npm start` takes the wishes of `npm run node`. */
+  control: string;
   /** A Redis user who may read everything, for `inspect`. */
   redisReader: { username: string; password: string };
 }

@@ -37,7 +37,9 @@ async function watch(
   while (!over) {
     running.refresh();
     const figures = await watching.look();
-    if (figures && !over) narrator.status(statusText(figures, process.stdout.columns || 120), figures);
+    const troubles = running.troubles();
+    const text = figures && statusText(figures, process.stdout.columns || 120);
+    if (!over && text !== null) narrator.status([...troubles, text].join('   '), { ...figures, troubles });
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
   }
 }

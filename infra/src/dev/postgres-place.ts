@@ -14,6 +14,7 @@ import { existsSync, lstatSync, type Stats } from 'node:fs';
 import { chown, lchown, lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { isAlive } from './server-process.js';
 import { readStateFile, writeStateFile } from './state-file.js';
 
 const run = promisify(execFile);
@@ -55,6 +56,13 @@ const movedTo = (dir: string) => join(dir, 'moved-to');
 /** Where the data of `dir` are: elsewhere, or in `dir` itself. */
 export function postgresPlace(dir: string): string {
   return readStateFile(movedTo(dir))?.trim() ?? resolve(dir);
+}
+
+/** The process that runs on the data of `dir`, by its own word; null: none does. */
+export function postgresPid(dir: string): number | null {
+  const text = readStateFile(join(postgresPlace(dir), 'data', 'postmaster.pid'));
+  const pid = Number(text?.split('\n')[0]);
+  return isAlive(pid) ? pid : null;
 }
 
 /** Why a folder outside of ours must be neither used nor removed; null: it is ours, or gone. */

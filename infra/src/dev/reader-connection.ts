@@ -1,5 +1,6 @@
 // A plain connection to one Redis node as a user who may only read: for whoever looks from outside.
 import { Redis } from 'ioredis';
+import { placeOf } from './node-address.js';
 
 export type ReaderConnection = Redis;
 
@@ -14,10 +15,8 @@ export function readerConnection(
   identity: ReaderIdentity,
   commandTimeoutMs: number,
 ): ReaderConnection {
-  const [host, port] = address.split(':');
   const connection = new Redis({
-    host: host as string,
-    port: Number(port),
+    ...placeOf(address),
     ...identity,
     protocol: 2,
     lazyConnect: true,

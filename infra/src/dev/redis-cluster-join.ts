@@ -1,5 +1,6 @@
 // Joins fresh nodes to a cluster and waits until every node agrees that it is whole.
 import type { Redis } from 'ioredis';
+import { placeOf } from './node-address.js';
 import { adminConnection } from './redis-node.js';
 import { waitFor } from './server-process.js';
 
@@ -41,7 +42,10 @@ async function giveSlots(masters: Redis[]): Promise<void> {
 async function meet(nodes: Redis[], addresses: readonly string[]): Promise<void> {
   await Promise.all(
     nodes.flatMap((node, index) =>
-      addresses.slice(index + 1).map((address) => clusterCommand(node, 'MEET', ...address.split(':'))),
+      addresses.slice(index + 1).map((address) => {
+        const { host, port } = placeOf(address);
+        return clusterCommand(node, 'MEET', host, port);
+      }),
     ),
   );
 }

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { addressOf, placeOf } from './node-address.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
 
@@ -94,10 +95,8 @@ function aclFile({ passwords, users }: RedisNodeSettings): string {
 
 /** To `host:port`; a plain connection that fails at once instead of hiding a trouble behind retries. */
 export function adminConnection(address: string, password: string | undefined): Redis {
-  const [host, port] = address.split(':');
   const connection = new Redis({
-    host: host as string,
-    port: Number(port),
+    ...placeOf(address),
     ...(password === undefined ? {} : { password }),
     protocol: 2,
     lazyConnect: true,
@@ -129,7 +128,7 @@ export async function withAdmin<T>(
 /** Starts the node and waits until it answers; a node that still loads its data answers LOADING to PING. */
 export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
   const { dir, launchPrefix = [] } = settings;
-  const address = `${settings.host}:${settings.port}`;
+  const address = addressOf(settings);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const configuration = join(dir, 'redis.conf');
   const logFile = join(dir, 'redis.log');

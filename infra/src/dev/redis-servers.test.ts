@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { findRedisServer } from './find-servers.js';
+import { addressOf } from './node-address.js';
 import { freeRedisPorts, isRedisPortFree } from './ports.js';
+import { readerConnection } from './reader-connection.js';
 import { adminConnection, withAdmin } from './redis-node.js';
 import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from './redis-servers.js';
 import { isAlive, waitFor } from './server-process.js';
@@ -165,4 +167,43 @@ test('a description of the cluster that a power cut left empty is told, and the 
 
 test('a folder with a cluster of another shape is refused', async () => {
   await assert.rejects(startRedisCluster({ ...options, masters: 4 }), { code: 'cluster_shape' });
+});
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ address }) => address === '::1'),
+);
+
+test('nodes on ::1 keep their addresses, also on other ports', {
+  skip: hasIpv6 ? false : 'no ::1 here',
+}, async (t) => {
+  const other = await mkdtemp(join(tmpdir(), 'whereabouts-redis-'));
+  t.after(() => rm(other, { recursive: true, force: true }));
+  for (let start = 0; start < 2; start++) {
+    const ports = await freeRedisPorts(6);
+    const six = await startRedisCluster({ ...options, dir: other, host: '::1', ports });
+    try {
+      const places = six.nodes.map(addressOf);
+      assert.deepEqual(
+        places,
+        ports.map((port) => `::1:${port}`),
+      );
+      assert.deepEqual(
+        six.urls,
+        ports.map((port) => `redis://[::1]:${port}`),
+      );
+      const text = await withAdmin(
+        places[0] as string,
+        six.password,
+        (node) => node.cluster('NODES') as Promise<string>,
+      );
+      const known = [...text.matchAll(/(\S+)@\d+/g)].map((match) => match[1]);
+      assert.deepEqual(known.sort(), places.sort());
+      const reader = readerConnection(places[0] as string, { username: 'reader', password: 'secret' }, 5_000);
+      await reader.connect();
+      assert.match(String(await reader.cluster('INFO')), /cluster_state:ok/);
+      reader.disconnect();
+    } finally {
+      await six.stop();
+    }
+  }
 });

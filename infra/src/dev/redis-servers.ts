@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
+import { addressOf, redisUrlOf } from './node-address.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
 import {
@@ -37,6 +38,8 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
+  /** Where all of them listen: loopback, of IPv4 unless it is said otherwise. */
+  host?: string;
   /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
   namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
@@ -55,6 +58,7 @@ export interface RedisCluster {
   readonly urls: string[];
   /** Of the user `default`, who may do everything; undefined where no users were asked for. */
   readonly password: string | undefined;
+  /** Stops it, if it runs, and starts it in its folder. */
   restartNode(port: number): Promise<RedisNode>;
   kill(port: number, signal: NodeJS.Signals): void;
   stop(): Promise<void>;
@@ -80,12 +84,13 @@ interface ClusterFile {
 
 const LOOPBACK = '127.0.0.1';
 
-const addressOf = ({ host, port }: { host: string; port: number }) => `${host}:${port}`;
-
-function placesOf({ masters, namespace }: RedisClusterOptions, ports: readonly number[]): RedisPlace[] {
+function placesOf(
+  { masters, namespace, host = LOOPBACK }: RedisClusterOptions,
+  ports: readonly number[],
+): RedisPlace[] {
   const middle = Math.floor(masters / 2);
   return ports.map((port, index) => {
-    if (!namespace) return { host: LOOPBACK, port, launchPrefix: [] };
+    if (!namespace) return { host, port, launchPrefix: [] };
     if (index !== middle) return { host: namespace.hostAddress, port, launchPrefix: [] };
     return { host: namespace.address, port, launchPrefix: commandInside(namespace.name) };
   });
@@ -152,7 +157,7 @@ class RunningCluster implements RedisCluster {
     readonly places: readonly RedisPlace[],
     readonly passwords: RedisPasswords | undefined,
   ) {
-    this.urls = places.map((place) => `redis://${addressOf(place)}`);
+    this.urls = places.map(redisUrlOf);
   }
 
   get password(): string | undefined {

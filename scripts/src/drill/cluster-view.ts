@@ -1,5 +1,6 @@
 // The Redis Cluster as an outsider sees it, with the reader's rights: who is master of what, which process a node is,
 // and what a replica holds while its master is dead.
+import { addressOf } from '@whereabouts/infra/dev/node-address';
 import { type ReaderConnection, readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
 import type { Stack } from '../stack-file.js';
@@ -41,7 +42,7 @@ export async function openReplica(
   return node;
 }
 
-const addressesOf = (stack: Stack) => stack.redis.map(({ host, port }) => `${host}:${port}`);
+const addressesOf = (stack: Stack) => stack.redis.map(addressOf);
 
 async function nodesSeenBy(stack: Stack, address: string): Promise<NodeView[]> {
   const text = await withNode(stack, address, (node) => node.cluster('NODES') as Promise<string>);

@@ -39,8 +39,10 @@ export interface Course {
   /** Of each region: reports that nothing was heard of, though their time is up. */
   unheard: number[];
   wrongRows: Evidence['wrongRows'];
-  /** How much ingest's own count of lost positions grew. */
+  /** What ingest itself counted as lost, before the fault was undone. */
   counted: number;
+  /** Another failover followed, to this node; null: none was seen. */
+  laterOwner: string | null;
   /** Seen from outside, or why it was not; null: the drill does not ask. */
   lost: Lost | string | null;
   /** From the fault; null: not of all checkpoints. */
@@ -145,9 +147,14 @@ function healingNote({ load, hit, scene, foundMs }: Course): string {
 }
 
 function notesOf(course: Course): string[] {
-  const { drill, slowestTurnMs } = course;
+  const { drill, slowestTurnMs, laterOwner } = course;
   const notes: string[] = [];
   if (drill.hits === 'region' && drill.dark !== null) notes.push(healingNote(course));
+  if (laterOwner !== null) {
+    notes.push(
+      `Another failover followed: ${laterOwner} is the region's master now. The audit is about the first.`,
+    );
+  }
   if (slowestTurnMs > BUSY_MS) {
     notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);
   }

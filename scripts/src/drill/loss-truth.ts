@@ -168,6 +168,11 @@ export class LossTruth {
     return this.#watching;
   }
 
+  /** Null: not seen. */
+  get nextOwner(): string | null {
+    return this.#watched.find(({ began }) => began.size > 0)?.address ?? null;
+  }
+
   /** `acks`: all of the region. A text says why it was not measured. */
   lost(acks: readonly Ack[], faultAtMs: number): Lost | string {
     const { surelyMs, possiblyMs } = lastOfOldMaster(acks, faultAtMs);

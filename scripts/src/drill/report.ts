@@ -110,7 +110,7 @@ export interface LostCount {
 export interface LossAudit {
   /** Drivers whose newest acknowledged position the new owner lacked, by comparison from outside; null: not measured. */
   lost: LostCount | null;
-  /** What the drill's own ingest counted: `whereabouts_ingest_lost_positions_total`. */
+  /** What the drill's own ingest counted before the fault was undone: `whereabouts_ingest_lost_positions_total`. */
   counted: number;
   /** The most that may be lost, see RELIABILITY.md; null: all that was not flushed. */
   allowed: number | null;

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { namespaceOf } from '@whereabouts/infra/dev/network-namespace';
+import { addressOf } from '@whereabouts/infra/dev/node-address';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { scrape, total } from '../stack/scrape.js';
@@ -57,7 +58,7 @@ async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFaul
   const { drill, stack, say, partition } = setting;
   const nodes = await clusterNodes(stack());
   const isInNamespace = (address: string) => {
-    const node = stack().redis.find(({ host, port }) => `${host}:${port}` === address);
+    const node = stack().redis.find((one) => addressOf(one) === address);
     return node !== undefined && namespaceOf(node.pid) !== null;
   };
   const found = regions.findIndex(({ node, partitions }) =>
@@ -94,6 +95,7 @@ interface Watched extends Healing {
   foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
+  counted: number;
   persistedMs: number | null;
   alarm: Evidence['alarm'];
 }
@@ -145,6 +147,8 @@ async function takeCourse(
     ? untilHealed(load, hit, faultAtMs, () => over)
     : Promise.resolve({ foundMs: 0, healedMs: 0 });
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
+  // What another failover may lose later is no loss of this fault.
+  const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
   await drill.undo(scene);
   let ended = false;
   const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
@@ -166,7 +170,23 @@ async function takeCourse(
   const seenBesides = await caughtUp();
   await sleep(AFTER_MS);
   ended = true;
-  return { ...healed, ...seenBesides, foundInThePast: await past, reconnectedMs: backMs, wholeAgain };
+  return {
+    ...healed,
+    ...seenBesides,
+    counted,
+    foundInThePast: await past,
+    reconnectedMs: backMs,
+    wholeAgain,
+  };
+}
+
+/** Who owns the region in the end, where that is not who took it over from the broken master. */
+async function ownerAfter(stack: Stack, truth: LossTruth, { partitions }: Region): Promise<string | null> {
+  const slot = partitions[0]?.slot ?? 0;
+  const owner = ownersOf(await clusterNodes(stack)).find(({ slots }) =>
+    slots.some(([first, last]) => first <= slot && slot <= last),
+  );
+  return truth.nextOwner === null || owner?.address === truth.nextOwner ? null : (owner?.address ?? null);
 }
 
 /** Everything, and what it was seen to do. */
@@ -183,7 +203,6 @@ async function watchedCourse(
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
-  const countedBefore = await lostCounted(stack());
   if (drill.losesAtMostMs !== undefined) {
     const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
     truth = await LossTruth.of(stack(), shard, load, regions[hit] as Region);
@@ -212,7 +231,7 @@ async function watchedCourse(
     ...watched,
     unheard,
     wrongRows,
-    counted: drill.hits === 'connections' ? 0 : (await lostCounted(stack())) - countedBefore,
+    laterOwner: truth && (await ownerAfter(stack(), truth, regions[hit] as Region)),
     lost,
     slowestTurnMs: Math.round(delay.max / 1e6),
   };

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { placeOf } from '@whereabouts/infra/dev/node-address';
 import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
 import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
@@ -26,7 +27,7 @@ export interface Growth {
   say(text: string): void;
 }
 
-const portOf = (address: string) => Number(address.split(':')[1]);
+const portOf = (address: string) => placeOf(address).port;
 const folderOf = (home: string, port: number) => join(clusterDir(home), `${GROWN}${port}`);
 
 export const isGrown = (home: string, address: string): boolean =>

@@ -1,5 +1,6 @@
 // The moves as commands of Redis's own tools, for a cluster that `plan --apply` may not touch. A shell function moves
 // one slot in the order that loses nothing: the new owner is told first, and the keys of a slot go in one MIGRATE.
+import { placeOf } from '@whereabouts/infra/dev/node-address';
 import type { Move } from './contiguous-moves.js';
 
 export interface KnownNode {
@@ -7,11 +8,7 @@ export interface KnownNode {
   id: string;
 }
 
-const place = (address: string) => {
-  const at = address.lastIndexOf(':');
-  return { host: address.slice(0, at), port: address.slice(at + 1) };
-};
-const cli = (address: string) => `redis-cli -h ${place(address).host} -p ${place(address).port}`;
+const cli = (address: string) => `redis-cli -h ${placeOf(address).host} -p ${placeOf(address).port}`;
 
 function mover(masters: readonly KnownNode[]): string[] {
   const tell = masters.map(({ address }) => `  ${cli(address)} cluster setslot "$1" node "$7" >/dev/null`);
@@ -32,7 +29,7 @@ function mover(masters: readonly KnownNode[]): string[] {
 }
 
 function loop(move: Move, ids: ReadonlyMap<string, string>): string {
-  const [from, to] = [place(move.from), place(move.to)];
+  const [from, to] = [placeOf(move.from), placeOf(move.to)];
   const { first, last } = move.slots;
   const owner = `${from.host} ${from.port} ${ids.get(move.from)}`;
   const heir = `${to.host} ${to.port} ${ids.get(move.to)}`;

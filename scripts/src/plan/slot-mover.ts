@@ -6,6 +6,7 @@
 // transaction that sends callers on, so nobody meets a half; a call that falls between is answered ASK, TRYAGAIN or
 // MOVED, and is tried again by its caller. The new owner is told first: had the owner let go before, nobody would own
 // the slot. Nothing is undone: a slot that was begun is finished by running the same again.
+import { placeOf } from '@whereabouts/infra/dev/node-address';
 import type { adminConnection } from '@whereabouts/infra/dev/redis-node';
 import { type Move, slotsInOrder } from './contiguous-moves.js';
 
@@ -90,8 +91,8 @@ async function migrate(
 }
 
 function migration(address: string, password: string, keys: readonly string[]): string[] {
-  const at = address.lastIndexOf(':');
+  const { host, port } = placeOf(address);
   const auth = ['AUTH2', 'default', password];
-  const place = [address.slice(0, at), address.slice(at + 1), '', '0', String(MIGRATE_TIMEOUT_MS)];
+  const place = [host, String(port), '', '0', String(MIGRATE_TIMEOUT_MS)];
   return [...place, ...auth, 'KEYS', ...keys];
 }

@@ -9,7 +9,7 @@ import { commandLine, isAlive, stopStray } from '@whereabouts/infra/dev/server-p
 import { BrokenStateError, isRecord, readStateJson, writeStateFile } from '@whereabouts/infra/dev/state-file';
 import { type BestEffort, bestEffort } from './best-effort.js';
 
-interface OwnProcess {
+export interface OwnProcess {
   pid: number;
   /** Part of its command line, such as the folder of its data. */
   marker: string;

@@ -15,8 +15,11 @@ import { START_SCRIPT } from '../home.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
 import { type BestEffort, bestEffort } from './best-effort.js';
 import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
+import { type Control, openControl } from './control.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
+import { HealthWatch } from './health-watch.js';
 import type { Narrator } from './narrator.js';
+import { NodeWatch } from './node-watch.js';
 import type { StackOptions } from './options.js';
 import { OwnProcesses } from './own-processes.js';
 import { type ChosenMap, choosePartitionMap, isOfOtherMap, stampCache } from './partition-map-source.js';
@@ -26,6 +29,7 @@ import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
 import { describeStack } from './stack-description.js';
 import { chooseStackPorts, type StackPorts } from './stack-ports.js';
+import { postgresProcess, redisProcess, StackServers } from './stack-servers.js';
 import { type ChildSpec, Supervisor } from './supervisor.js';
 import { UndoList } from './undo-list.js';
 
@@ -52,7 +56,11 @@ export class RunningStack {
   readonly #undo = new UndoList();
   readonly #children = new Map<string, Supervisor>();
   #stack: Stack | undefined;
-  #publishedPids = '';
+  /** Of stack.json. */
+  #published = '';
+  #servers: StackServers | undefined;
+  #health: HealthWatch | undefined;
+  #control: Control | undefined;
   #stopping = false;
   #releasePorts = () => {};
 
@@ -92,7 +100,8 @@ export class RunningStack {
   async waitUntilComplete(): Promise<boolean> {
     const stack = this.#stack as Stack;
     const complete = await waitUntilComplete(stack, () => this.#stopping);
-    if (complete && !this.#stopping) this.#publish({ ready: true });
+    stack.ready ||= complete;
+    this.#publish();
     return complete;
   }
 
@@ -104,6 +113,8 @@ export class RunningStack {
   async stop(): Promise<boolean> {
     this.#stopping = true;
     this.#say('Stopping:', 'stopping');
+    this.#control?.close();
+    await this.#servers?.settled();
     const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
     removeStack(this.#home);
     this.#own.clear();
@@ -114,6 +125,7 @@ export class RunningStack {
   /** A second Ctrl-C: nothing drains. */
   force(): void {
     this.#undo.forceAll();
+    this.#control?.close();
     removeStack(this.#home);
     this.#releasePorts();
   }
@@ -144,9 +156,33 @@ export class RunningStack {
     await this.#startService('ingest', addresses, ports.ingestOps);
     // The last to come and the first to go: Redis nodes that we stop are no failure.
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
-    this.#stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
-    this.#publish({});
-    return this.#stack;
+    const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
+    this.#stack = stack;
+    await this.#watchServers(stack, servers);
+    this.#publish();
+    return stack;
+  }
+
+  async #watchServers(stack: Stack, { cluster, postgres }: Servers): Promise<void> {
+    const watch = new NodeWatch(stack);
+    this.#servers = new StackServers({
+      home: this.#home,
+      cluster,
+      postgres,
+      own: this.#own,
+      look: () => watch.look(stack.redis),
+      stopping: () => this.#stopping,
+    });
+    this.#health = new HealthWatch({
+      stack,
+      nodes: () => stack.redis,
+      found: (nodes) => {
+        stack.redis = nodes;
+      },
+      say: (text, event, details) => this.#stopping || this.#narrator.say(text, event, details),
+    });
+    this.#control = await openControl(this.#home, this.#servers);
+    stack.control = this.#control.path;
   }
 
   async #chooseMap(): Promise<ChosenMap> {
@@ -206,8 +242,7 @@ export class RunningStack {
   }
 
   #keepCluster(cluster: RedisCluster): void {
-    const marker = this.#cacheDir;
-    for (const { pid } of cluster.nodes) this.#own.add({ pid, marker, name: 'Redis', signal: 'SIGTERM' });
+    for (const { pid } of cluster.nodes) this.#own.add(redisProcess(this.#home, pid));
     const force = () => {
       for (const { port } of cluster.nodes) cluster.kill(port, 'SIGKILL');
     };
@@ -215,8 +250,7 @@ export class RunningStack {
   }
 
   #keepPostgres(postgres: PostgresServer): void {
-    const { pid, dataDir } = postgres;
-    this.#own.add({ pid, marker: dataDir, name: 'Postgres', signal: 'SIGINT' });
+    this.#own.add(postgresProcess(postgres));
     // SIGQUIT: it ends its sessions at once and recovers at the next start.
     const force = () => postgres.kill('SIGQUIT');
     this.#undo.add({ what: 'Postgres', undo: () => postgres.stop(), force });
@@ -243,31 +277,36 @@ export class RunningStack {
     return child;
   }
 
-  /** Writes stack.json anew where a process has another pid than before. */
+  /** Looks at the servers, and writes stack.json anew where something is not as it was. */
   refresh(): void {
-    if (this.#stack !== undefined && JSON.stringify(this.#pids()) !== this.#publishedPids) this.#publish({});
+    this.#health?.look();
+    this.#publish();
   }
 
-  #pids(): { ingest: number[]; query: number; flusher: number; promoter: number | null } {
+  /** What is dark or down; empty while all is well. */
+  troubles(): string[] {
+    return this.#health?.troubles() ?? [];
+  }
+
+  #fillPids(stack: Stack): void {
     const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
     // With INGEST_PROCESSES the children serve the drivers, and the parent only watches over them.
     const serving = childPids(pid('ingest'));
-    const ingest = serving.length > 0 ? serving : [pid('ingest')];
-    const promoter = this.#options.promoter ? pid('promoter') : null;
-    return { ingest, query: pid('query-api'), flusher: pid('flusher'), promoter };
+    stack.ingest.pids = serving.length > 0 ? serving : [pid('ingest')];
+    stack.query.pid = pid('query-api');
+    stack.flusher.pid = pid('flusher');
+    stack.promoter = this.#options.promoter ? { pid: pid('promoter') } : null;
+    // Of one that is down, the last.
+    stack.postgres.pid = this.#servers?.postgresPid() ?? stack.postgres.pid;
   }
 
-  #publish(change: Partial<Stack>): void {
-    if (this.#stack === undefined || this.#stopping) return;
-    const pids = this.#pids();
-    Object.assign(this.#stack, change);
-    this.#stack.ingest.pids = pids.ingest;
-    this.#stack.query.pid = pids.query;
-    this.#stack.flusher.pid = pids.flusher;
-    this.#stack.promoter = pids.promoter === null ? null : { pid: pids.promoter };
+  #publish(): void {
     const stack = this.#stack;
-    if (this.#attempt('stack.json', () => writeStack(stack, this.#home)))
-      this.#publishedPids = JSON.stringify(pids);
+    if (stack === undefined || this.#stopping) return;
+    this.#fillPids(stack);
+    const text = JSON.stringify(stack);
+    if (text === this.#published) return;
+    if (this.#attempt('stack.json', () => writeStack(stack, this.#home))) this.#published = text;
   }
 
   async #forget(): Promise<void> {
