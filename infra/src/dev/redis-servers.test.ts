@@ -114,7 +114,7 @@ test('a killed node comes back in its folder', async () => {
   const last = cluster.nodes.at(-1);
   assert.ok(last);
   cluster.kill(last.port, 'SIGKILL');
-  await waitFor('the node is gone', 5_000, () => (isAlive(last.pid) ? undefined : true));
+  await waitFor('the node is gone', 20_000, () => (isAlive(last.pid) ? undefined : true));
   const again = await cluster.restartNode(last.port);
   assert.notEqual(again.pid, last.pid);
   assert.equal(again.role, 'replica');

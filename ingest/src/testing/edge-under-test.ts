@@ -81,6 +81,8 @@ export class EdgeUnderTest {
   unready: string | null = null;
   /** Never answers a token while it is set. */
   verifierHangs = false;
+  /** Tokens that have been verified. */
+  verified = 0;
   #aheadMs = 0;
 
   private constructor(settings: EdgeSettings, verify: Edge['verify']) {
@@ -94,7 +96,12 @@ export class EdgeUnderTest {
         monotonicMs: () => 1_000_000 + this.#aheadMs,
         wallMs: () => Date.now() + this.#aheadMs,
       },
-      verify: (token) => (this.verifierHangs ? new Promise(() => {}) : verify(token)),
+      verify: async (token) => {
+        if (this.verifierHangs) await new Promise(() => {});
+        const admitted = await verify(token);
+        this.verified++;
+        return admitted;
+      },
     });
     this.sessions = new Sessions(this.edge);
   }
@@ -145,7 +152,7 @@ export function tokenFor(
   });
 }
 
-export async function until(what: string, holds: () => boolean, deadlineMs = 5000): Promise<void> {
+export async function until(what: string, holds: () => boolean, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);
