@@ -2,6 +2,15 @@
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { lossBudgetMs } from './alarm-watch.js';
+import {
+  killMaster,
+  killPostgres,
+  killShard,
+  restartMaster,
+  restartPostgres,
+  restartShard,
+  shardOf,
+} from './fault-steps.js';
 import { DARK_BUDGET_MS, type DarkKind, type Expectation } from './promises.js';
 import type { Scene } from './scene.js';
 
@@ -43,46 +52,10 @@ const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
 const POSTGRES_OUTLASTS_MS = 5_000;
 /** Longer than the node timeout: first the replica counts as alive, then as gone. */
 const REPLICA_FROZEN_MS = 6_000;
-const POSTGRES_AWAY_MS = 3_000;
 /** A replica is behind by so much at most, on a link that is well. */
 const LOSES_REPLICATION = { losesAtMostMs: 100 } as const;
 /** A file that the kernel has outlives the process. */
 const LOSES_NOTHING = { losesAtMostMs: 0 } as const;
-
-async function killMaster(scene: Scene): Promise<void> {
-  const { address } = scene.victim;
-  const pid = await scene.remember(address);
-  await scene.kill(pid, `kill -9 of the master ${address}`);
-}
-
-async function restartMaster(scene: Scene): Promise<void> {
-  await scene.startRedis(scene.victim.address);
-  scene.undone(`${scene.victim.address} runs again, with its data`);
-}
-
-const shardOf = (scene: Scene) => [scene.victim, ...scene.replicas].map(({ address }) => address);
-
-async function killShard(scene: Scene): Promise<void> {
-  const pids: number[] = [];
-  for (const address of shardOf(scene)) pids.push(await scene.remember(address));
-  for (const [i, address] of shardOf(scene).entries())
-    await scene.kill(pids[i] as number, `kill -9 of ${address}`);
-}
-
-async function restartShard(scene: Scene): Promise<void> {
-  await Promise.all(shardOf(scene).map((address) => scene.startRedis(address)));
-  scene.undone(`${shardOf(scene).join(' and ')} run again`);
-}
-
-async function killPostgres(scene: Scene): Promise<void> {
-  await scene.kill(scene.rememberPostgres(), 'kill -9 of Postgres');
-}
-
-async function restartPostgres(scene: Scene): Promise<void> {
-  await scene.pause(POSTGRES_AWAY_MS);
-  await scene.startPostgres();
-  scene.undone('Postgres runs again');
-}
 
 export const DRILLS: Readonly<Record<string, Drill>> = {
   kill: {

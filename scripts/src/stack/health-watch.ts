@@ -16,10 +16,8 @@ function newsOf(before: StackNode, now: StackNode): { text: string; event: strin
 }
 
 export interface HealthHooks {
+  /** Its nodes are as the last look has found them. */
   stack: Stack;
-  nodes(): readonly StackNode[];
-  /** What a look has found. */
-  found(nodes: StackNode[]): void;
   say(text: string, event: string, details: object): void;
 }
 
@@ -46,23 +44,20 @@ export class HealthWatch {
   /** For the live line: what is dark first, then what is down; empty while all is well. */
   troubles(): string[] {
     const dark = this.#dark !== null && this.#dark.dark > 0 ? [darkText(this.#dark)] : [];
-    const down = this.#hooks.nodes().filter(({ state }) => state === 'down');
+    const down = this.#hooks.stack.redis.filter(({ state }) => state === 'down');
     const commands = down.map((node) => `${addressOf(node)} is down: ${startCommand(node)}`);
     return [...dark, ...commands];
   }
 
-  get dark(): Dark | null {
-    return this.#dark;
-  }
-
   async #lookOnce(): Promise<void> {
-    const before = this.#hooks.nodes();
-    const [nodes, dark] = await Promise.all([this.#nodeWatch.look(before), lookForDark(this.#hooks.stack)]);
+    const { stack } = this.#hooks;
+    const before = stack.redis;
+    const [nodes, dark] = await Promise.all([this.#nodeWatch.look(before), lookForDark(stack)]);
     this.#dark = dark;
     for (const [i, node] of nodes.entries()) {
       const news = newsOf(before[i] as StackNode, node);
       if (news !== null) this.#hooks.say(news.text, news.event, { node: addressOf(node) });
     }
-    this.#hooks.found(nodes);
+    stack.redis = nodes;
   }
 }

@@ -15,21 +15,19 @@ import { START_SCRIPT } from '../home.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
 import { type BestEffort, bestEffort } from './best-effort.js';
 import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
-import { type Control, openControl } from './control.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
-import { HealthWatch } from './health-watch.js';
 import type { Narrator } from './narrator.js';
-import { NodeWatch } from './node-watch.js';
 import type { StackOptions } from './options.js';
 import { OwnProcesses } from './own-processes.js';
 import { type ChosenMap, choosePartitionMap, isOfOtherMap, stampCache } from './partition-map-source.js';
 import { waitUntilComplete, waitUntilReady } from './readiness.js';
 import { type StackSecrets, stackSecrets } from './secrets.js';
+import { ServerWatch } from './server-watch.js';
 import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
 import { describeStack } from './stack-description.js';
 import { chooseStackPorts, type StackPorts } from './stack-ports.js';
-import { postgresProcess, redisProcess, StackServers } from './stack-servers.js';
+import { postgresProcess, redisProcess } from './stack-servers.js';
 import { type ChildSpec, Supervisor } from './supervisor.js';
 import { UndoList } from './undo-list.js';
 
@@ -58,9 +56,7 @@ export class RunningStack {
   #stack: Stack | undefined;
   /** Of stack.json. */
   #published = '';
-  #servers: StackServers | undefined;
-  #health: HealthWatch | undefined;
-  #control: Control | undefined;
+  #servers: ServerWatch | undefined;
   #stopping = false;
   #releasePorts = () => {};
 
@@ -113,7 +109,7 @@ export class RunningStack {
   async stop(): Promise<boolean> {
     this.#stopping = true;
     this.#say('Stopping:', 'stopping');
-    this.#control?.close();
+    this.#servers?.close();
     await this.#servers?.settled();
     const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
     removeStack(this.#home);
@@ -125,7 +121,7 @@ export class RunningStack {
   /** A second Ctrl-C: nothing drains. */
   force(): void {
     this.#undo.forceAll();
-    this.#control?.close();
+    this.#servers?.close();
     removeStack(this.#home);
     this.#releasePorts();
   }
@@ -158,31 +154,17 @@ export class RunningStack {
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
     const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
     this.#stack = stack;
-    await this.#watchServers(stack, servers);
-    this.#publish();
-    return stack;
-  }
-
-  async #watchServers(stack: Stack, { cluster, postgres }: Servers): Promise<void> {
-    const watch = new NodeWatch(stack);
-    this.#servers = new StackServers({
+    this.#servers = await ServerWatch.open({
       home: this.#home,
-      cluster,
-      postgres,
-      own: this.#own,
-      look: () => watch.look(stack.redis),
-      stopping: () => this.#stopping,
-    });
-    this.#health = new HealthWatch({
       stack,
-      nodes: () => stack.redis,
-      found: (nodes) => {
-        stack.redis = nodes;
-      },
+      cluster: servers.cluster,
+      postgres: servers.postgres,
+      own: this.#own,
+      stopping: () => this.#stopping,
       say: (text, event, details) => this.#stopping || this.#narrator.say(text, event, details),
     });
-    this.#control = await openControl(this.#home, this.#servers);
-    stack.control = this.#control.path;
+    this.#publish();
+    return stack;
   }
 
   async #chooseMap(): Promise<ChosenMap> {
@@ -279,13 +261,13 @@ export class RunningStack {
 
   /** Looks at the servers, and writes stack.json anew where something is not as it was. */
   refresh(): void {
-    this.#health?.look();
+    this.#servers?.look();
     this.#publish();
   }
 
   /** What is dark or down; empty while all is well. */
   troubles(): string[] {
-    return this.#health?.troubles() ?? [];
+    return this.#servers?.troubles() ?? [];
   }
 
   #fillPids(stack: Stack): void {
