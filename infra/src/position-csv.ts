@@ -164,7 +164,10 @@ function headerOf({ fields }: CsvRecord, delimiter: string): Header {
 /** The position, or the reason why there is none. */
 function positionOf(fields: string[] | string, header: Header): CsvPosition | string {
   if (typeof fields === 'string') return fields;
-  if (fields.length !== header.fields) return `${fields.length} fields where the header has ${header.fields}`;
+  if (fields.length !== header.fields) {
+    const count = fields.length === 1 ? '1 field' : `${fields.length} fields`;
+    return `${count} where the header has ${header.fields}`;
+  }
   const { places } = header;
   const vehicleId = fields[places.vehicle_id] as string;
   if (!DRIVER_ID.test(vehicleId)) return 'vehicle_id must be 1 to 64 of A-Z a-z 0-9 _ -';

@@ -67,7 +67,8 @@ async function reachableBinaries(binDir: string, place: string, account: Account
   const copy = join(place, 'native');
   if (!existsSync(join(copy, 'bin', 'postgres'))) {
     await rm(copy, { recursive: true, force: true });
-    await cp(dirname(binDir), copy, { recursive: true });
+    // Links among the libraries stay relative: absolute ones would lead back to where the user cannot go.
+    await cp(dirname(binDir), copy, { recursive: true, verbatimSymlinks: true });
     await run('chmod', ['-R', 'a+rX', copy]);
   }
   return join(copy, 'bin');
