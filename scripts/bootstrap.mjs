@@ -31,48 +31,48 @@ const lockHash = (dir) =>
     .update(readFileSync(join(dir, 'package-lock.json')))
     .digest('hex');
 
-/** Written after an install of ours: which lock file it followed. */
-const installMarker = (dir) => join(dir, 'node_modules', '.whereabouts-installed');
+/** Written after an install of ours: which lock file it followed, and the optional packages that npm could not get. */
+const markerFile = (dir) => join(dir, 'node_modules', '.whereabouts-installed.json');
 
-function hasMarker(dir) {
+function readJson(file) {
   try {
-    return readFileSync(installMarker(dir), 'utf8') === lockHash(dir);
+    return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
-    return false;
+    return {}; // absent, or damaged
   }
 }
 
-/** The packages of a lock file; none where it is absent or damaged. */
-function packagesIn(file) {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')).packages ?? {};
-  } catch {
-    return {};
-  }
+function couldNotGet(dir) {
+  const { lock, without } = readJson(markerFile(dir));
+  return new Set(lock === lockHash(dir) ? without : []);
 }
 
-/** Optional packages for another system are left out by every install. */
-function isForHere({ os, cpu, libc }) {
+/** An optional package for another system is left out by every install. */
+function isForHere({ optional, os, cpu, libc }) {
+  if (!optional) return true;
   if (os === undefined && cpu === undefined) return false;
   const fits = (list, here) => list === undefined || list.includes(here);
   return fits(os, process.platform) && fits(cpu, process.arch) && fits(libc, 'glibc');
 }
 
 /**
- * Whether everything that package-lock.json names is there. NODE_ENV=production, `omit=dev`, a kill or a full disk
- * leave a part of it. npm writes down what it has installed in node_modules/.package-lock.json, last of all.
+ * What package-lock.json names and is not there. NODE_ENV=production, `omit=dev`, a kill or a full disk leave packages
+ * out. npm writes down what it has installed in node_modules/.package-lock.json, last of all.
  */
-export function isInstalled(dir = root) {
-  const there = packagesIn(join(dir, 'node_modules', '.package-lock.json'));
-  const tookAllItCould = hasMarker(dir);
+function missingPackages(dir) {
+  const { packages: there = {} } = readJson(join(dir, 'node_modules', '.package-lock.json'));
+  const { packages = {} } = readJson(join(dir, 'package-lock.json'));
   const isMissing = ([path, wanted]) => {
-    if (!path.includes('node_modules/')) return false;
-    // npm goes on without an optional package that it cannot get.
-    if (wanted.optional && (tookAllItCould || !isForHere(wanted))) return false;
+    if (!path.includes('node_modules/') || !isForHere(wanted)) return false;
     const size = statSync(join(dir, path, 'package.json'), { throwIfNoEntry: false })?.size ?? 0;
     return there[path]?.version !== wanted.version || size === 0;
   };
-  return !Object.entries(packagesIn(join(dir, 'package-lock.json'))).some(isMissing);
+  return Object.entries(packages).filter(isMissing);
+}
+
+export function isInstalled(dir = root) {
+  const excused = couldNotGet(dir);
+  return missingPackages(dir).every(([path]) => excused.has(path));
 }
 
 /** Returns whether something had to be installed. */
@@ -87,9 +87,12 @@ export function install(dir = root) {
   // Said here, these win over whatever the environment or an .npmrc leaves out.
   const args = ['ci', '--include=dev', '--include=optional', '--include=peer'];
   const { status } = spawnSync('npm', args, { cwd: dir, stdio: ['ignore', log, log], env });
-  if (status !== 0) fail('npm ci', readFileSync(file, 'utf8'));
-  writeFileSync(installMarker(dir), lockHash(dir));
-  if (!isInstalled(dir)) fail('npm ci', `${readFileSync(file, 'utf8')}\nIt left packages out.`);
+  const missing = missingPackages(dir);
+  const isWhole = missing.every(([, { optional }]) => optional);
+  if (status !== 0 || !isWhole) fail('npm ci', readFileSync(file, 'utf8'));
+  // npm goes on without an optional package that it cannot get.
+  const marker = { lock: lockHash(dir), without: missing.map(([path]) => path) };
+  writeFileSync(markerFile(dir), JSON.stringify(marker));
   return true;
 }
 

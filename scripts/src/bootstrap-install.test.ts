@@ -11,7 +11,7 @@ import { root } from './home.js';
 const BOOTSTRAP = JSON.stringify(join(root, 'scripts', 'bootstrap.mjs'));
 
 let dir: string;
-const packed = () => join(dir, 'node_modules', 'tool', 'package.json');
+const packed = (name = 'tool') => join(dir, 'node_modules', name, 'package.json');
 const hiddenLock = () => join(dir, 'node_modules', '.package-lock.json');
 
 function npm(args: string[], env: NodeJS.ProcessEnv = {}): void {
@@ -46,7 +46,16 @@ beforeEach(() => {
   const tool = join(dir, 'vendor', 'tool');
   mkdirSync(tool, { recursive: true });
   writeFileSync(join(tool, 'package.json'), JSON.stringify({ name: 'tool', version: '1.0.0' }));
-  const project = { name: 'project', version: '1.0.0', devDependencies: { tool: 'file:vendor/tool' } };
+  const native = join(dir, 'vendor', 'native');
+  mkdirSync(native, { recursive: true });
+  const here = { os: [process.platform], cpu: [process.arch] };
+  writeFileSync(join(native, 'package.json'), JSON.stringify({ name: 'native', version: '1.0.0', ...here }));
+  const project = {
+    name: 'project',
+    version: '1.0.0',
+    devDependencies: { tool: 'file:vendor/tool' },
+    optionalDependencies: { native: 'file:vendor/native' },
+  };
   writeFileSync(join(dir, 'package.json'), JSON.stringify(project));
   npm(['install', '--install-links']);
   writeFileSync(join(dir, '.npmrc'), 'install-links=true\n');
@@ -59,17 +68,18 @@ test("an install by the person's own npm ci counts", () => {
   assert.deepEqual(ask('console.log(isInstalled(dir)); console.log(install(dir));'), [true, false]);
 });
 
-for (const [name, env, line] of [
-  ['NODE_ENV=production', { NODE_ENV: 'production' }, ''],
-  ['npm_config_omit=dev', { npm_config_omit: 'dev' }, ''],
-  ['omit=dev in .npmrc', {}, 'omit=dev\n'],
+for (const [name, env, line, left] of [
+  ['NODE_ENV=production', { NODE_ENV: 'production' }, '', 'tool'],
+  ['npm_config_omit=dev', { npm_config_omit: 'dev' }, '', 'tool'],
+  ['omit=dev in .npmrc', {}, 'omit=dev\n', 'tool'],
+  ['npm_config_omit=optional', { npm_config_omit: 'optional' }, '', 'native'],
 ] as const) {
   test(`${name}: what it leaves out is missed, and installed all the same`, () => {
     writeFileSync(join(dir, '.npmrc'), `install-links=true\n${line}`);
     npm(['ci'], env);
-    assert.equal(existsSync(packed()), false, 'npm left it out');
+    assert.equal(existsSync(packed(left)), false, 'npm left it out');
     assert.deepEqual(ask(INSTALL, env), [false, true, true]);
-    assert.ok(existsSync(packed()));
+    assert.ok(existsSync(packed(left)));
     assert.deepEqual(ask('console.log(install(dir));', env), [false]);
   });
 }
@@ -82,6 +92,7 @@ test('an install that was cut short, or that a power cut left without content, i
     () => writeFileSync(packed(), ''),
     () => rmSync(join(dir, 'node_modules', 'tool'), { recursive: true }),
     () => npm(['prune', '--omit=dev']),
+    () => npm(['prune', '--omit=optional']),
   ];
   for (const damage of damages) {
     damage();
