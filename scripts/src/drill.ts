@@ -100,12 +100,18 @@ function chosenDrills(args: Arguments): NamedDrill[] {
 }
 
 let scene: Scene | undefined;
+let ownStack: StackUnderTest | undefined;
 
-function thawOnStop(): void {
-  onStop(() => {
+/** Nothing stays frozen, and a stack of our own goes with its data; a second wish waits for nothing. */
+function leaveOnStop(): void {
+  onStop((_reason, byForce) => {
     scene?.thaw();
-    console.error('Stopped in the middle of a drill: what was killed is not started again.');
-    process.exit(1);
+    if (byForce || ownStack === undefined) {
+      console.error('Stopped in the middle of a drill: what was killed is not started again.');
+      process.exit(1);
+    }
+    console.error('Stopped in the middle of a drill. Stopping its stack ...');
+    void ownStack.stop().finally(() => process.exit(1));
   });
 }
 
@@ -164,6 +170,7 @@ async function onOwnStack(args: Arguments, options: readonly string[], work: Wor
   const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
   sayerOf(args)('Starting a stack for the drill ...');
   const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
+  ownStack = own;
   const nodes = own.now.redis.map(addressOf);
   let pids: number[] = [];
   try {
@@ -172,6 +179,7 @@ async function onOwnStack(args: Arguments, options: readonly string[], work: Wor
     return passed;
   } finally {
     // What was started again ends a moment after the stack.
+    ownStack = undefined;
     await own.stop(async () => {
       await waitFor('Redis has stopped', STOP_DEADLINE_MS, () => !pids.some(isAlive) || undefined);
     });
@@ -211,7 +219,7 @@ await runMain(async () => {
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
   keepHomePrivate(home);
   mkdirSync(join(home, 'drills'), { recursive: true });
-  thawOnStop();
+  leaveOnStop();
   let passed = true;
   if (others.length > 0) {
     passed = await onStack(args, true, (stack, own) => runDrills(args, others, stack, own));
