@@ -37,10 +37,6 @@ export class AlarmWatch {
     this.#watching = Promise.all(this.#seen.map((seen) => this.#watch(stack, faultAtMs, seen)));
   }
 
-  get isRaised(): boolean {
-    return this.#seen.every(({ raisedMs }) => raisedMs !== null);
-  }
-
   get hasEnded(): boolean {
     return this.#seen.every(({ raisedMs, endedMs }) => raisedMs === null || endedMs !== null);
   }

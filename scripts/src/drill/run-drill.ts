@@ -11,14 +11,13 @@ import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partiti
 import { scrape, total } from '../stack/scrape.js';
 import type { Stack } from '../stack-file.js';
 import { archiveDifferences } from '../testing/archive-rows.js';
-import { AlarmWatch, lossBudgetMs } from './alarm-watch.js';
+import { type CaughtUp, watchCatchUp } from './catch-up.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
 import { type Drill, needsOwnIngest } from './faults.js';
 import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
-import { takesWritesAgainMs } from './observations.js';
 import { startOwnIngest } from './own-ingest.js';
 import type { Evidence } from './promises.js';
 import { partitionRows, type Region, regionsOf } from './regions.js';
@@ -33,8 +32,6 @@ const AFTER_MS = 1_500;
 const WHOLE_DEADLINE_MS = 60_000;
 const RECONNECT_DEADLINE_MS = 45_000;
 const ARCHIVE_DEADLINE_MS = 30_000;
-/** For what a fault leaves to be caught up with: checkpoints, an alarm, replicas. */
-const CATCH_UP_DEADLINE_MS = 20_000;
 
 export interface DrillSetting {
   name: string;
@@ -91,42 +88,11 @@ function reconnectedMs({ drivers, observations }: Load, faultAtMs: number): numb
   return first.size < drivers.length ? null : Math.max(...first.values());
 }
 
-interface Watched extends Healing {
+interface Watched extends Healing, CaughtUp {
   foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
   counted: number;
-  persistedMs: number | null;
-  alarm: Evidence['alarm'];
-}
-
-/** What goes on beside a fault that takes the archive, or the replicas, away; `seen` waits until it is caught up with. */
-async function besides(
-  { drill, stack }: DrillSetting,
-  load: Load,
-  scene: Scene,
-  hit: number,
-  faultAtMs: number,
-): Promise<() => Promise<Pick<Watched, 'persistedMs' | 'alarm'>>> {
-  const persistedAtMs = drill.archiveAway ? load.sendCheckpoints() : () => null;
-  const alarm = drill.outlastsBudget ? new AlarmWatch(stack, faultAtMs) : null;
-  const partitions = new Set(load.driversOf(hit).map(({ spot }) => spot.partition));
-  const isReplicated = () => {
-    const acks = (load.observations.acks[hit] ?? []).filter(({ durability }) => durability === 'replicated');
-    return takesWritesAgainMs(acks, partitions, scene.undoneAtMs ?? Number.POSITIVE_INFINITY) !== null;
-  };
-  return async () => {
-    await waitFor('what was missed is caught up with', CATCH_UP_DEADLINE_MS, () => {
-      if (drill.archiveAway && persistedAtMs() === null) return undefined;
-      if (alarm !== null && !alarm.hasEnded) return undefined;
-      return !drill.replicaAway || isReplicated() || undefined;
-    }).catch(() => {}); // the verdict says so
-    const atMs = persistedAtMs();
-    return {
-      persistedMs: atMs === null ? null : atMs - faultAtMs,
-      alarm: alarm && { budgetMs: await lossBudgetMs(stack()), seen: await alarm.stop() },
-    };
-  };
 }
 
 /** The fault, and all until the cluster is whole again. */
@@ -140,7 +106,7 @@ async function takeCourse(
   const { drill, stack } = setting;
   await drill.inject(scene);
   const faultAtMs = scene.faultAtMs ?? performance.now();
-  const caughtUp = await besides(setting, load, scene, hit, faultAtMs);
+  const caughtUp = watchCatchUp({ drill, stack, load, scene, hit, faultAtMs });
   let over = false;
   const watches = drill.hits === 'region' && drill.dark !== null;
   const healing = watches
@@ -237,22 +203,21 @@ async function watchedCourse(
   };
 }
 
-/** A drill begins with a whole cluster, whatever the one before has left. */
-async function regionsAtBegin(stack: () => Stack): Promise<Region[]> {
-  const owned = async () => (await partitionRows(stack())).every(({ node }) => node !== null);
-  const masters = async () => ownersOf(await clusterNodes(stack())).length;
+/** A drill begins with a whole cluster, whatever the one before has left; one that does not become whole is told. */
+async function regionsAtBegin({ stack, say }: DrillSetting): Promise<Region[]> {
   await waitFor('the cluster is whole, as a drill needs it', WHOLE_DEADLINE_MS, async () => {
-    const broken = await whatIsBroken(stack(), await masters());
+    const masters = ownersOf(await clusterNodes(stack())).length;
+    const broken = await whatIsBroken(stack(), masters);
     if (broken !== null) throw new Error(broken);
-    return (await owned()) || undefined;
-  });
+    return (await partitionRows(stack())).every(({ node }) => node !== null) || undefined;
+  }).catch(({ message, cause }: Error) => say(`${message}: ${(cause as Error | undefined)?.message}`));
   return regionsOf(await partitionRows(stack()));
 }
 
 export async function runDrill(setting: DrillSetting): Promise<DrillReport> {
   const { name, drill, say, ingestLog } = setting;
   const map = parsePartitionMap(readFileSync(setting.stack().partitionMapFile, 'utf8'));
-  const regions = await regionsAtBegin(setting.stack);
+  const regions = await regionsAtBegin(setting);
   const settings = drill.replicaAway ? { DURABILITY: 'replicated' } : {};
   const own = needsOwnIngest(drill) ? await startOwnIngest(setting.stack(), ingestLog, settings) : null;
   const stack = () => (own === null ? setting.stack() : { ...setting.stack(), ingest: own.ingest });
