@@ -42,13 +42,19 @@ test('a link in the place of the promises is not followed, and ports are found a
     symlinkSync(target, join(dir, name));
   }
   const module = fileURLToPath(new URL('./stack-ports.js', import.meta.url));
-  const source = `const { chooseStackPorts } = await import(${JSON.stringify(module)});
-    console.log(JSON.stringify(await chooseStackPorts(6, 'nobody')));`;
+  const source = `const { chooseStackPorts, PortPromises } = await import(${JSON.stringify(module)});
+    const promises = new PortPromises('nobody');
+    console.log(JSON.stringify({
+      ...(await chooseStackPorts(6, 'nobody')),
+      twice: [promises.take(1), promises.take(1)],
+    }));`;
   const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
     encoding: 'utf8',
     env: { ...process.env, TMPDIR: dir },
   });
-  assert.equal(new Set(all(JSON.parse(stdout).ports)).size, 19);
+  const { ports, twice } = JSON.parse(stdout);
+  assert.equal(new Set(all(ports)).size, 19);
+  assert.deepEqual(twice, [true, false], 'a port is promised once');
   assert.deepEqual(readdirSync(target), []);
   assert.equal(statSync(target).mode & 0o7777, 0o755);
 });

@@ -58,14 +58,23 @@ function promisesFolder(): string | null {
   }
 }
 
-class Promises {
+export class PortPromises {
   readonly #releases: (() => void)[] = [];
 
+  readonly #taken = new Set<number>();
   readonly #folder = promisesFolder();
 
   constructor(readonly marker: string) {}
 
   take(port: number): boolean {
+    // Nobody listens on what we have chosen ourselves yet, so a look takes it for free.
+    if (this.#taken.has(port)) return false;
+    const isOurs = this.#isPromised(port);
+    if (isOurs) this.#taken.add(port);
+    return isOurs;
+  }
+
+  #isPromised(port: number): boolean {
     if (this.#folder === null) return true; // then the look alone has to do
     try {
       const lock = takePidLock(join(this.#folder, String(port)), this.marker);
@@ -84,7 +93,7 @@ class Promises {
 
 /** `marker` is part of the command line of every `npm start`, of whatever clone. */
 export async function chooseStackPorts(redisNodes: number, marker: string): Promise<ChosenPorts> {
-  const promises = new Promises(marker);
+  const promises = new PortPromises(marker);
   // The usual ones are kept for whom they are meant.
   const reserved = new Set<number>(Object.values(USUAL));
   const replaced: string[] = [];
