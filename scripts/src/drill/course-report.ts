@@ -59,7 +59,9 @@ const faultOf = ({ scene, endAtMs }: Course): number => scene.faultAtMs ?? endAt
 /** 0 for a fault that is a moment, such as a kill. */
 function faultLastsMs(course: Course): number {
   const { drill, scene } = course;
-  const lasts = drill.darkUntilUndone || drill.archiveAway || drill.replicaAway;
+  // Drivers can come back once ingest is there again, and how soon `npm start` starts it depends on how often it died.
+  const isWaitedFor = drill.hits === 'connections';
+  const lasts = drill.darkUntilUndone || drill.archiveAway || drill.replicaAway || isWaitedFor;
   return lasts ? Math.round((scene.undoneAtMs ?? faultOf(course)) - faultOf(course)) : 0;
 }
 

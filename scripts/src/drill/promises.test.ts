@@ -139,6 +139,11 @@ test('drivers of a killed ingest: all of them, within 30 s', () => {
   const change = { expected: expectationOf(ingest, true), audit: null };
   assert.deepEqual(broken({ ...change, reconnectedMs: 30_000 }), []);
   assert.equal(broken({ ...change, reconnectedMs: 30_001 }).length, 1);
+  assert.deepEqual(
+    broken({ ...change, reconnectedMs: 38_000, faultLastsMs: 8_000 }),
+    [],
+    'from its ingest on',
+  );
   assert.equal(broken({ ...change, reconnectedMs: null }).length, 1);
   const herd = (connections: number) => ({
     ...change,

@@ -237,7 +237,8 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
     verdicts.push(none('reports of the region that nothing was heard of', unheard));
   }
   if (expected.reconnectMs !== null) {
-    verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
+    const promise = 'every driver is connected again';
+    verdicts.push(withinAfter(promise, reconnectedMs, faultLastsMs, expected.reconnectMs));
     verdicts.push(noHerd(evidence.busiestReconnect));
   }
   if (expected.comesBack) {
