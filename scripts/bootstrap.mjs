@@ -3,13 +3,13 @@
 //
 // package.json says `exec node ...`: a shell that stayed between npm and us would keep npm's SIGINT to itself.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const logs = join(root, '.whereabouts', 'logs');
 const PARENT_LOOK_MS = 500;
 
 export const say = (text) => process.stderr.write(`${text}\n`);
@@ -26,39 +26,106 @@ function requireNode() {
   fail('The start', `Node 20 (20.19 or newer) or 22 is needed; this is ${process.version}.`);
 }
 
-/** npm writes node_modules/.package-lock.json at the end of every install. */
-function isInstalled() {
-  const installed = join(root, 'node_modules', '.package-lock.json');
-  if (!existsSync(installed)) return false;
-  return statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs;
+const lockHash = (dir) =>
+  createHash('sha256')
+    .update(readFileSync(join(dir, 'package-lock.json')))
+    .digest('hex');
+
+/** Written after an install of ours: which lock file it followed, and the optional packages that npm could not get. */
+const markerFile = (dir) => join(dir, 'node_modules', '.whereabouts-installed.json');
+
+function readJson(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return {}; // absent, or damaged
+  }
 }
 
-function install() {
-  if (isInstalled()) return;
+function couldNotGet(dir) {
+  const { lock, without } = readJson(markerFile(dir));
+  return new Set(lock === lockHash(dir) ? without : []);
+}
+
+/** An optional package for another system is left out by every install. */
+function isForHere({ optional, os, cpu, libc }) {
+  if (!optional) return true;
+  if (os === undefined && cpu === undefined) return false;
+  const fits = (list, here) => list === undefined || list.includes(here);
+  return fits(os, process.platform) && fits(cpu, process.arch) && fits(libc, 'glibc');
+}
+
+/**
+ * What package-lock.json names and is not there. NODE_ENV=production, `omit=dev`, a kill or a full disk leave packages
+ * out. npm writes down what it has installed in node_modules/.package-lock.json, last of all.
+ */
+function missingPackages(dir) {
+  const { packages: there = {} } = readJson(join(dir, 'node_modules', '.package-lock.json'));
+  const { packages = {} } = readJson(join(dir, 'package-lock.json'));
+  const isMissing = ([path, wanted]) => {
+    if (!path.includes('node_modules/') || !isForHere(wanted)) return false;
+    const size = statSync(join(dir, path, 'package.json'), { throwIfNoEntry: false })?.size ?? 0;
+    return there[path]?.version !== wanted.version || size === 0;
+  };
+  return Object.entries(packages).filter(isMissing);
+}
+
+export function isInstalled(dir = root) {
+  const excused = couldNotGet(dir);
+  return missingPackages(dir).every(([path]) => excused.has(path));
+}
+
+/** Returns whether something had to be installed. */
+export function install(dir = root) {
+  if (isInstalled(dir)) return false;
   say('Installing dependencies (npm ci) ...');
-  mkdirSync(logs, { recursive: true });
+  const logs = join(dir, '.whereabouts', 'logs');
+  mkdirSync(logs, { recursive: true, mode: 0o700 });
   const file = join(logs, 'npm-ci.log');
-  const log = openSync(file, 'w');
-  const { status } = spawnSync('npm', ['ci'], { cwd: root, stdio: ['ignore', log, log] });
-  if (status !== 0) fail('npm ci', readFileSync(file, 'utf8'));
+  const log = openSync(file, 'w', 0o600);
+  const { NODE_ENV: _, ...env } = process.env;
+  // Said here, these win over whatever the environment or an .npmrc leaves out.
+  const args = ['ci', '--include=dev', '--include=optional', '--include=peer'];
+  const { status } = spawnSync('npm', args, { cwd: dir, stdio: ['ignore', log, log], env });
+  const missing = missingPackages(dir);
+  const isWhole = missing.every(([, { optional }]) => optional);
+  if (status !== 0 || !isWhole) fail('npm ci', readFileSync(file, 'utf8'));
+  // npm goes on without an optional package that it cannot get.
+  const marker = { lock: lockHash(dir), without: missing.map(([path]) => path) };
+  writeFileSync(markerFile(dir), JSON.stringify(marker));
+  return true;
+}
+
+/** After a power cut a file may be there without its content, and TypeScript does not look at what it wrote. */
+function hasEmptyOutput() {
+  const { workspaces } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const outputs = (dist) => (existsSync(dist) ? readdirSync(dist, { recursive: true }) : []);
+  return workspaces.some((workspace) => {
+    const dist = join(root, workspace, 'dist');
+    return outputs(dist).some(
+      (name) => /\.js$|tsbuildinfo$/.test(name) && statSync(join(dist, name)).size === 0,
+    );
+  });
 }
 
 /** TypeScript builds only what changed; a compiled tree costs a fraction of a second. */
-export function compile() {
+export function compile({ anew = hasEmptyOutput() } = {}) {
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  return spawnSync(process.execPath, [compiler, '-b'], { cwd: root, encoding: 'utf8' });
+  const args = [compiler, '-b', ...(anew ? ['--force'] : [])];
+  return spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
 }
 
-function build() {
-  if (!existsSync(join(root, 'scripts', 'dist', '.tsbuildinfo'))) say('Building (tsc -b) ...');
-  const { status, stdout, stderr } = compile();
+function build(anew) {
+  const isFirst = !existsSync(join(root, 'scripts', 'dist', '.tsbuildinfo'));
+  if (anew || isFirst) say('Building (tsc -b) ...');
+  const { status, stdout, stderr } = compile({ anew });
   if (status !== 0) fail('tsc -b', `${stdout}${stderr}`);
 }
 
 export function prepare({ compiled = true } = {}) {
   requireNode();
-  install();
-  if (compiled) build();
+  const isNew = install();
+  if (compiled) build(isNew || hasEmptyOutput());
 }
 
 /** npm kills only its own child, which may be a shell: when our parent is gone, it is our turn to stop. */

@@ -1,4 +1,4 @@
-// `npm run token | simulate | replay | inspect | map | restore | plan | clean`: builds, then runs src/NAME.ts.
+// `npm run token | simulate | replay | inspect | node | map | restore | plan | clean`: builds, then runs src/NAME.ts.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { prepare, root, runScript, say } from './bootstrap.mjs';

@@ -4,6 +4,7 @@
 
 import { availableParallelism } from 'node:os';
 import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { redisUrlOf } from '@whereabouts/infra/node-address';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
@@ -181,7 +182,7 @@ class Crowd {
 
 /** Those whose newest acknowledged report, or a newer one, is not in the cache. */
 async function lostOf(stack: Stack, map: PartitionMap, places: readonly Place[], acked: AckedReports) {
-  const redisUrls = stack.redis.map(({ host, port }) => `redis://${host}:${port}`);
+  const redisUrls = stack.redis.map(redisUrlOf);
   const redis = { ...PATIENT, ...stack.redisReader, redisUrls };
   const store = await LiveStore.connect({ redis, map, log: createLogger('bench', 'fatal'), readOnly: true });
   try {

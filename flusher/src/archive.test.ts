@@ -2,12 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { type Archive, MAX_BATCH_ROWS } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
 import { type ArchiveFixture, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
 import { until } from './testing/flusher-process.js';
+
+const DEADLINE_MS = 30_000;
+const WAITING_SINCE = 'SELECT min(waitstart)::text AS at FROM pg_locks WHERE NOT granted';
 
 let fixture: ArchiveFixture;
 let archive: Archive;
@@ -430,7 +434,14 @@ describe('trouble', () => {
     await archive.commit(fleet(3), []);
     await whileLocked("SELECT FROM driver_positions WHERE driver_id = 'd1' FOR UPDATE", async (release) => {
       const commit = archive.commit(fleet(3, { recordedAtMs: 1_700_000_009_999 }), []);
-      setTimeout(() => void release(), 800);
+      // Who waits since another moment than at first is trying again.
+      const since = async () => (await fixture.sql<{ at: string | null }>(WAITING_SINCE))[0]?.at ?? undefined;
+      const first = await waitFor('it waits', DEADLINE_MS, since);
+      await waitFor('it tries again', DEADLINE_MS, async () => {
+        const now = await since();
+        return (now !== undefined && now !== first) || undefined;
+      });
+      await release();
       assert.equal((await commit).written, 3);
     });
   });

@@ -25,3 +25,5 @@ export function announcedAddress(announced: string, askedAddress: string): strin
 
 /** Of `redis://HOST:PORT`. */
 export const addressOfUrl = (url: string): string => new URL(url).host;
+
+export const redisUrlOf = (node: NodeAddress): string => `redis://${formatAddress(node)}`;

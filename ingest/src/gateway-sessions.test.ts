@@ -226,9 +226,9 @@ test('an expired token: 4401; a renewed one keeps the session', async () => {
     connect(renewing, { token: await tokenFor(renewing, { ttlS: 60 }) }),
     connect('expiring', { token: await tokenFor('expiring', { ttlS: 60 }) }),
   ]);
+  const { verified } = under;
   driver.send({ type: 'token', token: await tokenFor(renewing, { ttlS: 3600 }) });
-  await driver.settled();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await until('the new token is verified', () => under.verified > verified);
   for (let i = 0; i < 7; i++) {
     under.pass(10_000);
     await Promise.all([driver.settled(), expiring.closeCode === null ? expiring.settled() : null]);

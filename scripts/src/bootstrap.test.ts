@@ -17,16 +17,17 @@ let launcher: string;
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-bootstrap-'));
   const module = join(root, 'scripts', 'dist', 'stop-signals.js');
-  // Writes down what it hears; "drains" for longer than a repeated signal takes to arrive.
+  // Writes down what it hears; "drains" for longer than a repeated signal takes to arrive, or until it is killed.
   const script = `import { appendFileSync } from 'node:fs';
     import { onStop } from ${JSON.stringify(module)};
     const heard = process.argv[2];
     onStop((reason, byForce) => {
       appendFileSync(heard, \`\${byForce ? 'force' : 'stop'} \${reason}\\n\`);
-      setTimeout(() => process.exit(byForce ? 1 : 0), byForce ? 0 : 1500);
+      const drainMs = process.argv[3] === 'drains' ? 3_600_000 : 1500;
+      setTimeout(() => process.exit(byForce ? 1 : 0), byForce ? 0 : drainMs);
     });
     appendFileSync(heard, \`pid \${process.pid}\\n\`);
-    if (process.argv[3]) process.exit(Number(process.argv[3]));
+    if (Number(process.argv[3]) > 0) process.exit(Number(process.argv[3]));
     setInterval(() => {}, 1000);`;
   await writeFile(join(dir, 'script.mjs'), script);
   launcher = join(dir, 'launcher.mjs');
@@ -85,7 +86,7 @@ test('Ctrl-C, which reaches the group and is forwarded too, counts once', async 
 });
 
 test('a second Ctrl-C later on is by force', async () => {
-  const { child, heard, ended } = await start('twice');
+  const { child, heard, ended } = await start('twice', (command) => [...command, 'drains']);
   child.kill('SIGINT');
   await waitFor('the first is heard', DEADLINE_MS, async () =>
     (await heard()).length > 1 ? true : undefined,

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { removePostgresData } from '@whereabouts/infra/dev/postgres-server';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { home } from './home.js';
+import { refuseSharedHome } from './private-home.js';
 import { OwnProcesses } from './stack/own-processes.js';
-import { findStack } from './stack-file.js';
+import { isStackRunning } from './stack-file.js';
 
 const COMMAND = {
   name: 'run clean',
@@ -17,11 +18,13 @@ const COMMAND = {
 
 await runMain(async () => {
   const args = parseCommand(COMMAND);
-  if (findStack()) throw new UsageError('The stack of this clone is running. Stop it first (Ctrl-C).');
+  refuseSharedHome(home);
+  if (isStackRunning()) throw new UsageError('The stack of this clone is running. Stop it first (Ctrl-C).');
   const removed: string[] = [];
+  const say = (text: string) => console.error(text);
   if (existsSync(home)) {
-    await new OwnProcesses(home).stopStrays((text) => console.error(text));
-    removed.push(...(await removePostgresData(join(home, 'postgres'))));
+    await new OwnProcesses(home).stopStrays(say);
+    removed.push(...(await removePostgresData(join(home, 'postgres'), say)));
     await rm(home, { recursive: true, force: true });
     removed.push(home);
   }

@@ -1,4 +1,5 @@
 // `npm run drill`: breaks one thing under load and says whether what is promised about it was kept.
+
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { whyNoNamespace } from '@whereabouts/infra/dev/network-namespace';
@@ -15,7 +16,8 @@ import { runDrill } from './drill/run-drill.js';
 import type { Scene } from './drill/scene.js';
 import { CITIES } from './fleet/cities.js';
 import { fleetSample } from './fleet/simulated-driver.js';
-import { home } from './home.js';
+import { home, START_SCRIPT } from './home.js';
+import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
 import { findStack, type Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
@@ -55,12 +57,11 @@ function verdictText(report: DrillReport): string {
   });
   const notes = report.notes.map((note) => `  ${note}`);
   const verdict = report.passed ? style('green', 'passed') : style('red', 'FAILED');
-  return [`${report.drill}: ${verdict}`, ...lines, ...notes].join('\n');
+  return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }
 
 function writeReport(report: PageReport): { json: string; page: string } {
   const dir = join(home, 'drills');
-  mkdirSync(dir, { recursive: true });
   const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
   writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
   writeFileSync(`${base}.html`, reportPage(report));
@@ -68,8 +69,7 @@ function writeReport(report: PageReport): { json: string; page: string } {
 }
 
 /** Of `npm start` on this machine, whose nodes can be started again as they were. */
-const isOurs = (stack: Stack): boolean =>
-  commandLine(stack.pid)?.includes(join('scripts', 'dist', 'start.js')) === true;
+const isOurs = (stack: Stack): boolean => commandLine(stack.pid)?.includes(START_SCRIPT) === true;
 
 function partitionAt(stack: Stack, place: string | undefined): number | undefined {
   if (place === undefined) return undefined;
@@ -101,12 +101,18 @@ function chosenDrills(args: Arguments): NamedDrill[] {
 }
 
 let scene: Scene | undefined;
+let ownStack: StackUnderTest | undefined;
 
-function thawOnStop(): void {
-  onStop(() => {
+/** Nothing stays frozen, and a stack of our own goes with its data; a second wish waits for nothing. */
+function leaveOnStop(): void {
+  onStop((_reason, byForce) => {
     scene?.thaw();
-    console.error('Stopped in the middle of a drill: what was killed is not started again.');
-    process.exit(1);
+    if (byForce || ownStack === undefined) {
+      console.error('Stopped in the middle of a drill: what was killed is not started again.');
+      process.exit(1);
+    }
+    console.error('Stopped in the middle of a drill. Stopping its stack ...');
+    void ownStack.stop().finally(() => process.exit(1));
   });
 }
 
@@ -129,6 +135,7 @@ async function runDrills(
       drill,
       stack,
       own,
+      ingestLog: join(home, 'drills', 'ingest.log'),
       partition: partitionAt(stack(), args.text('region')),
       say: sayerOf(args),
       onScene: (now) => {
@@ -164,6 +171,7 @@ async function onOwnStack(args: Arguments, options: readonly string[], work: Wor
   const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
   sayerOf(args)('Starting a stack for the drill ...');
   const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
+  ownStack = own;
   const nodes = own.now.redis.map(formatAddress);
   let pids: number[] = [];
   try {
@@ -172,6 +180,7 @@ async function onOwnStack(args: Arguments, options: readonly string[], work: Wor
     return passed;
   } finally {
     // What was started again ends a moment after the stack.
+    ownStack = undefined;
     await own.stop(async () => {
       await waitFor('Redis has stopped', STOP_DEADLINE_MS, () => !pids.some(isAlive) || undefined);
     });
@@ -209,7 +218,9 @@ await runMain(async () => {
   const chosen = chosenDrills(args);
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
-  thawOnStop();
+  keepHomePrivate(home);
+  mkdirSync(join(home, 'drills'), { recursive: true });
+  leaveOnStop();
   let passed = true;
   if (others.length > 0) {
     passed = await onStack(args, true, (stack, own) => runDrills(args, others, stack, own));

@@ -1,7 +1,8 @@
 // Looks into the running stack's cache as the user who may only read.
+
 import { readFileSync } from 'node:fs';
 import { LiveStore } from '@whereabouts/infra/live-store/live-store';
-import { formatAddress } from '@whereabouts/infra/node-address';
+import { redisUrlOf } from '@whereabouts/infra/node-address';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import type { Stack } from './stack-file.js';
@@ -16,7 +17,7 @@ export async function withLiveStore<T>(
   look: (store: LiveStore, map: PartitionMap) => Promise<T>,
 ): Promise<T> {
   const map = mapOf(stack);
-  const redisUrls = stack.redis.map((node) => `redis://${formatAddress(node)}`);
+  const redisUrls = stack.redis.map(redisUrlOf);
   const store = await LiveStore.connect({
     redis: { redisUrls, ...stack.redisReader, ...TIMEOUTS },
     map,

@@ -2,17 +2,17 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
 import {
-  buildPartitionMap,
   formatPartitionMap,
   type PartitionMap,
   PartitionMapError,
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
-import { PositionCsvError } from '@whereabouts/infra/position-csv';
 import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
+import { mapOfTrace } from './fleet/trace-map.js';
 import { home } from './home.js';
-import { keepPartitionMap, keptMapFile, traceSample } from './stack/partition-map-source.js';
-import { findStack } from './stack-file.js';
+import { keepHomePrivate } from './private-home.js';
+import { keepPartitionMap, keptMapFile } from './stack/partition-map-source.js';
+import { isStackRunning } from './stack-file.js';
 
 const COMMAND = {
   name: 'run map',
@@ -23,7 +23,7 @@ const COMMAND = {
   positionals: 'build FILE.csv | show [FILE] | load FILE',
   options: {
     out: { value: 'FILE', about: 'build: where to write the map; else to stdout' },
-    partitions: { value: 'N', about: 'build: how many (64)' },
+    partitions: { value: 'N', about: 'build: how many (64, or as many as the trace has places for)' },
     geojson: { about: 'show: as GeoJSON, for example for geojson.io' },
   },
 };
@@ -40,9 +40,8 @@ function readMap(file: string | undefined): PartitionMap {
 
 async function build(args: Arguments, file: string | undefined): Promise<void> {
   if (file === undefined) throw new UsageError('Give the trace: npm run map -- build FILE.csv');
-  if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
-  const sample = await traceSample(file);
-  const map = buildPartitionMap(sample, args.number('partitions', { min: 1, max: 4096 }) ?? 64);
+  const { map, positions, notes } = await mapOfTrace(file, args.number('partitions', { min: 1, max: 4096 }));
+  for (const note of notes) console.error(note);
   const given = args.text('out');
   if (given === undefined) {
     process.stdout.write(formatPartitionMap(map));
@@ -50,8 +49,8 @@ async function build(args: Arguments, file: string | undefined): Promise<void> {
   }
   const out = givenPath(given);
   writeFileSync(out, formatPartitionMap(map));
-  const result = { file: out, hash: map.hash, partitions: map.partitions, positions: sample.length };
-  const text = `${out}: ${map.partitions} partitions from ${sample.length} positions, map ${map.hash}`;
+  const result = { file: out, hash: map.hash, partitions: map.partitions, positions, notes };
+  const text = `${out}: ${map.partitions} partitions from ${positions} positions, map ${map.hash}`;
   console.log(args.has('json') ? JSON.stringify(result) : text);
 }
 
@@ -77,11 +76,22 @@ function show(args: Arguments, map: PartitionMap): void {
   }
 }
 
+/** Null where there is no map yet, or a damaged one. */
+function keptHash(): string | null {
+  try {
+    return existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  } catch (error) {
+    if (error instanceof PartitionMapError) return null;
+    throw error;
+  }
+}
+
 function load(args: Arguments, file: string | undefined): void {
   if (file === undefined) throw new UsageError('Give the map: npm run map -- load FILE');
-  if (findStack()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
+  if (isStackRunning()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
   const map = readMap(file);
-  const before = existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
+  const before = keptHash();
+  keepHomePrivate(home);
   keepPartitionMap(home, map, file);
   const text =
     before === map.hash
@@ -101,7 +111,7 @@ await runMain(async () => {
     else if (verb === 'load') load(args, file);
     else throw new UsageError('Give build, show or load. See: npm run map -- --help');
   } catch (error) {
-    if (!(error instanceof PartitionMapError) && !(error instanceof PositionCsvError)) throw error;
+    if (!(error instanceof PartitionMapError)) throw error;
     throw new UsageError(`${file}: ${error.message}`, { cause: error });
   }
 });

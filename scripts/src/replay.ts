@@ -1,12 +1,12 @@
 // `npm run replay`: the vehicles of a trace as drivers, each with a socket of its own, as if it happened now.
-import { createReadStream, existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
-import { PositionCsv, PositionCsvError } from '@whereabouts/infra/position-csv';
-import { givenPath, parseCommand, runMain, UsageError } from './cli.js';
+import type { MalformedLine, PositionCsv } from '@whereabouts/infra/position-csv';
+import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
 import { driverTokens } from './driver-tokens.js';
 import { closeAll, TotalsOfClients } from './fleet/driver-totals.js';
 import { TraceClock } from './fleet/trace-clock.js';
+import { type TraceFile, withTrace } from './fleet/trace-file.js';
 import { createNarrator } from './stack/narrator.js';
 import { runningStack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
@@ -21,7 +21,10 @@ const COMMAND = {
     speed: { value: 'X', about: 'so many times faster than it happened (1)' },
     'limit-rows': { value: 'N', about: 'only the first rows' },
   },
-  notes: ['FILE is CSV with the columns vehicle_id, unix_ms, lat, lon, best sorted by time.'],
+  notes: [
+    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time.',
+    'Rows that are no positions are passed over, and told with line and reason.',
+  ],
 };
 
 const STATUS_EVERY_MS = 1_000;
@@ -30,6 +33,8 @@ const SETTLE_MS = 5_000;
 interface Progress {
   rows: number;
   malformed: number;
+  /** The first of them. */
+  passed_over: MalformedLine[];
   vehicles: number;
   leaps: number;
   percent: number;
@@ -89,10 +94,14 @@ class Replay {
   }
 }
 
-function report(totals: ReturnType<TotalsOfClients['now']>, progress: Progress): string {
+function report(
+  totals: ReturnType<TotalsOfClients['now']>,
+  progress: Progress,
+  passedOver: string | null,
+): string {
   const refused = Object.entries(totals.refused);
   return [
-    `rows read      ${progress.rows}${progress.malformed > 0 ? `, and ${progress.malformed} that are no positions` : ''}`,
+    `rows read      ${progress.rows}`,
     `vehicles       ${progress.vehicles}`,
     `sent           ${totals.sent}`,
     `acknowledged   ${totals.acknowledged}`,
@@ -101,31 +110,35 @@ function report(totals: ReturnType<TotalsOfClients['now']>, progress: Progress):
     ...(refused.length === 0
       ? ['refused        0']
       : refused.map(([code, n]) => `refused        ${n} ${code}`)),
+    ...(passedOver === null ? [] : [passedOver]),
   ].join('\n');
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const [given, ...more] = args.positionals;
-  if (given === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
-  const file = givenPath(given);
-  if (!existsSync(file)) throw new UsageError(`There is no file ${file}.`);
+function interruption(replay: Replay): Promise<void> {
+  return new Promise((resolve) => {
+    onStop((_reason, byForce) => {
+      if (byForce) process.exit(1);
+      replay.stop();
+      resolve();
+    });
+  });
+}
+
+async function replayTrace(trace: TraceFile, args: Arguments): Promise<void> {
   const speed = args.number('speed', { min: 0.01, max: 10_000, integer: false }) ?? 1;
   const limit = args.number('limit-rows', { min: 1, max: 1e12 }) ?? Number.POSITIVE_INFINITY;
   const stack = runningStack();
   const narrator = createNarrator(args.has('json'));
-
-  const bytes = (await stat(file)).size;
-  const stream = createReadStream(file, 'utf8');
-  const rows = new PositionCsv(stream);
+  const bytes = (await stat(trace.file)).size;
   const clock = new TraceClock(speed, performance.now());
   const replay = new Replay(stack.ingest.url, driverTokens(stack));
   const progress = (): Progress => ({
-    rows: rows.rows,
-    malformed: rows.malformed,
+    rows: trace.rows.rows,
+    malformed: trace.rows.malformed,
+    passed_over: trace.passedOver,
     vehicles: replay.vehicles,
     leaps: clock.leaps,
-    percent: Math.round((100 * stream.bytesRead) / Math.max(bytes, 1)),
+    percent: Math.round((100 * trace.bytesRead) / Math.max(bytes, 1)),
   });
   const status = setInterval(() => {
     const { sent, acknowledged } = replay.totals.now();
@@ -133,24 +146,22 @@ await runMain(async () => {
     const text = `${percent} %  ${read} rows  ${vehicles} vehicles  ${sent} sent  ${acknowledged} acknowledged`;
     narrator.status(text, { ...replay.totals.now(), ...progress() });
   }, STATUS_EVERY_MS);
-  const interrupted = new Promise<void>((resolve) => {
-    onStop((_reason, byForce) => {
-      if (byForce) process.exit(1);
-      replay.stop();
-      resolve();
-    });
-  });
+  const interrupted = interruption(replay);
   try {
-    await Promise.race([replay.run(rows, clock, limit), interrupted]);
-  } catch (error) {
-    if (error instanceof PositionCsvError) throw new UsageError(`${file}: ${error.message}`);
-    throw error;
+    await Promise.race([replay.run(trace.rows, clock, limit), interrupted]);
   } finally {
     clearInterval(status);
   }
   await Promise.race([replay.settle(), interrupted]);
   const totals = replay.totals.now();
   await closeAll(replay.totals, 0);
-  narrator.say(report(totals, progress()), 'ended', { ...totals, ...progress() });
+  narrator.say(report(totals, progress(), trace.passedOverText()), 'ended', { ...totals, ...progress() });
+}
+
+await runMain(async () => {
+  const args = parseCommand(COMMAND);
+  const [given, ...more] = args.positionals;
+  if (given === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
+  await withTrace(givenPath(given), (trace) => replayTrace(trace, args));
   process.exit(0);
 });

@@ -1,8 +1,9 @@
 // `npm run restore`: flusher/src/restore.ts with the environment of the running stack.
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { formatAddress } from '@whereabouts/infra/node-address';
+import { redisUrlOf } from '@whereabouts/infra/node-address';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { home, root } from './home.js';
 import { stackSecrets } from './stack/secrets.js';
@@ -28,7 +29,7 @@ await runMain(async () => {
   const { redis, partitionMapFile, postgres } = runningStack();
   const env = restoreEnv({
     secrets: stackSecrets(home),
-    redisUrls: redis.map((node) => `redis://${formatAddress(node)}`),
+    redisUrls: redis.map(redisUrlOf),
     partitionMapFile,
     databaseUrl: postgres.url,
   });

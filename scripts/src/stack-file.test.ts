@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { findStack, removeStack, runningStack, type Stack, writeStack } from './stack-file.js';
+import {
+  findStack,
+  isStackRunning,
+  removeStack,
+  runningStack,
+  type Stack,
+  writeStack,
+} from './stack-file.js';
 
 let dir: string;
 
@@ -20,10 +27,11 @@ const stackOf = (pid: number): Stack => ({
   query: { url: 'http://127.0.0.1:8081', ops: 'http://127.0.0.1:9081', pid: 2 },
   flusher: { ops: 'http://127.0.0.1:9082', pid: 3 },
   promoter: null,
-  redis: [{ host: '127.0.0.1', port: 7100, pid: 4, role: 'master' }],
+  redis: [{ host: '127.0.0.1', port: 7100, pid: 4, role: 'master', state: 'up' }],
   postgres: { url: 'postgres://whereabouts_flusher:x@127.0.0.1:5433/whereabouts', pid: 5 },
   auth: { secretFile: join(dir, 'jwt-secret'), issuer: 'whereabouts', audience: { ingest: 'i', query: 'q' } },
   partitionMapFile: join(dir, 'partition-map.json'),
+  control: join(dir, 'control.sock'),
   redisReader: { username: 'reader', password: 'x' },
 });
 
@@ -50,4 +58,12 @@ test('removed is removed, and twice does no harm', () => {
   removeStack(dir);
   removeStack(dir);
   assert.equal(findStack(dir), null);
+});
+
+test('a file that a power cut left empty or cut short counts for nothing', () => {
+  for (const text of ['', '{"ready":true,"pid":', 'null', '[]', '{"pid":"1"}']) {
+    writeFileSync(join(dir, 'stack.json'), text);
+    assert.equal(findStack(dir), null, text);
+    assert.equal(isStackRunning(dir), false);
+  }
 });

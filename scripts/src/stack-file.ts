@@ -1,10 +1,23 @@
 // .whereabouts/stack.json: what `npm start` started and where, for the scripts and for whoever else wants to know.
 // Written whole or not at all, and gone when the stack is.
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '@whereabouts/infra/dev/server-process';
+import { BrokenStateError, isRecord, readStateJson, writeStateFile } from '@whereabouts/infra/dev/state-file';
 import { UsageError } from './cli.js';
-import { home } from './home.js';
+import { home, START_SCRIPT } from './home.js';
+import { holderOfPidLock } from './stack/pid-lock.js';
+
+export interface StackNode {
+  host: string;
+  port: number;
+  /** Of a node that is down, the last. */
+  pid: number;
+  /** As it is now; one that is down is a master as long as nobody took its slots. */
+  role: 'master' | 'replica';
+  /** `silent`: it runs, but does not answer. */
+  state: 'up' | 'down' | 'silent';
+}
 
 export interface Stack {
   /** True once every partition answers `complete: true`. */
@@ -15,34 +28,50 @@ export interface Stack {
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
   promoter: { pid: number } | null;
-  redis: { host: string; port: number; pid: number; role: 'master' | 'replica' }[];
+  redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };
   auth: { secretFile: string; issuer: string; audience: { ingest: string; query: string } };
   partitionMapFile: string;
+  /** The socket on which `npm start` takes the wishes of `npm run node`. */
+  control: string;
   /** A Redis user who may read everything, for `inspect`. */
   redisReader: { username: string; password: string };
 }
 
 const fileIn = (dir: string) => join(dir, 'stack.json');
+/** Held by `npm start` from its first moment on. */
+export const startLock = (dir: string) => join(dir, 'start.pid');
 
 export function writeStack(stack: Stack, dir = home): void {
-  const file = fileIn(dir);
-  // It holds passwords of this machine's own servers.
-  writeFileSync(`${file}.new`, `${JSON.stringify(stack, null, 2)}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  writeStateFile(fileIn(dir), `${JSON.stringify(stack, null, 2)}\n`);
 }
 
 export function removeStack(dir = home): void {
   rmSync(fileIn(dir), { force: true });
 }
 
-/** The stack that runs in this clone, or null; a file that a killed run left behind counts for nothing. */
-export function findStack(dir = home): Stack | null {
-  if (!existsSync(fileIn(dir))) return null;
-  const stack = JSON.parse(readFileSync(fileIn(dir), 'utf8')) as Stack;
-  return isAlive(stack.pid) ? stack : null;
+const isStack = (value: unknown): value is Stack =>
+  isRecord(value) && Number.isInteger(value.pid) && Array.isArray(value.redis) && isRecord(value.auth);
+
+function readStack(dir: string): Stack | null {
+  try {
+    return readStateJson(fileIn(dir), isStack);
+  } catch (error) {
+    if (error instanceof BrokenStateError) return null;
+    throw error;
+  }
 }
+
+/** The stack that runs in this clone, or null; a file that a killed run or a power cut left counts for nothing. */
+export function findStack(dir = home): Stack | null {
+  const stack = readStack(dir);
+  return stack !== null && isAlive(stack.pid) ? stack : null;
+}
+
+/** By its lock too: stack.json may be damaged, and is written only once the services are up. */
+export const isStackRunning = (dir = home): boolean =>
+  findStack(dir) !== null || holderOfPidLock(startLock(dir), START_SCRIPT) !== null;
 
 export function runningStack(dir = home): Stack {
   const stack = findStack(dir);

@@ -1,20 +1,18 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { CITIES } from './fleet/cities.js';
-import { home } from './home.js';
+import { traceExample } from './fleet/trace-map.js';
+import { home, START_SCRIPT } from './home.js';
+import { keepHomePrivate } from './private-home.js';
 import { exampleIn, whatToTry } from './stack/advice.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import { START, type StackOptions, stackOptions } from './stack/options.js';
-import { traceExample } from './stack/partition-map-source.js';
 import { takePidLock } from './stack/pid-lock.js';
 import { StartError, waitForDriver } from './stack/readiness.js';
 import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
-import type { Stack } from './stack-file.js';
+import { type Stack, startLock } from './stack-file.js';
 import { onStop } from './stop-signals.js';
 
 const STATUS_EVERY_MS = 1_000;
@@ -39,7 +37,9 @@ async function watch(
   while (!over) {
     running.refresh();
     const figures = await watching.look();
-    if (figures && !over) narrator.status(statusText(figures, process.stdout.columns || 120), figures);
+    const troubles = running.troubles();
+    const text = figures && statusText(figures, process.stdout.columns || 120);
+    if (!over && text !== null) narrator.status([...troubles, text].join('   '), { ...figures, troubles });
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
   }
 }
@@ -50,11 +50,11 @@ async function runUntilStopped(
   narrator: Narrator,
   stopped: Promise<void>,
 ): Promise<void> {
+  const tried = await example(options); // a trace without a position is told before anything is started
   const stack = await running.start();
   if (stack === null) return;
   running.startFleet();
   if (await running.waitUntilComplete()) {
-    const tried = await example(options);
     // The commands that are printed shall find somebody at once.
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
@@ -68,15 +68,16 @@ async function runUntilStopped(
 
 /** What a person can understand without a stack. */
 function explanation(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
   const plain =
     error instanceof StartError || error instanceof MissingServerError || error instanceof UsageError;
-  return plain ? error.message : String((error as Error).stack ?? error);
+  return plain || code === 'ENOSPC' ? (error as Error).message : String((error as Error).stack ?? error);
 }
 
 /** One stack for each clone. */
 function takeSingleRun(): () => void {
-  mkdirSync(home, { recursive: true });
-  const lock = takePidLock(join(home, 'start.pid'), fileURLToPath(import.meta.url));
+  keepHomePrivate(home);
+  const lock = takePidLock(startLock(home), START_SCRIPT);
   if (lock.heldBy === null) return lock.release;
   throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);
 }

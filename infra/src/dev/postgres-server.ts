@@ -1,15 +1,14 @@
-// A Postgres of our own for tests and for `npm start`: on 127.0.0.1 only, scram with a generated password.
-//
-// Postgres refuses to run as root. As root it runs as the user `postgres`, else `nobody`; where that user cannot
-// reach `dir` (a clone below /root), the data live in /var/tmp/whereabouts-<hash of dir> and `dir/moved-to` says so.
+// A Postgres of our own for tests and for `npm start`: on 127.0.0.1 only, scram with a generated password. As whom it
+// runs, and where its data are: postgres-place.ts.
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { existsSync, lstatSync, statSync } from 'node:fs';
+import { chown, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { findPostgresBinDir } from './find-servers.js';
 import { freePort } from './ports.js';
+import { type Account, postgresAccount, providePostgresPlace, withPlaceLocked } from './postgres-place.js';
 import {
   commandLine,
   isAlive,
@@ -18,6 +17,9 @@ import {
   stopStray,
   waitFor,
 } from './server-process.js';
+import { BrokenStateError, readStateFile, writeStateFile } from './state-file.js';
+
+export { removePostgresData } from './postgres-place.js';
 
 const run = promisify(execFile);
 
@@ -27,6 +29,7 @@ const START_ATTEMPTS = 4;
 const STOP_DEADLINE_MS = 15_000;
 
 export interface PostgresOptions {
+  /** For us alone; made if need be. */
   dir: string;
   port?: number;
   binDir?: string;
@@ -46,29 +49,6 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
-interface Account {
-  uid: number;
-  gid: number;
-}
-
-async function accountOf(name: string): Promise<Account | null> {
-  try {
-    const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
-    return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
-  } catch {
-    return null;
-  }
-}
-
-/** Whom Postgres runs as; null for ourselves. */
-async function otherAccount(): Promise<Account | null> {
-  if (process.getuid?.() !== 0) return null;
-  const account = (await accountOf('postgres')) ?? (await accountOf('nobody'));
-  if (account === null)
-    throw new Error('Postgres does not run as root, and there is no user postgres or nobody');
-  return account;
-}
-
 /** Whether every folder above (and the path itself, if it is there) lets this account pass. */
 function canPass(account: Account, path: string): boolean {
   for (let at = resolve(path); ; at = dirname(at)) {
@@ -81,41 +61,46 @@ function canPass(account: Account, path: string): boolean {
   }
 }
 
-const movedTo = (dir: string) => join(dir, 'moved-to');
-
-async function placeFor(dir: string, account: Account | null, log: PostgresOptions['log']): Promise<string> {
-  await mkdir(dir, { recursive: true });
-  if (account === null || canPass(account, dirname(dir))) return resolve(dir);
-  const hash = createHash('sha256').update(resolve(dir)).digest('hex').slice(0, 12);
-  const place = join('/var/tmp', `whereabouts-${hash}`);
-  await writeFile(movedTo(dir), place);
-  log?.(`Postgres cannot run as root: its data live in ${place}`);
-  return place;
-}
-
-/** Removes the data of `dir`, also where they had to live elsewhere; returns what was removed. */
-export async function removePostgresData(dir: string): Promise<string[]> {
-  const places = existsSync(dir) ? [resolve(dir)] : [];
-  if (existsSync(movedTo(dir))) {
-    const place = (await readFile(movedTo(dir), 'utf8')).trim();
-    if (/^\/var\/tmp\/whereabouts-[0-9a-f]{12}$/.test(place)) places.push(place);
-  }
-  for (const place of places) await rm(place, { recursive: true, force: true });
-  return places;
-}
-
 /** The other user must be able to run the binaries: where it cannot reach them they are copied beside the data. */
 async function reachableBinaries(binDir: string, place: string, account: Account | null): Promise<string> {
   if (account === null || canPass(account, binDir)) return binDir;
   const copy = join(place, 'native');
-  if (!existsSync(join(copy, 'bin', 'postgres'))) await cp(dirname(binDir), copy, { recursive: true });
+  if (!existsSync(join(copy, 'bin', 'postgres'))) {
+    await rm(copy, { recursive: true, force: true });
+    // Links among the libraries stay relative: absolute ones would lead back to where the user cannot go.
+    await cp(dirname(binDir), copy, { recursive: true, verbatimSymlinks: true });
+    await run('chmod', ['-R', 'a+rX', copy]);
+  }
   return join(copy, 'bin');
 }
 
-async function adminPassword(place: string): Promise<string> {
+/** Made with the data: data that were begun under another password are of no use. */
+async function adminPassword(place: string, account: Account | null): Promise<string> {
   const file = join(place, 'password');
-  if (!existsSync(file)) await writeFile(file, randomBytes(16).toString('hex'), { mode: 0o600 });
+  const kept = readStateFile(file);
+  if (kept === '' && existsSync(join(place, 'initialized'))) throw new BrokenStateError(file);
+  if (!kept) writeStateFile(file, randomBytes(16).toString('hex'));
+  if (!lstatSync(file).isFile()) throw new Error(`${file} is no file`);
+  // initdb reads it, as that user.
+  if (account !== null) await chown(file, account.uid, account.gid);
   return (await readFile(file, 'utf8')).trim();
+}
+
+interface Prepared {
+  binDir: string;
+  password: string;
+}
+
+/** What we ourselves write into the data's folder. */
+function prepare(options: PostgresOptions, place: string, account: Account | null): Promise<Prepared> {
+  return withPlaceLocked(place, account, async () => {
+    const found = options.binDir ?? (await findPostgresBinDir());
+    const binDir = await reachableBinaries(found, place, account);
+    // Without this file the making of the data was cut short.
+    if (!existsSync(join(place, 'initialized')))
+      await rm(join(place, 'data'), { recursive: true, force: true });
+    return { binDir, password: await adminPassword(place, account) };
+  });
 }
 
 async function initialize(
@@ -124,14 +109,12 @@ async function initialize(
   data: string,
   account: Account | null,
 ): Promise<void> {
-  // Written last: without it the making of the data folder was cut short.
   if (existsSync(join(place, 'initialized'))) return;
-  await rm(data, { recursive: true, force: true });
   const args = ['-D', data, '-U', ADMIN, `--pwfile=${join(place, 'password')}`, '--auth=scram-sha-256'];
   args.push('--encoding=UTF8', '--no-locale', '--no-sync');
   const env = { ...process.env, LC_ALL: 'C' };
   await run(join(binDir, 'initdb'), args, { ...account, env, cwd: '/', maxBuffer: 1 << 24 });
-  await writeFile(join(place, 'initialized'), '');
+  await writeFile(join(place, 'initialized'), '', { flag: 'wx' });
 }
 
 /**
@@ -142,7 +125,9 @@ async function clearPidFile(data: string, log: PostgresOptions['log']): Promise<
   const file = join(data, 'postmaster.pid');
   if (!existsSync(file)) return;
   const pid = Number((await readFile(file, 'utf8')).split('\n')[0]);
-  if (!(pid > 0) || !isAlive(pid)) return;
+  // Left empty by a power cut: Postgres would refuse to start.
+  if (!(pid > 0)) return rm(file, { force: true });
+  if (!isAlive(pid)) return;
   if (commandLine(pid)?.includes(data)) {
     log?.(`stopping Postgres ${pid}, left by an earlier run`);
     await stopStray(pid, 'SIGINT', STOP_DEADLINE_MS);
@@ -172,19 +157,14 @@ async function isReady(data: string, pid: number): Promise<true | undefined> {
 }
 
 export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
-  const account = await otherAccount();
-  const place = await placeFor(options.dir, account, options.log);
-  await mkdir(place, { recursive: true });
-  const binDir = await reachableBinaries(options.binDir ?? (await findPostgresBinDir()), place, account);
-  const password = await adminPassword(place);
-  const own = async (path: string) => account && chown(path, account.uid, account.gid);
-  await own(place);
-  await own(join(place, 'password'));
-  await chmod(place, 0o700);
+  const account = await postgresAccount();
+  const place = await providePostgresPlace(options.dir, account, options.log);
+  const { binDir, password } = await prepare(options, place, account);
   const data = join(place, 'data');
   await initialize(binDir, place, data, account);
   const port = options.port ?? (await freePort());
-  const logFile = join(place, 'postgres.log');
+  // Opened by us, so it must not lie where the other user could put a link in its place.
+  const logFile = join(options.dir, 'postgres.log');
 
   const launchOnce = async (): Promise<ServerProcess | null> => {
     await clearPidFile(data, options.log);

@@ -1,16 +1,25 @@
 // One Redis Cluster node: its folder, its settings, its process. Each setting that is not Redis's own default
 // says why it is so.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { formatAddress, parseAddress } from '../node-address.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
+import { writeStateFile } from './state-file.js';
 
 /** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
 export interface RedisUser {
   name: string;
   password: string;
   rules: string;
+}
+
+/** The same for all nodes of a cluster. */
+export interface RedisPasswords {
+  /** Of the user `default`, who may do everything. */
+  admin: string;
+  /** Of the replicas at their masters: theirs stands in redis.conf. */
+  replica: string;
 }
 
 export interface RedisNodeSettings {
@@ -24,7 +33,8 @@ export interface RedisNodeSettings {
   nodeTimeoutMs: number;
   locale: string;
   users: readonly RedisUser[];
-  adminPassword: string | undefined;
+  /** Undefined: everybody may do everything. */
+  passwords: RedisPasswords | undefined;
   orphanGraceS: number;
 }
 
@@ -32,6 +42,9 @@ const START_DEADLINE_MS = 20_000;
 /** Redis waits this long for replicas that lag before it stops; ours are stopped at the same moment. */
 const SHUTDOWN_TIMEOUT_S = 2;
 export const STOP_DEADLINE_MS = 8_000;
+
+/** What a replica needs at its master, and nothing else. */
+const REPLICA = { name: 'replica', rules: 'resetchannels -@all +psync +replconf +ping' } as const;
 
 const quoted = (text: string) => JSON.stringify(text);
 
@@ -66,15 +79,18 @@ function nodeConfiguration(s: RedisNodeSettings): string {
     `shutdown-timeout ${SHUTDOWN_TIMEOUT_S}`,
     `aclfile ${quoted(join(s.dir, 'users.acl'))}`,
   ];
-  if (s.adminPassword !== undefined) lines.push(`masterauth ${quoted(s.adminPassword)}`);
+  if (s.passwords !== undefined) {
+    lines.push(`masteruser ${REPLICA.name}`, `masterauth ${quoted(s.passwords.replica)}`);
+  }
   return `${lines.join('\n')}\n`;
 }
 
-function aclFile(s: RedisNodeSettings): string {
-  const secret = s.adminPassword === undefined ? 'nopass' : `>${s.adminPassword}`;
-  const lines = [`user default on ${secret} ~* &* +@all`];
-  for (const user of s.users) lines.push(`user ${user.name} on >${user.password} ${user.rules}`);
-  return `${lines.join('\n')}\n`;
+function aclFile({ passwords, users }: RedisNodeSettings): string {
+  const user = (name: string, secret: string, rules: string) => `user ${name} on ${secret} ${rules}\n`;
+  const lines = [user('default', passwords === undefined ? 'nopass' : `>${passwords.admin}`, '~* &* +@all')];
+  if (passwords !== undefined) lines.push(user(REPLICA.name, `>${passwords.replica}`, REPLICA.rules));
+  for (const { name, password, rules } of users) lines.push(user(name, `>${password}`, rules));
+  return lines.join('');
 }
 
 /** To `host:port`; a plain connection that fails at once instead of hiding a trouble behind retries. */
@@ -113,11 +129,11 @@ export async function withAdmin<T>(
 export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
   const { dir, launchPrefix = [] } = settings;
   const address = formatAddress(settings);
-  await mkdir(dir, { recursive: true });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
   const configuration = join(dir, 'redis.conf');
   const logFile = join(dir, 'redis.log');
-  await writeFile(configuration, nodeConfiguration(settings));
-  await writeFile(join(dir, 'users.acl'), aclFile(settings), { mode: 0o600 });
+  writeStateFile(configuration, nodeConfiguration(settings));
+  writeStateFile(join(dir, 'users.acl'), aclFile(settings));
   const [command, ...args] = [...launchPrefix, settings.redisServer, configuration];
   const server = await startServer({
     command: command as string,
@@ -131,7 +147,7 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
   try {
     await waitFor(`Redis ${address} answers`, START_DEADLINE_MS, async () => {
       if (server.hasExited()) return 'exited';
-      await withAdmin(address, settings.adminPassword, (connection) => connection.ping());
+      await withAdmin(address, settings.passwords?.admin, (connection) => connection.ping());
       return 'answered';
     });
     if (server.hasExited()) throw new Error(`Redis ${address} ended at its start; see ${logFile}`);

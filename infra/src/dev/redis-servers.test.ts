@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { formatAddress } from '../node-address.js';
 import { findRedisServer } from './find-servers.js';
 import { freeRedisPorts, isRedisPortFree } from './ports.js';
+import { readerConnection } from './reader-connection.js';
 import { adminConnection, withAdmin } from './redis-node.js';
 import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from './redis-servers.js';
 import { isAlive, waitFor } from './server-process.js';
+import { noOtherUser, readableByNobody } from './testing/other-user.js';
 
 let dir: string;
 let options: RedisClusterOptions;
@@ -15,6 +19,7 @@ let cluster: RedisCluster;
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-redis-'));
+  await chmod(dir, 0o755); // so that the files have to keep others out by themselves
   const users = [{ name: 'reader', password: 'secret', rules: '~* +get +cluster|info' }];
   options = { masters: 3, replicas: 1, dir, redisServer: await findRedisServer(), users };
   cluster = await startRedisCluster(options);
@@ -85,11 +90,31 @@ test('users may do what their rules say, and nobody enters without a password', 
   });
 });
 
+test('no other user of the machine can read what a node writes', { skip: noOtherUser }, () => {
+  assert.deepEqual(readableByNobody(dir), []);
+});
+
+test("redis.conf does not hold the administrator's password, and that of the replicas opens nothing", async () => {
+  const node = cluster.nodes[0];
+  assert.ok(node && cluster.password);
+  const text = readFileSync(join(dir, 'node-0', 'redis.conf'), 'utf8');
+  assert.equal(text.includes(cluster.password), false);
+  const [, user = '', secret = ''] = /^masteruser (.*)\nmasterauth "(.*)"$/m.exec(text) ?? [];
+  await withAdmin(at(node.port), cluster.password, async (connection) => {
+    await connection.call('AUTH', user, secret);
+    assert.equal(await connection.ping(), 'PONG');
+    for (const forbidden of [() => connection.get('{b}'), () => connection.config('GET', 'dir')]) {
+      await assert.rejects(forbidden(), /NOPERM/);
+    }
+    await assert.rejects(connection.call('ACL', 'LIST'), /NOPERM/);
+  });
+});
+
 test('a killed node comes back in its folder', async () => {
   const last = cluster.nodes.at(-1);
   assert.ok(last);
   cluster.kill(last.port, 'SIGKILL');
-  await waitFor('the node is gone', 5_000, () => (isAlive(last.pid) ? undefined : true));
+  await waitFor('the node is gone', 20_000, () => (isAlive(last.pid) ? undefined : true));
   const again = await cluster.restartNode(last.port);
   assert.notEqual(again.pid, last.pid);
   assert.equal(again.role, 'replica');
@@ -130,6 +155,55 @@ test('a cluster that has failed over comes back whole, with the roles that it ha
   assert.equal(cluster.nodes.filter(({ role }) => role === 'master').length, 3);
 });
 
+test('a description of the cluster that a power cut left empty is told, and the data stay', async () => {
+  const file = join(dir, 'cluster.json');
+  const whole = readFileSync(file, 'utf8');
+  for (const broken of ['', '{"masters":3', 'null']) {
+    await writeFile(file, broken);
+    await assert.rejects(startRedisCluster(options), { code: 'broken_state' });
+  }
+  await writeFile(file, whole);
+});
+
 test('a folder with a cluster of another shape is refused', async () => {
   await assert.rejects(startRedisCluster({ ...options, masters: 4 }), { code: 'cluster_shape' });
+});
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ address }) => address === '::1'),
+);
+
+test('nodes on ::1 keep their addresses, also on other ports', {
+  skip: hasIpv6 ? false : 'no ::1 here',
+}, async (t) => {
+  const other = await mkdtemp(join(tmpdir(), 'whereabouts-redis-'));
+  t.after(() => rm(other, { recursive: true, force: true }));
+  for (let start = 0; start < 2; start++) {
+    const ports = await freeRedisPorts(6);
+    const six = await startRedisCluster({ ...options, dir: other, host: '::1', ports });
+    try {
+      const places = six.nodes.map(formatAddress);
+      assert.deepEqual(
+        places,
+        ports.map((port) => `::1:${port}`),
+      );
+      assert.deepEqual(
+        six.urls,
+        ports.map((port) => `redis://[::1]:${port}`),
+      );
+      const text = await withAdmin(
+        places[0] as string,
+        six.password,
+        (node) => node.cluster('NODES') as Promise<string>,
+      );
+      const known = [...text.matchAll(/(\S+)@\d+/g)].map((match) => match[1]);
+      assert.deepEqual(known.sort(), places.sort());
+      const reader = readerConnection(places[0] as string, { username: 'reader', password: 'secret' }, 5_000);
+      await reader.connect();
+      assert.match(String(await reader.cluster('INFO')), /cluster_state:ok/);
+      reader.disconnect();
+    } finally {
+      await six.stop();
+    }
+  }
 });

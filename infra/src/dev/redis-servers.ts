@@ -6,16 +6,23 @@
 // Masters come first and own contiguous slot ranges in order, so that each owns one stretch of the map. With the
 // same folder the cluster comes back by itself, with its data, also at other addresses. With a network namespace the
 // master in the middle runs there, and all of them have addresses on its network; else all are on loopback.
+
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatAddress } from '../node-address.js';
+import { formatAddress, redisUrlOf } from '../node-address.js';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
-import { type RedisUser, STOP_DEADLINE_MS, startRedisNode, withAdmin } from './redis-node.js';
+import {
+  type RedisPasswords,
+  type RedisUser,
+  STOP_DEADLINE_MS,
+  startRedisNode,
+  withAdmin,
+} from './redis-node.js';
 import type { ServerProcess } from './server-process.js';
+import { isRecord, readStateJson, writeStateFile } from './state-file.js';
 
 export type { RedisUser } from './redis-node.js';
 
@@ -32,8 +39,8 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
-  /** Where the nodes listen, if not in a namespace. */
-  loopback?: '127.0.0.1' | '::1';
+  /** Where all of them listen unless it is in a namespace; loopback of IPv4 unless it is said otherwise. */
+  host?: string;
   /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
   namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
@@ -52,6 +59,7 @@ export interface RedisCluster {
   readonly urls: string[];
   /** Of the user `default`, who may do everything; undefined where no users were asked for. */
   readonly password: string | undefined;
+  /** Stops it, if it runs, and starts it in its folder. */
   restartNode(port: number): Promise<RedisNode>;
   kill(port: number, signal: NodeJS.Signals): void;
   stop(): Promise<void>;
@@ -75,13 +83,15 @@ interface ClusterFile {
   ports: number[];
 }
 
+const LOOPBACK = '127.0.0.1';
+
 function placesOf(
-  { masters, namespace, loopback = '127.0.0.1' }: RedisClusterOptions,
+  { masters, namespace, host = LOOPBACK }: RedisClusterOptions,
   ports: readonly number[],
 ): RedisPlace[] {
   const middle = Math.floor(masters / 2);
   return ports.map((port, index) => {
-    if (!namespace) return { host: loopback, port, launchPrefix: [] };
+    if (!namespace) return { host, port, launchPrefix: [] };
     if (index !== middle) return { host: namespace.hostAddress, port, launchPrefix: [] };
     return { host: namespace.address, port, launchPrefix: commandInside(namespace.name) };
   });
@@ -90,14 +100,13 @@ function placesOf(
 const clusterFile = (dir: string) => join(dir, 'cluster.json');
 const nodeDir = (dir: string, index: number) => join(dir, `node-${index}`);
 
-async function readClusterFile(dir: string): Promise<ClusterFile | null> {
-  if (!existsSync(clusterFile(dir))) return null;
-  return JSON.parse(await readFile(clusterFile(dir), 'utf8')) as ClusterFile;
-}
+const isClusterFile = (value: unknown): value is ClusterFile =>
+  isRecord(value) && Array.isArray(value.ports) && value.ports.every(Number.isInteger);
 
-async function writeClusterFile(dir: string, content: ClusterFile): Promise<void> {
-  await writeFile(`${clusterFile(dir)}.new`, JSON.stringify(content));
-  await rename(`${clusterFile(dir)}.new`, clusterFile(dir));
+const readClusterFile = (dir: string): ClusterFile | null => readStateJson(clusterFile(dir), isClusterFile);
+
+function writeClusterFile(dir: string, content: ClusterFile): void {
+  writeStateFile(clusterFile(dir), JSON.stringify(content));
 }
 
 /** The nodes know each other by address: every nodes.conf is told of those of now before the start. */
@@ -110,14 +119,14 @@ async function moveNodes(dir: string, from: readonly number[], to: readonly Redi
       const place = moved.get(Number(known));
       return place === undefined ? whole : `${place.host}:${place.port}@${place.port + REDIS_BUS_OFFSET}`;
     });
-    await writeFile(file, rewritten);
+    writeStateFile(file, rewritten);
   }
 }
 
 /** Takes what an earlier start left in the folder; says whether there is a cluster with its data. */
 async function prepareFolder(options: RedisClusterOptions, places: readonly RedisPlace[]): Promise<boolean> {
   const { dir, masters, replicas } = options;
-  const earlier = await readClusterFile(dir);
+  const earlier = readClusterFile(dir);
   if (earlier === null) {
     // Nothing, or a cluster whose making was cut short.
     for (const index of places.keys()) await rm(nodeDir(dir, index), { recursive: true, force: true });
@@ -130,7 +139,7 @@ async function prepareFolder(options: RedisClusterOptions, places: readonly Redi
     );
   }
   await moveNodes(dir, earlier.ports, places);
-  await writeClusterFile(dir, { masters, replicas, ports: places.map(({ port }) => port) });
+  writeClusterFile(dir, { masters, replicas, ports: places.map(({ port }) => port) });
   return true;
 }
 
@@ -147,9 +156,13 @@ class RunningCluster implements RedisCluster {
   constructor(
     readonly options: RedisClusterOptions,
     readonly places: readonly RedisPlace[],
-    readonly password: string | undefined,
+    readonly passwords: RedisPasswords | undefined,
   ) {
-    this.urls = places.map((place) => `redis://${formatAddress(place)}`);
+    this.urls = places.map(redisUrlOf);
+  }
+
+  get password(): string | undefined {
+    return this.passwords?.admin;
   }
 
   async launch(place: RedisPlace): Promise<ServerProcess> {
@@ -162,7 +175,7 @@ class RunningCluster implements RedisCluster {
       nodeTimeoutMs: options.nodeTimeoutMs ?? 1_000,
       locale: options.locale ?? 'C',
       users: options.users ?? [],
-      adminPassword: this.password,
+      passwords: this.passwords,
       orphanGraceS: options.orphanGraceS ?? 0,
     });
     this.#processes.set(place.port, server);
@@ -203,14 +216,15 @@ class RunningCluster implements RedisCluster {
 export async function startRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
   const { dir, masters, replicas } = options;
   const count = masters * (1 + replicas);
-  await mkdir(dir, { recursive: true });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
   const ports = options.ports ?? (await freeRedisPorts(count));
   if (ports.length !== count) throw new Error(`${count} ports are needed, not ${ports.length}`);
   const places = placesOf(options, ports);
   const kept = await prepareFolder(options, places);
-  const password = options.users?.length ? randomBytes(16).toString('hex') : undefined;
-  const cluster = new RunningCluster(options, places, password);
-  const shape = { addresses: places.map(formatAddress), masters, replicas, password };
+  const secret = () => randomBytes(16).toString('hex');
+  const passwords = options.users?.length ? { admin: secret(), replica: secret() } : undefined;
+  const cluster = new RunningCluster(options, places, passwords);
+  const shape = { addresses: places.map(formatAddress), masters, replicas, password: passwords?.admin };
   try {
     await Promise.all(places.map((place) => cluster.launch(place)));
     if (!kept) {
@@ -218,7 +232,7 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
       await joinCluster(shape);
     }
     await waitForCluster(shape);
-    if (!kept) await writeClusterFile(dir, { masters, replicas, ports: [...ports] });
+    if (!kept) writeClusterFile(dir, { masters, replicas, ports: [...ports] });
     for (const place of places) cluster.nodes.push(await cluster.describe(place));
     return cluster;
   } catch (error) {

@@ -2,7 +2,7 @@
 // - it runs in a session of its own, so that Ctrl-C reaches us alone and we stop it when its turn has come;
 // - a small shell waits beside it on a pipe from us: when we die without a word (SIGKILL), the pipe closes and
 //   the shell stops the server. What this cannot cover: somebody kills that shell too.
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 export interface ServerOptions {
@@ -29,6 +29,8 @@ export interface ServerProcess {
 }
 
 const ASK_AGAIN_MS = 500;
+/** Data, logs and configuration are for their owner alone. */
+const OWNER_ONLY = { umask: 0o077, mode: 0o600 } as const;
 
 const GUARD = `read -r word; [ "$word" = done ] && exit 0
 sleep "$3"; kill -s "$2" "$1" 2>/dev/null || exit 0; kill -s CONT "$1"
@@ -51,16 +53,26 @@ export function standGuard(script: string, args: readonly string[]): () => void 
   return () => child.stdin?.end('done\n');
 }
 
+/** With our umask as it was before: the child takes it over while `spawn` forks, before that returns. */
+function spawnPrivately(options: ServerOptions): ChildProcess {
+  const log = openSync(options.logFile, 'a', OWNER_ONLY.mode);
+  const before = process.umask(OWNER_ONLY.umask);
+  try {
+    return spawn(options.command, options.args, {
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: options.env ?? process.env,
+      ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...(options.gid === undefined ? {} : { gid: options.gid }),
+    });
+  } finally {
+    process.umask(before);
+    closeSync(log);
+  }
+}
+
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
-  const log = openSync(options.logFile, 'a');
-  const child = spawn(options.command, options.args, {
-    detached: true,
-    stdio: ['ignore', log, log],
-    env: options.env ?? process.env,
-    ...(options.uid === undefined ? {} : { uid: options.uid }),
-    ...(options.gid === undefined ? {} : { gid: options.gid }),
-  });
-  closeSync(log);
+  const child = spawnPrivately(options);
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', (cause) => reject(new Error(`${options.command} could not be started`, { cause })));

@@ -16,7 +16,7 @@ const HAS_IPV6 = Object.values(networkInterfaces()).some((all) =>
 test('partitions are found on nodes on ::1, and again after they have moved', {
   skip: !HAS_IPV6,
 }, async (t) => {
-  const fixture = await startStore({ replicas: 1, loopback: '::1' });
+  const fixture = await startStore({ replicas: 1, host: '::1' });
   t.after(() => fixture.stop());
   const { store, cluster } = fixture;
   const all = Array.from({ length: 64 }, (_, partition) => partition);

@@ -64,7 +64,7 @@ before(async () => {
     dir,
     redisServer,
     nodeTimeoutMs: 60_000,
-    loopback: HOST,
+    host: HOST,
   });
   const timeouts = { commandTimeoutMs: 300, connectTimeoutMs: 500, socketTimeoutMs: 500 };
   promoter = new Promoter({ redis: { redisUrls: cluster.urls, ...timeouts }, log: QUIET, metrics });

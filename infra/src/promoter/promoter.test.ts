@@ -15,8 +15,6 @@ import { createMetrics } from '../service/metrics.js';
 import { isHeardByMost, Promoter } from './promoter.js';
 
 const DEADLINE_MS = 20_000;
-/** Below what a promotion for a wrong reason takes to give up. */
-const FREEZE_DEADLINE_MS = 4_500;
 /** So long that only a promoter can be the one who acts. */
 const NODE_TIMEOUT_MS = 60_000;
 
@@ -81,9 +79,9 @@ async function whole(askedPort: number): Promise<number[] | undefined> {
 
 const others = (port: number) => cluster.nodes.map((node) => node.port).filter((other) => other !== port);
 
-async function replaced(port: number, deadlineMs = DEADLINE_MS): Promise<void> {
+async function replaced(port: number): Promise<void> {
   const [asked] = others(port).filter((other) => other !== port);
-  await waitFor(`${port} is replaced`, deadlineMs, async () => {
+  await waitFor(`${port} is replaced`, DEADLINE_MS, async () => {
     const ports = await masters(asked as number);
     return (ports.length === 3 && !ports.includes(port)) || undefined;
   });
@@ -100,9 +98,14 @@ test('a master whose process is gone is replaced, long before its cluster agrees
 test('a frozen master is replaced, and follows when it wakes up', async () => {
   const all = await waitFor('whole', DEADLINE_MS, () => whole(cluster.nodes[0]?.port ?? 0));
   const port = all[1] as number;
+  const rebooted = await counted('rebooted');
   cluster.kill(port, 'SIGSTOP');
   try {
-    await replaced(port, FREEZE_DEADLINE_MS);
+    await replaced(port);
+    // For that reason at once, and not after one for a wrong reason was given up.
+    const reason = /promotions_total\{why="frozen",result="promoted"\} [1-9]/;
+    await waitFor('it is counted', DEADLINE_MS, async () => reason.test(await counted()) || undefined);
+    assert.equal(await counted('rebooted'), rebooted);
   } finally {
     cluster.kill(port, 'SIGCONT');
   }
@@ -120,11 +123,11 @@ test('a replica that is gone is no reason to promote anybody', async () => {
   assert.equal(await counted(), before);
 });
 
-async function counted(): Promise<string> {
+async function counted(why = ''): Promise<string> {
   const text = await metrics.registry.metrics();
   return text
     .split('\n')
-    .filter((line) => line.startsWith('whereabouts_promoter_promotions_total'))
+    .filter((line) => line.startsWith('whereabouts_promoter_promotions_total') && line.includes(why))
     .join('\n');
 }
 

@@ -88,6 +88,8 @@ export class EdgeUnderTest {
   verifierHangs = false;
   /** How long the process has stood still just now, as it says. */
   stalledMs = 0;
+  /** Tokens that have been verified. */
+  verified = 0;
   #aheadMs = 0;
 
   private constructor(settings: EdgeSettings, verify: Edge['verify']) {
@@ -102,7 +104,12 @@ export class EdgeUnderTest {
         wallMs: () => Date.now() + this.#aheadMs,
         stalledMs: () => this.stalledMs,
       },
-      verify: (token) => (this.verifierHangs ? new Promise(() => {}) : verify(token)),
+      verify: async (token) => {
+        if (this.verifierHangs) await new Promise(() => {});
+        const admitted = await verify(token);
+        this.verified++;
+        return admitted;
+      },
     });
     this.sessions = new Sessions(this.edge);
   }
@@ -154,7 +161,7 @@ export function tokenFor(
   });
 }
 
-export async function until(what: string, holds: () => boolean, deadlineMs = 5000): Promise<void> {
+export async function until(what: string, holds: () => boolean, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);

@@ -1,5 +1,6 @@
 // The Redis Cluster as an outsider sees it, with the reader's rights: who is master of what, which process a node is,
 // and what a replica holds while its master is dead.
+
 import { type ReaderConnection, readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
 import { formatAddress } from '@whereabouts/infra/node-address';

@@ -7,11 +7,13 @@ import type { Lost } from './loss-truth.js';
 import {
   acknowledgedBetween,
   busiest,
-  IN_FLIGHT_MS,
+  lastOfOldMaster,
   measureRegion,
+  percentile,
   reportedAgainMs,
+  takesWritesAgainMs,
 } from './observations.js';
-import { type Evidence, HERD_MS, judge } from './promises.js';
+import { type Evidence, HERD_MS, judge, type ReplicaAway } from './promises.js';
 import { type Region, stretchesOf } from './regions.js';
 import type { DrillReport, LossAudit, RegionReport } from './report.js';
 import type { Scene } from './scene.js';
@@ -37,23 +39,35 @@ export interface Course {
   /** Of each region: reports that nothing was heard of, though their time is up. */
   unheard: number[];
   wrongRows: Evidence['wrongRows'];
-  /** How much ingest's own count of lost positions grew. */
+  /** What ingest itself counted as lost, before the fault was undone. */
   counted: number;
-  /** Seen from outside; null where it was not measured. */
-  lost: Lost | null;
-  /** Live drivers of the region that are not ours. */
-  others: number;
+  /** Another failover followed, to this node; null: none was seen. */
+  laterOwner: string | null;
+  /** Seen from outside, or why it was not; null: the drill does not ask. */
+  lost: Lost | string | null;
+  /** From the fault; null: not of all checkpoints. */
+  persistedMs: number | null;
+  alarm: Evidence['alarm'];
   /** Of our own event loop: what is measured cannot be finer. */
   slowestTurnMs: number;
 }
 
 const BUSY_MS = 50;
 
+const faultOf = ({ scene, endAtMs }: Course): number => scene.faultAtMs ?? endAtMs;
+
+/** 0 for a fault that is a moment, such as a kill. */
+function faultLastsMs(course: Course): number {
+  const { drill, scene } = course;
+  // Drivers can come back once ingest is there again, and how soon `npm start` starts it depends on how often it died.
+  const isWaitedFor = drill.hits === 'connections';
+  const lasts = drill.darkUntilUndone || drill.archiveAway || drill.replicaAway || isWaitedFor;
+  return lasts ? Math.round((scene.undoneAtMs ?? faultOf(course)) - faultOf(course)) : 0;
+}
+
 function regionReports(course: Course): RegionReport[] {
   const { load, scene, regions, hit, endAtMs, drill, healedMs, unheard } = course;
-  const faultAtMs = scene.faultAtMs ?? endAtMs;
-  const lastsMs = drill.darkUntilUndone ? (scene.undoneAtMs ?? faultAtMs) - faultAtMs : 0;
-  const fromItsEnd = (ms: number | null) => (ms === null ? null : Math.max(0, Math.round(ms - lastsMs)));
+  const faultAtMs = faultOf(course);
   return regions.map((region, index) => {
     const affected = drill.hits === 'region' && index === hit;
     const drivers = load.driversOf(index);
@@ -67,31 +81,62 @@ function regionReports(course: Course): RegionReport[] {
       drivers: drivers.length,
       affected,
       ...measured,
-      darkMs: affected ? fromItsEnd(measured.darkMs) : measured.darkMs,
-      healedMs: affected ? fromItsEnd(healedMs) : 0,
+      healedMs: affected ? healedMs && Math.round(healedMs) : 0,
       failedWrites: unheard[index] ?? 0,
     };
   });
 }
 
 /** Drivers of whom something was acknowledged within the time that may be lost. */
-function allowedToLose({ drill, load, scene, hit, endAtMs }: Course): number {
+function allowedToLose(course: Course): number {
+  const { drill, load, scene, hit } = course;
   if (drill.losesAtMostMs === 0) return 0;
-  const faultAtMs = scene.faultAtMs ?? endAtMs;
+  const acks = load.observations.acks[hit] ?? [];
+  const faultAtMs = faultOf(course);
   const fromMs = (scene.behindSinceMs ?? faultAtMs) - (drill.losesAtMostMs ?? 0);
-  return acknowledgedBetween(load.observations.acks[hit] ?? [], fromMs, faultAtMs + IN_FLIGHT_MS);
+  return acknowledgedBetween(acks, fromMs, lastOfOldMaster(acks, faultAtMs).possiblyMs);
 }
 
 function auditOf(course: Course): LossAudit | null {
-  const { drill, lost, counted, load, hit, others } = course;
+  const { drill, lost, counted, load, hit } = course;
   if (drill.losesAll) {
     const how = 'everything of the region was deleted: one position of each of its drivers';
-    return { lost: load.driversOf(hit).length, counted, allowed: null, others, how };
+    const all = load.driversOf(hit).length;
+    return { lost: { least: all, most: all }, counted, allowed: null, how };
   }
   if (drill.losesAtMostMs === undefined) return null;
   const how =
-    'the next owner was read until a new reign wrote there, and held against what drivers were told';
-  return { lost: lost?.lost ?? null, counted, allowed: allowedToLose(course), others, how };
+    'the next owner was read until it began a reign of its own, and held against what drivers were told';
+  const allowed = allowedToLose(course);
+  if (lost === null || typeof lost === 'string') return { lost: null, counted, allowed, how: lost ?? how };
+  return { lost: lost.all, counted, allowed, how };
+}
+
+function replicaAwayOf(course: Course): ReplicaAway | null {
+  const { drill, load, scene, hit, endAtMs } = course;
+  if (!drill.replicaAway) return null;
+  const { acks: allAcks, nacks, answers } = load.observations;
+  const [faultAtMs, undoneAtMs] = [faultOf(course), scene.undoneAtMs ?? endAtMs];
+  const acks = allAcks[hit] ?? [];
+  const took = (some: typeof acks) => some.map(({ sentAtMs, ackAtMs }) => ackAtMs - sentAtMs);
+  const meanwhile = acks.filter(({ sentAtMs }) => sentAtMs >= faultAtMs && sentAtMs < undoneAtMs);
+  const heard = meanwhile.filter(({ ackAtMs }) => ackAtMs < undoneAtMs);
+  const before = acks.filter((ack) => ack.sentAtMs >= scene.startAtMs && ack.sentAtMs < faultAtMs);
+  const since = ({ atMs }: { atMs: number }) => atMs >= faultAtMs && atMs < endAtMs;
+  const partial = (answers[hit] ?? []).filter((one) => since(one) && one.answer !== 'complete');
+  const againMs = takesWritesAgainMs(
+    acks.filter(({ durability }) => durability === 'replicated'),
+    new Set(load.driversOf(hit).map(({ spot }) => spot.partition)),
+    undoneAtMs,
+  );
+  return {
+    refused: (nacks[hit] ?? []).filter(since).length + partial.length,
+    slowestAckMs: meanwhile.length === 0 ? null : Math.max(...took(meanwhile)),
+    ackP99BeforeMs: percentile(took(before), 0.99),
+    cache: heard.filter(({ durability }) => durability === 'cache').length,
+    replicated: heard.filter(({ durability }) => durability === 'replicated').length,
+    replicatedAgainMs: againMs === null ? null : undoneAtMs - faultAtMs + againMs,
+  };
 }
 
 /** What being recorded again is worth: the quiet drivers would be missing until they report. */
@@ -104,14 +149,13 @@ function healingNote({ load, hit, scene, foundMs }: Course): string {
 }
 
 function notesOf(course: Course): string[] {
-  const { drill, slowestTurnMs, others } = course;
+  const { drill, slowestTurnMs, laterOwner } = course;
   const notes: string[] = [];
   if (drill.hits === 'region' && drill.dark !== null) notes.push(healingNote(course));
-  if (drill.darkUntilUndone) {
-    notes.push('Time dark and time to heal are measured from the moment the fault was undone.');
-  }
-  if (others > 0 && (drill.losesAll || drill.losesAtMostMs !== undefined)) {
-    notes.push(`The region has ${others} drivers of others: the loss audit counts theirs too.`);
+  if (laterOwner !== null) {
+    notes.push(
+      `Another failover followed: ${laterOwner} is the region's master now. The audit is about the first.`,
+    );
   }
   if (slowestTurnMs > BUSY_MS) {
     notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);
@@ -128,6 +172,8 @@ function reconnectsOf({ load, scene, endAtMs }: Course): Evidence['busiestReconn
 
 export function reportOf(course: Course): DrillReport {
   const { name, drill, own, stack, map, load, scene, startedAt, endAtMs, lost } = course;
+  const faultAtMs = faultOf(course);
+  const fromFault = (atMs: number) => Math.round(atMs - faultAtMs);
   const regions = regionReports(course);
   const audit = auditOf(course);
   const promoter = stack.promoter !== null;
@@ -135,20 +181,24 @@ export function reportOf(course: Course): DrillReport {
   const promises = judge({
     ...course,
     expected: expectationOf(drill, promoter),
+    faultLastsMs: faultLastsMs(course),
     regions,
     audit,
-    lostReplicated: durability === 'replicated' && lost !== null ? lost.replicated : null,
+    lostReplicated:
+      durability === 'replicated' && lost !== null && typeof lost !== 'string' ? lost.replicated.least : null,
     busiestReconnect: reconnectsOf(course),
+    replicaAway: replicaAwayOf(course),
   });
   const { acks, nacks, answers } = load.observations;
   return {
-    format: 1,
+    format: 2,
     drill: name,
     about: drill.about,
     startedAt: startedAt.toISOString(),
-    durationMs: Math.round(endAtMs - scene.startAtMs),
-    faultAtMs: Math.round((scene.faultAtMs ?? endAtMs) - scene.startAtMs),
-    healedAtMs: scene.events.at(-1)?.atMs ?? 0,
+    fromMs: fromFault(scene.startAtMs),
+    toMs: fromFault(endAtMs),
+    faultLastsMs: faultLastsMs(course),
+    repairedAtMs: fromFault(scene.diary.at(-1)?.atMs ?? faultAtMs),
     passed: promises.every(({ passed }) => passed),
     stack: {
       own,
@@ -167,7 +217,7 @@ export function reportOf(course: Course): DrillReport {
     },
     promises,
     regions,
-    events: scene.events,
+    events: scene.diary.map((entry) => ({ ...entry, atMs: fromFault(entry.atMs) })),
     audit,
     notes: notesOf(course),
   };

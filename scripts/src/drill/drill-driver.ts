@@ -15,6 +15,7 @@ export interface Spot {
 
 export interface DriverBook {
   acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void;
+  persisted(driver: DrillDriver, seq: number): void;
   refused(driver: DrillDriver, code: string): void;
   connected(driver: DrillDriver): void;
 }
@@ -73,9 +74,9 @@ export class DrillDriver {
     });
   }
 
-  /** False while there is no connection. */
-  report(): boolean {
-    if (!this.isOpen) return false;
+  /** Returns its seq; null while there is no connection. */
+  report(checkpointId?: string): number | null {
+    if (!this.isOpen) return null;
     const step = (this.#seq % STEPS) * STEP_DEG;
     this.#lastRecordedAtMs = Math.max(this.#lastRecordedAtMs + 1, Date.now() + this.#clockOffsetMs);
     const report: PositionReport = {
@@ -83,10 +84,11 @@ export class DrillDriver {
       recorded_at_ms: this.#lastRecordedAtMs,
       lat: this.spot.lat + step,
       lon: this.spot.lon + step,
+      ...(checkpointId !== undefined && { checkpoint: true, checkpoint_id: checkpointId }),
     };
     this.open.push({ sentAtMs: performance.now(), report });
     this.#ws?.send(JSON.stringify({ type: 'position', ...report }));
-    return true;
+    return report.seq;
   }
 
   close(): void {
@@ -104,6 +106,7 @@ export class DrillDriver {
       this.isOpen = true;
       this.#book.connected(this);
     } else if (message.type === 'ack') this.#settle(message.seq, message.durability ?? this.durability);
+    else if (message.type === 'persisted') this.#book.persisted(this, message.seq);
     else if (message.type === 'nack') {
       this.open = this.open.filter(({ report }) => report.seq !== message.seq);
       this.#book.refused(this, message.code);

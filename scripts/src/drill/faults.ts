@@ -1,6 +1,16 @@
 // The drills: how each fault is made and undone, and what is promised about it.
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { lossBudgetMs } from './alarm-watch.js';
+import {
+  killMaster,
+  killPostgres,
+  killShard,
+  restartMaster,
+  restartPostgres,
+  restartShard,
+  shardOf,
+} from './fault-steps.js';
 import { DARK_BUDGET_MS, type DarkKind, type Expectation } from './promises.js';
 import type { Scene } from './scene.js';
 
@@ -10,7 +20,7 @@ export interface Drill {
   hits: 'region' | 'nothing' | 'connections';
   /** null: nothing may go dark. */
   dark: DarkKind | null;
-  /** The fault lasts until it is undone: darkness is measured from there. */
+  /** The fault lasts until it is undone: the time that the region may be dark counts from there. */
   darkUntilUndone?: boolean;
   /** Of what was acknowledged, the last so many ms may be lost under `DURABILITY=cache`; what is lost is audited. */
   losesAtMostMs?: number;
@@ -22,6 +32,12 @@ export interface Drill {
   comesBack?: boolean;
   /** It breaks the master in a network namespace, on a stack of its own that has one. */
   needsNamespace?: boolean;
+  /** Postgres is away: a checkpoint that is sent meanwhile is persisted afterwards, and not before. */
+  archiveAway?: boolean;
+  /** ... for longer than the loss budget: the alarm comes, and goes. */
+  outlastsBudget?: boolean;
+  /** Its replicas do not confirm, and acknowledgements wait for them: under DURABILITY=replicated. */
+  replicaAway?: boolean;
   inject(scene: Scene): Promise<void>;
   undo(scene: Scene): Promise<void>;
 }
@@ -32,47 +48,14 @@ const BEHIND_MS = 1_000;
 const DARK_FOR_MS = 2_000;
 const CUT_MS = 4_000;
 const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
-const POSTGRES_DOWN_MS = 10_000;
-const POSTGRES_AWAY_MS = 3_000;
+/** Beyond the loss budget: time for the alarm. */
+const POSTGRES_OUTLASTS_MS = 5_000;
+/** Longer than the node timeout: first the replica counts as alive, then as gone. */
+const REPLICA_FROZEN_MS = 6_000;
 /** A replica is behind by so much at most, on a link that is well. */
 const LOSES_REPLICATION = { losesAtMostMs: 100 } as const;
 /** A file that the kernel has outlives the process. */
 const LOSES_NOTHING = { losesAtMostMs: 0 } as const;
-
-async function killMaster(scene: Scene): Promise<void> {
-  const { address } = scene.victim;
-  const pid = await scene.remember(address);
-  await scene.kill(pid, `kill -9 of the master ${address}`);
-}
-
-async function restartMaster(scene: Scene): Promise<void> {
-  await scene.startRedis(scene.victim.address);
-  scene.undone(`${scene.victim.address} runs again, with its data`);
-}
-
-const shardOf = (scene: Scene) => [scene.victim, ...scene.replicas].map(({ address }) => address);
-
-async function killShard(scene: Scene): Promise<void> {
-  const pids: number[] = [];
-  for (const address of shardOf(scene)) pids.push(await scene.remember(address));
-  for (const [i, address] of shardOf(scene).entries())
-    await scene.kill(pids[i] as number, `kill -9 of ${address}`);
-}
-
-async function restartShard(scene: Scene): Promise<void> {
-  await Promise.all(shardOf(scene).map((address) => scene.startRedis(address)));
-  scene.undone(`${shardOf(scene).join(' and ')} run again`);
-}
-
-async function killPostgres(scene: Scene): Promise<void> {
-  await scene.kill(scene.rememberPostgres(), 'kill -9 of Postgres');
-}
-
-async function restartPostgres(scene: Scene): Promise<void> {
-  await scene.pause(POSTGRES_AWAY_MS);
-  await scene.startPostgres();
-  scene.undone('Postgres runs again');
-}
 
 export const DRILLS: Readonly<Record<string, Drill>> = {
   kill: {
@@ -210,16 +193,35 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     },
     undo: async (scene) => scene.undone('it is as fast as before'),
   },
+  'freeze-replica': {
+    about: `the replica of a master frozen for ${REPLICA_FROZEN_MS / 1000} s, with DURABILITY=replicated`,
+    hits: 'region',
+    dark: null,
+    replicaAway: true,
+    inject: async (scene) => {
+      if (scene.replicas.length === 0) throw new Error(`${scene.victim.address} has no replica`);
+      const pids = await Promise.all(scene.replicas.map(({ address }) => scene.pid(address)));
+      scene.fault(`SIGSTOP of the replica ${scene.replicas.map(({ address }) => address).join(', ')}`);
+      scene.freeze(pids);
+    },
+    undo: async (scene) => {
+      await scene.until(REPLICA_FROZEN_MS);
+      scene.thaw();
+      scene.undone('SIGCONT');
+    },
+  },
   'postgres-down': {
-    about: `Postgres stopped for ${POSTGRES_DOWN_MS / 1000} s`,
+    about: `Postgres stopped until ${POSTGRES_OUTLASTS_MS / 1000} s after the loss budget is used up`,
     hits: 'nothing',
     dark: null,
+    archiveAway: true,
+    outlastsBudget: true,
     inject: async (scene) => {
       scene.fault('SIGSTOP of Postgres and its sessions');
       scene.freeze(scene.postgresPids());
     },
     undo: async (scene) => {
-      await scene.until(POSTGRES_DOWN_MS);
+      await scene.until((await lossBudgetMs(scene.stack())) + POSTGRES_OUTLASTS_MS);
       scene.thaw();
       scene.undone('SIGCONT');
     },
@@ -228,6 +230,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     about: 'kill -9 of Postgres, started again 3 s later',
     hits: 'nothing',
     dark: null,
+    archiveAway: true,
     inject: killPostgres,
     undo: restartPostgres,
   },
@@ -297,5 +300,12 @@ export function expectationOf(drill: Drill, promoter: boolean): Expectation {
     elsewhereUnharmed: drill.hits !== 'connections',
     mustLose: drill.mustLose === true,
     comesBack: drill.comesBack === true,
+    checkpoint: drill.archiveAway === true,
+    alarm: drill.outlastsBudget === true,
+    replicaAway: drill.replicaAway === true,
   };
 }
+
+/** It compares what ingest counts with a truth about its own drivers: so they have an ingest of their own. */
+export const needsOwnIngest = (drill: Drill): boolean =>
+  drill.losesAtMostMs !== undefined || drill.losesAll === true || drill.replicaAway === true;

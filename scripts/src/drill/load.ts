@@ -40,8 +40,8 @@ export function spotOf(map: PartitionMap, partition: number): Spot {
 
 export class Load implements DriverBook {
   readonly truth = new Truth();
-  /** Of those, what was acknowledged as held by every replica. */
-  readonly replicated = new Truth();
+  /** When `persisted` came, for each driver and seq. */
+  readonly #persistedAtMs = new Map<string, number>();
   readonly observations: Observations;
   readonly drivers: DrillDriver[] = [];
   readonly #stack: Stack;
@@ -81,10 +81,32 @@ export class Load implements DriverBook {
 
   acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void {
     this.truth.acknowledged(report);
-    if (durability === 'replicated') this.replicated.acknowledged(report);
     const { driverId, spot } = driver;
-    const ack = { driverId, sentAtMs, ackAtMs: performance.now(), partition: spot.partition };
-    this.observations.acks[this.regionOf(driver)]?.push(ack);
+    this.observations.acks[this.regionOf(driver)]?.push({
+      driverId,
+      sentAtMs,
+      ackAtMs: performance.now(),
+      partition: spot.partition,
+      session: report.session,
+      recordedAtMs: report.report.recorded_at_ms,
+      durability,
+    });
+  }
+
+  persisted({ driverId }: DrillDriver, seq: number): void {
+    this.#persistedAtMs.set(`${driverId} ${seq}`, performance.now());
+  }
+
+  /** One in each region; returns when `persisted` came of the last of them, null: not yet of all. */
+  sendCheckpoints(): () => number | null {
+    const keys = this.#regions.map((_, region) => {
+      const driver = this.driversOf(region).find(({ isOpen }) => isOpen);
+      return `${driver?.driverId} ${driver?.report(`drill-${Date.now()}-${region}`)}`;
+    });
+    return () => {
+      const times = keys.map((key) => this.#persistedAtMs.get(key));
+      return times.some((atMs) => atMs === undefined) ? null : Math.max(...(times as number[]));
+    };
   }
 
   refused(driver: DrillDriver, code: string): void {

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  type Ack,
   acknowledgedBetween,
   busiest,
+  lastOfOldMaster,
   measureRegion,
   Observations,
   percentile,
@@ -11,11 +13,14 @@ import {
   takesWritesAgainMs,
 } from './observations.js';
 
-const ack = (sentAtMs: number, ackAtMs: number, partition = 1, driverId = `d${partition}`) => ({
+const ack = (sentAtMs: number, ackAtMs: number, partition = 1, driverId = `d${partition}`): Ack => ({
   driverId,
   sentAtMs,
   ackAtMs,
   partition,
+  session: 1,
+  recordedAtMs: sentAtMs,
+  durability: 'cache',
 });
 
 test('a region takes writes again when each of its partitions does, for reports sent after the fault', () => {
@@ -35,6 +40,27 @@ test('what may be lost: drivers acknowledged within the time, each once', () => 
   const acks = [ack(880, 890, 1, 'a'), ack(900, 910, 1, 'b'), ack(950, 960, 1, 'b'), ack(990, 1_040, 1, 'c')];
   assert.equal(acknowledgedBetween(acks, 900, 1_050), 2);
   assert.equal(acknowledgedBetween(acks, 0, 1_000), 2);
+});
+
+test('what the old master still acknowledged ends with the silence before the first of the new one', () => {
+  const last = (...acks: Ack[]) => lastOfOldMaster(acks, 1_000);
+  // In flight at the fault; held, and written by the new master together with what was sent after the fault.
+  const usual = [ack(900, 950), ack(980, 1_020), ack(990, 1_035), ack(995, 1_205), ack(1_010, 1_210)];
+  assert.deepEqual(last(...usual), { surelyMs: 1_035, possiblyMs: 1_035 });
+  // The drill, or ingest, was late: longer than the old master lived, and still before the silence.
+  assert.deepEqual(last(ack(980, 1_120), ack(995, 1_300), ack(1_200, 1_301)), {
+    surelyMs: 1_120,
+    possiblyMs: 1_120,
+  });
+  // Nothing was in flight.
+  assert.deepEqual(last(ack(900, 950), ack(1_010, 1_210)), { surelyMs: 1_000, possiblyMs: 1_000 });
+  // It never took writes again.
+  assert.deepEqual(last(ack(900, 950), ack(980, 1_020)), { surelyMs: 1_020, possiblyMs: 1_020 });
+  // So late that all came at once: whose they are cannot be told.
+  assert.deepEqual(last(ack(980, 1_030), ack(995, 1_060), ack(1_010, 1_065)), {
+    surelyMs: 1_000,
+    possiblyMs: 1_065,
+  });
 });
 
 test('the busiest stretch', () => {
@@ -61,8 +87,8 @@ test('a region is measured in its window alone', () => {
     { atMs: 2_950, tookMs: 3, partition: 1, answer: 'complete' },
   );
   const measured = measureRegion(seen, 0, [1], { startAtMs: 1_000, faultAtMs: 2_000, endAtMs: 3_100 });
-  assert.equal(measured.lastAckAtMs, 1_000);
-  assert.equal(measured.firstAckAtMs, 1_900);
+  assert.equal(measured.lastAckAtMs, 0);
+  assert.equal(measured.firstAckAtMs, 900);
   assert.equal(measured.darkMs, 900);
   assert.equal(measured.ackP99BeforeMs, 10);
   assert.equal(measured.ackP99DuringMs, 400);
@@ -70,7 +96,7 @@ test('a region is measured in its window alone', () => {
   assert.equal(measured.failedQuestions, 1);
   assert.equal(measured.samples.length, 21);
   assert.deepEqual(measured.samples[19], {
-    atMs: 1_900,
+    atMs: 900,
     acks: 1,
     nacks: 0,
     slowestAckMs: 400,

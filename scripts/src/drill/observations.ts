@@ -1,4 +1,6 @@
 // What was seen from outside, region by region, and what follows from it. Pure; times are performance.now().
+
+import type { Durability } from '@whereabouts/client/protocol';
 import { type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 export interface Ack {
@@ -6,6 +8,10 @@ export interface Ack {
   sentAtMs: number;
   ackAtMs: number;
   partition: number;
+  /** Of the position, for the order. */
+  session: number;
+  recordedAtMs: number;
+  durability: Durability;
 }
 
 interface Answer {
@@ -28,9 +34,6 @@ export class Observations {
   }
 }
 
-/** What was acknowledged before the fault has reached the drivers by then, and no new owner has acknowledged anything. */
-export const IN_FLIGHT_MS = 50;
-
 /** The time that is judged. */
 export interface Window {
   startAtMs: number;
@@ -44,9 +47,40 @@ export function percentile(values: readonly number[], q: number): number | null 
   return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] as number;
 }
 
-/** Drivers of whom something was acknowledged from then on, as of a moment. */
+/** Between what the old master still acknowledged and what the new one does there is a silence, at least this long. */
+const SILENCE_MS = 40;
+
+/** The last acknowledgement of the old master was heard by then: surely, and possibly. */
+export interface LastOfOld {
+  surelyMs: number;
+  possiblyMs: number;
+}
+
+/**
+ * An acknowledgement does not say who gave it, and both the old and the new master may give one of a report that was
+ * sent before the fault. But whatever was sent after it was taken by the new one: what is heard together with the
+ * first such acknowledgement is the new master's, and what comes before the silence is the old one's. Where a busy
+ * machine left no silence, the two moments differ.
+ */
+export function lastOfOldMaster(acks: readonly Ack[], faultAtMs: number): LastOfOld {
+  const after = acks.filter(({ ackAtMs }) => ackAtMs > faultAtMs);
+  const ofNew = Math.min(...after.filter((a) => a.sentAtMs >= faultAtMs).map((a) => a.ackAtMs));
+  const times = after.map(({ ackAtMs }) => ackAtMs).filter((atMs) => atMs <= ofNew);
+  times.sort((a, b) => a - b);
+  if (ofNew === Number.POSITIVE_INFINITY) {
+    const last = times.at(-1) ?? faultAtMs;
+    return { surelyMs: last, possiblyMs: last };
+  }
+  for (let i = times.length - 1; i >= 0; i--) {
+    const before = times[i - 1] ?? faultAtMs;
+    if ((times[i] as number) - before >= SILENCE_MS) return { surelyMs: before, possiblyMs: before };
+  }
+  return { surelyMs: faultAtMs, possiblyMs: ofNew };
+}
+
+/** Drivers of whom something was acknowledged from then on, up to a moment. */
 export function acknowledgedBetween(acks: readonly Ack[], fromMs: number, toMs: number): number {
-  const drivers = acks.filter(({ ackAtMs }) => ackAtMs >= fromMs && ackAtMs < toMs);
+  const drivers = acks.filter(({ ackAtMs }) => ackAtMs >= fromMs && ackAtMs <= toMs);
   return new Set(drivers.map(({ driverId }) => driverId)).size;
 }
 
@@ -108,10 +142,14 @@ function latestFirst<Key>(
   return last - faultAtMs;
 }
 
-function samplesOf(seen: Observations, region: number, { startAtMs, endAtMs }: Window): RegionSample[] {
+function samplesOf(
+  seen: Observations,
+  region: number,
+  { startAtMs, faultAtMs, endAtMs }: Window,
+): RegionSample[] {
   const count = Math.ceil((endAtMs - startAtMs) / SAMPLE_MS);
   const samples: RegionSample[] = Array.from({ length: count }, (_, i) => ({
-    atMs: i * SAMPLE_MS,
+    atMs: Math.round(startAtMs - faultAtMs) + i * SAMPLE_MS,
     acks: 0,
     nacks: 0,
     slowestAckMs: null,
@@ -165,8 +203,8 @@ export function measureRegion(
     if (counts) lastBefore = Math.max(lastBefore ?? ackAtMs, ackAtMs);
   }
   return {
-    lastAckAtMs: rounded(lastBefore === null ? null : lastBefore - startAtMs),
-    firstAckAtMs: rounded(firstAfter === null ? null : firstAfter - startAtMs),
+    lastAckAtMs: rounded(lastBefore === null ? null : lastBefore - faultAtMs),
+    firstAckAtMs: rounded(firstAfter === null ? null : firstAfter - faultAtMs),
     darkMs: rounded(takesWritesAgainMs(acks, partitions, faultAtMs)),
     ackP99BeforeMs: rounded(percentile(latencies(startAtMs, faultAtMs), 0.99)),
     ackP99DuringMs: rounded(percentile(latencies(faultAtMs, endAtMs), 0.99)),

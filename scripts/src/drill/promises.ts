@@ -1,5 +1,6 @@
 // What is promised, and whether it was kept. Pure: from what was measured to a verdict.
-import type { LossAudit, PromiseVerdict, RegionReport } from './report.js';
+import type { AlarmSeen } from './alarm-watch.js';
+import { type LossAudit, lostText, type PromiseVerdict, type RegionReport } from './report.js';
 
 /** Milliseconds from the fault until the region takes writes again. */
 export const DARK_BUDGET_MS = {
@@ -16,6 +17,15 @@ export const HERD_MS = 100;
 const HERD_PART = 1 / 3;
 const ELSEWHERE_P99_FLOOR_MS = 50;
 const ELSEWHERE_P99_FACTOR = 2;
+/** The window is looked at twice a second; the rest is for a busy machine. */
+const ALARM_SLACK_MS = 3_000;
+/** After Postgres is back: the flusher's longest pause, and a pass. */
+const CAUGHT_UP_MS = 10_000;
+/** A frozen replica costs the wait that is under way and the report's own, 100 ms each; the rest is noise. */
+const REPLICA_WAIT_MS = 200;
+const REPLICA_NOISE_FLOOR_MS = 100;
+/** The node timeout, in which the cluster sees that it is back, and the resynchronization. */
+const REPLICATED_AGAIN_MS = 5_000;
 
 export interface Expectation {
   /** null: nothing of the map may go dark. */
@@ -28,10 +38,30 @@ export interface Expectation {
   mustLose: boolean;
   /** A master that was replaced comes back, and nobody may be answered from what it has. */
   comesBack: boolean;
+  /** One that is sent while Postgres is away is persisted afterwards. */
+  checkpoint: boolean;
+  /** The loss budget is used up, which has to be told. */
+  alarm: boolean;
+  /** Acknowledgements go on without the replicas, as what they are. */
+  replicaAway: boolean;
+}
+
+/** Of the region whose replica is frozen. */
+export interface ReplicaAway {
+  /** Nacks, and questions without a complete answer. */
+  refused: number;
+  slowestAckMs: number | null;
+  ackP99BeforeMs: number | null;
+  /** Of reports that were sent while it was frozen: acknowledged as `cache`, and as `replicated`. */
+  cache: number;
+  replicated: number;
+  /** From its end until every partition was acknowledged as replicated again; null: never. */
+  replicatedAgainMs: number | null;
 }
 
 export interface Evidence {
   expected: Expectation;
+  faultLastsMs: number;
   regions: readonly RegionReport[];
   audit: LossAudit | null;
   /** Positions that every replica had, as drivers were told, and that were lost all the same; null: none was promised. */
@@ -44,6 +74,10 @@ export interface Evidence {
   reconnectedMs: number | null;
   /** The most connections within HERD_MS after the fault. */
   busiestReconnect: { connections: number; of: number };
+  /** From the fault until `persisted` came of all checkpoints that were sent after it; null: not of all. */
+  persistedMs: number | null;
+  alarm: { budgetMs: number; seen: readonly AlarmSeen[] } | null;
+  replicaAway: ReplicaAway | null;
 }
 
 const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
@@ -57,6 +91,22 @@ function within(promise: string, measuredMs: number | null, budgetMs: number, de
     measured: ms(measuredMs),
     budget: `at most ${budgetMs} ms`,
     detail,
+  };
+}
+
+/** A budget that counts from the end of a fault: `at` is told from its beginning, as every time is. */
+function withinAfter(
+  promise: string,
+  atMs: number | null,
+  endedMs: number,
+  budgetMs: number,
+  detail = '',
+): PromiseVerdict {
+  const verdict = within(promise, atMs, endedMs + budgetMs, detail);
+  if (endedMs === 0) return verdict;
+  return {
+    ...verdict,
+    budget: `at most ${endedMs + budgetMs} ms: ${budgetMs} ms after the fault ended, at ${endedMs} ms`,
   };
 }
 
@@ -89,40 +139,71 @@ function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
   ];
 }
 
-function audited(
-  { lost, counted, allowed, how, others = 0 }: LossAudit,
-  mustLose: boolean,
-): PromiseVerdict[] {
+function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean): PromiseVerdict[] {
   const verdicts: PromiseVerdict[] = [];
+  const measured = lost === null ? 'not measured' : lostText(lost);
   if (allowed !== null) {
     verdicts.push({
       promise: 'acknowledged positions lost',
-      passed: lost !== null && lost <= allowed,
-      measured: lost === null ? 'not measured' : String(lost),
+      passed: lost !== null && lost.least <= allowed,
+      measured,
       budget: `at most ${allowed}`,
-      detail: '',
+      detail: how,
     });
   }
   if (mustLose) {
     verdicts.push({
       promise: 'something was lost, so that the audit is put to the test',
-      passed: lost !== null && lost > 0,
-      measured: lost === null ? 'not measured' : String(lost),
+      passed: lost !== null && lost.least > 0,
+      measured,
       budget: 'more than 0',
-      detail: '',
+      detail: how,
     });
   }
   verdicts.push({
-    promise:
-      others === 0
-        ? 'the loss audit of ingest equals the truth'
-        : 'the loss audit of ingest is not below the truth',
-    passed: lost !== null && (others === 0 ? lost === counted : lost <= counted),
+    promise: 'the loss audit of ingest equals the truth',
+    passed: lost !== null && lost.least <= counted && counted <= lost.most,
     measured: `${counted} counted`,
-    budget: lost === null ? 'not measured' : `${lost} lost in truth`,
+    budget: lost === null ? 'not measured' : `${measured} lost in truth`,
     detail: how,
   });
   return verdicts;
+}
+
+function checkpointed(persistedMs: number | null, faultLastsMs: number): PromiseVerdict[] {
+  const isEarly = persistedMs !== null && persistedMs < faultLastsMs;
+  const promise = 'checkpoints that were sent while Postgres was away are persisted, and not before';
+  const verdict = withinAfter(promise, persistedMs, faultLastsMs, CAUGHT_UP_MS);
+  const detail = 'before Postgres was back';
+  return [isEarly ? { ...verdict, passed: false, detail } : verdict];
+}
+
+function alarmed({ budgetMs, seen }: NonNullable<Evidence['alarm']>, faultLastsMs: number): PromiseVerdict[] {
+  return seen.flatMap(({ source, raisedMs, endedMs }) => [
+    within(
+      `the alarm of ${source} comes: the loss window is above its budget`,
+      raisedMs,
+      budgetMs + ALARM_SLACK_MS,
+    ),
+    withinAfter(`... and goes when ${source} is within it again`, endedMs, faultLastsMs, CAUGHT_UP_MS),
+  ]);
+}
+
+function withoutReplica(r: ReplicaAway, faultLastsMs: number): PromiseVerdict[] {
+  const noiseMs = Math.max(REPLICA_NOISE_FLOOR_MS, 2 * (r.ackP99BeforeMs ?? 0));
+  const meanwhile = `${r.cache} as cache, ${r.replicated} as replicated`;
+  return [
+    none('nobody is refused, and no question lacks the region', r.refused),
+    within('slowest acknowledgement while the replica is frozen', r.slowestAckMs, REPLICA_WAIT_MS + noiseMs),
+    {
+      promise: 'acknowledged as what it is meanwhile: cache',
+      passed: r.cache > 0 && r.replicated === 0,
+      measured: meanwhile,
+      budget: 'none as replicated',
+      detail: '',
+    },
+    withinAfter('acknowledged as replicated again', r.replicatedAgainMs, faultLastsMs, REPLICATED_AGAIN_MS),
+  ];
 }
 
 function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdict {
@@ -138,22 +219,26 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
 
 export function judge(evidence: Evidence): PromiseVerdict[] {
   const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
+  const { faultLastsMs } = evidence;
   const hit = regions.filter(({ affected }) => affected);
   const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
   if (expected.elsewhereUnharmed) verdicts.push(...elsewhere(others));
   if (expected.darkMs !== null) {
-    verdicts.push(within('time dark', worst(hit.map(({ darkMs }) => darkMs)), expected.darkMs));
+    const dark = worst(hit.map(({ darkMs }) => darkMs));
+    verdicts.push(withinAfter('time dark', dark, faultLastsMs, expected.darkMs));
     const budget = expected.darkMs + WARMING_MS + HEAL_SLACK_MS;
     const healed = worst(hit.map(({ healedMs }) => healedMs));
-    verdicts.push(within('time to heal: everybody found again in complete answers', healed, budget));
+    const promise = 'time to heal: everybody found again in complete answers';
+    verdicts.push(withinAfter(promise, healed, faultLastsMs, budget));
   }
   if (hit.length > 0) {
     const unheard = hit.reduce((sum, { failedWrites }) => sum + failedWrites, 0);
     verdicts.push(none('reports of the region that nothing was heard of', unheard));
   }
   if (expected.reconnectMs !== null) {
-    verdicts.push(within('every driver is connected again', reconnectedMs, expected.reconnectMs));
+    const promise = 'every driver is connected again';
+    verdicts.push(withinAfter(promise, reconnectedMs, faultLastsMs, expected.reconnectMs));
     verdicts.push(noHerd(evidence.busiestReconnect));
   }
   if (expected.comesBack) {
@@ -166,6 +251,9 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
       detail: '',
     });
   }
+  if (expected.checkpoint) verdicts.push(...checkpointed(evidence.persistedMs, faultLastsMs));
+  if (expected.alarm && evidence.alarm !== null) verdicts.push(...alarmed(evidence.alarm, faultLastsMs));
+  if (evidence.replicaAway !== null) verdicts.push(...withoutReplica(evidence.replicaAway, faultLastsMs));
   if (lostReplicated !== null) {
     verdicts.push(none('lost although acknowledged as replicated', lostReplicated));
   }

@@ -7,19 +7,19 @@ import type { DrillReport, RegionReport, RegionSample } from './report.js';
 import { SAMPLE_MS } from './report.js';
 import { type PageReport, reportPage } from './report-page.js';
 
-const FAULT_AT_MS = 10_000;
-const DURATION_MS = 30_000;
+const FROM_MS = -10_000;
+const TO_MS = 20_000;
 const EVIL = `</svg><script>alert("1")</script> & 'x' <img src=http://evil.example/a.png> \u0000\ud800`;
 
 function region(node: string, affected: boolean): RegionReport {
   const samples: RegionSample[] = [];
-  for (let atMs = 0; atMs < DURATION_MS; atMs += SAMPLE_MS) {
-    const isDark = affected && atMs >= FAULT_AT_MS && atMs < FAULT_AT_MS + 1500;
+  for (let atMs = FROM_MS; atMs < TO_MS; atMs += SAMPLE_MS) {
+    const isDark = affected && atMs >= 0 && atMs < 1500;
     samples.push({
       atMs,
-      acks: isDark ? 0 : 14 + ((atMs / SAMPLE_MS) % 5),
-      nacks: isDark && atMs >= FAULT_AT_MS + 1000 ? 3 : 0,
-      slowestAckMs: isDark ? null : 20 + ((atMs / SAMPLE_MS) % 17),
+      acks: isDark ? 0 : 18 + ((atMs / SAMPLE_MS) % 5),
+      nacks: isDark && atMs >= 1000 ? 3 : 0,
+      slowestAckMs: isDark ? null : 37 + ((atMs / SAMPLE_MS) % 17),
       complete: isDark ? 0 : 2,
       partial: isDark ? 2 : 0,
       failed: 0,
@@ -31,8 +31,8 @@ function region(node: string, affected: boolean): RegionReport {
     partitions: 21,
     drivers: 334,
     affected,
-    lastAckAtMs: affected ? FAULT_AT_MS : null,
-    firstAckAtMs: affected ? FAULT_AT_MS + 1500 : null,
+    lastAckAtMs: affected ? -20 : null,
+    firstAckAtMs: affected ? 1500 : null,
     darkMs: affected ? 1500 : 0,
     healedMs: affected ? 3600 : 0,
     ackP99BeforeMs: 31.4,
@@ -46,13 +46,14 @@ function region(node: string, affected: boolean): RegionReport {
 
 function sample(changes: Partial<PageReport> = {}): PageReport {
   return {
-    format: 1,
+    format: 2,
     drill: 'freeze',
     about: 'The second master was stopped with SIGSTOP for 5 s.',
     startedAt: '2026-11-23T17:00:00.000Z',
-    durationMs: DURATION_MS,
-    faultAtMs: FAULT_AT_MS,
-    healedAtMs: FAULT_AT_MS + 5000,
+    fromMs: FROM_MS,
+    toMs: TO_MS,
+    faultLastsMs: 0,
+    repairedAtMs: 5000,
     passed: false,
     stack: { own: true, masters: 3, replicas: 1, partitions: 64, promoter: true, durability: 'cache' },
     load: { drivers: 1000, reportIntervalMs: 2000, acknowledged: 14_800, nacked: 15, questions: 600 },
@@ -68,11 +69,11 @@ function sample(changes: Partial<PageReport> = {}): PageReport {
     ],
     regions: ['127.0.0.1:7100', '127.0.0.1:7101', '127.0.0.1:7102'].map((node, i) => region(node, i === 1)),
     events: [
-      { atMs: FAULT_AT_MS, kind: 'fault', text: 'SIGSTOP to 127.0.0.1:7101' },
-      { atMs: FAULT_AT_MS + 1100, kind: 'observed', text: 'its replica took over' },
-      { atMs: FAULT_AT_MS + 5000, kind: 'heal', text: 'SIGCONT' },
+      { atMs: 0, kind: 'fault', text: 'SIGSTOP to 127.0.0.1:7101' },
+      { atMs: 1100, kind: 'observed', text: 'its replica took over' },
+      { atMs: 5000, kind: 'heal', text: 'SIGCONT' },
     ],
-    audit: { lost: 0, counted: 0, allowed: 0, how: 'each driver was asked for by id' },
+    audit: { lost: { least: 0, most: 0 }, counted: 0, allowed: 0, how: 'each driver was asked for by id' },
     notes: ['isolate was skipped: it needs root'],
     facts: {
       machine: '2 cores',
@@ -122,6 +123,33 @@ test('the page says the verdict first, each promise, each fact, and draws four c
   }
 });
 
+test('the page has one zero: marks, numbers and events count from the fault, and it says so', () => {
+  const page = reportPage(
+    sample({
+      faultLastsMs: 1_000,
+      events: [{ atMs: -1_000, kind: 'observed', text: 'SIGSTOP of its replica' }],
+    }),
+  );
+  assert.match(page, /All times count from the fault\. The fault lasted 1000 ms\./);
+  assert.match(page, /<td class="time">\u22121000 ms<\/td><td>observed<\/td><td>SIGSTOP of its replica/);
+  // From -10 s at the left edge to +20 s at the right one.
+  const atMs = (label: string) => {
+    const place = new RegExp(
+      `<path class="mark" d="M([\\d.]+) [^>]*/><text class="mark-label"[^>]*>${label}<`,
+    ).exec(page);
+    return Math.round(((Number(place?.[1]) - 64) / (900 - 64 - 24)) * 30_000) - 10_000;
+  };
+  for (const [label, expected] of [
+    ['fault', 0],
+    ['fault over', 1_000],
+    ['writes again after 1500 ms', 1_500],
+    ['all found again after 3600 ms', 3_600],
+    ['repaired', 5_000],
+  ] as const) {
+    assert.ok(Math.abs(atMs(label) - expected) <= 10, `${label}: ${atMs(label)}`);
+  }
+});
+
 test('nothing is fetched, nothing runs, and whatever a report holds is text', () => {
   const [first] = sample().regions;
   assert.ok(first);
@@ -150,7 +178,8 @@ test('what was not measured is no number', () => {
   const dark = { ...region('n', true), darkMs: null, healedMs: null, ackP99DuringMs: null };
   const nothing: DrillReport = {
     ...sample({ regions: [dark, { ...region('m', false), samples: [] }], audit: null, promises: [] }),
-    durationMs: 0,
+    fromMs: 0,
+    toMs: 0,
   };
   const page = reportPage(nothing);
   assertWellFormed(page);

@@ -1,11 +1,18 @@
 // A drill's report as one page that can be attached to a ticket: no script, no remote asset, drawn from the report
-// alone. All times on it count from the fault.
+// alone. All times on it count from the fault, and it says so.
 
 import { lineChart } from '../report/line-chart.js';
 import { Markup, markup } from '../report/markup.js';
 import { REPORT_STYLE } from '../report/report-style.js';
 import type { RunFacts } from '../report/run-facts.js';
-import type { DrillEvent, DrillReport, LossAudit, PromiseVerdict, RegionReport } from './report.js';
+import {
+  type DrillEvent,
+  type DrillReport,
+  type LossAudit,
+  lostText,
+  type PromiseVerdict,
+  type RegionReport,
+} from './report.js';
 import { timeline } from './report-timeline.js';
 
 export type PageReport = DrillReport & { facts?: RunFacts };
@@ -27,14 +34,11 @@ ${table(['promise', 'measured', 'budget', ''], report.promises.map(promiseRow))}
 <h2>Timeline</h2>
 ${timeline(report).map(lineChart)}
 <h2>Regions</h2>
-${table(['region', 'drivers', 'dark for', 'all found after', 'ack p99 before, during', 'failed writes, questions', 'nacks'], report.regions.map(regionRow))}
+${table(['region', 'drivers', 'dark until', 'all found after', 'ack p99 before, during', 'failed writes, questions', 'nacks'], report.regions.map(regionRow))}
 <h2>Acknowledged positions lost</h2>
 ${auditOf(report.audit)}
 <h2>What happened</h2>
-${table(
-  ['from the fault', '', ''],
-  report.events.map((event) => eventRow(event, report.faultAtMs)),
-)}
+${table(['from the fault', '', ''], report.events.map(eventRow))}
 ${notesOf(report.notes)}
 <h2>Facts</h2>
 ${factList(factsOf(report))}
@@ -54,7 +58,7 @@ function verdictOf(report: DrillReport): Markup {
 <h1>Drill: ${report.drill}</h1>
 <strong>${verdict.toUpperCase()}</strong> ${kept}
 <p>${report.about}</p>
-<p class="quiet">${report.startedAt}, ${seconds(report.durationMs)}</p>
+<p class="quiet">${report.startedAt}, ${seconds(report.toMs - report.fromMs)}. All times count from the fault.${lasts(report.faultLastsMs)}</p>
 </header>`;
 }
 
@@ -74,15 +78,15 @@ function regionRow(region: RegionReport): Markup {
 <td>${region.failedWrites}, ${region.failedQuestions}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;
 }
 
-function eventRow({ atMs, kind, text }: DrillEvent, faultAtMs: number): Markup {
-  return markup`<tr><td class="time">${fromFault(atMs - faultAtMs)}</td><td>${kind}</td><td>${text}</td></tr>`;
+function eventRow({ atMs, kind, text }: DrillEvent): Markup {
+  return markup`<tr><td class="time">${fromFault(atMs)}</td><td>${kind}</td><td>${text}</td></tr>`;
 }
 
 function auditOf(audit: LossAudit | null): Markup {
   if (audit === null) return markup`<p>Not audited: this drill kills no master.</p>`;
   return factList({
-    'seen from outside': audit.lost ?? 'not measured',
-    'counted by ingest': audit.counted,
+    'seen from outside': audit.lost === null ? 'not measured' : lostText(audit.lost),
+    "counted by the drill's ingest": audit.counted,
     'at most allowed': audit.allowed ?? 'all that was not flushed',
     'how the truth was taken': audit.how,
   });
@@ -120,4 +124,5 @@ const duration = (ms: number | null, otherwise = 'none'): string =>
   ms === null ? otherwise : milliseconds(ms);
 const milliseconds = (ms: number): string => (Math.abs(ms) < 10_000 ? `${Math.round(ms)} ms` : seconds(ms));
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+const lasts = (ms: number): string => (ms === 0 ? '' : ` The fault lasted ${milliseconds(ms)}.`);
 const fromFault = (ms: number): string => (ms < 0 ? '\u2212' : '+') + milliseconds(Math.abs(ms));

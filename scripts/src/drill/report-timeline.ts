@@ -32,9 +32,9 @@ export function timeline(report: DrillReport): LineChart[] {
     unit,
     lines: report.regions.map((region) => lineOf(region, of)),
     marks,
-    fromMs: 0,
-    toMs: report.durationMs,
-    originMs: report.faultAtMs,
+    fromMs: report.fromMs,
+    toMs: report.toMs,
+    originMs: 0,
   }));
 }
 
@@ -50,13 +50,14 @@ function lineOf(region: RegionReport, of: Measure): Line {
 }
 
 function marksOf(report: DrillReport): Mark[] {
-  const { faultAtMs } = report;
+  const { faultLastsMs, repairedAtMs } = report;
   const hit = report.regions.filter(({ affected }) => affected);
   const marks = [
-    { atMs: faultAtMs, label: 'fault' },
-    ...after(faultAtMs, 'writes again', greatest(hit, 'darkMs')),
-    ...after(faultAtMs, 'all found again', greatest(hit, 'healedMs')),
-    { atMs: report.healedAtMs, label: 'repaired' },
+    { atMs: 0, label: 'fault' },
+    ...(faultLastsMs === 0 ? [] : [{ atMs: faultLastsMs, label: 'fault over' }]),
+    ...at('writes again', greatest(hit, 'darkMs')),
+    ...at('all found again', greatest(hit, 'healedMs')),
+    { atMs: repairedAtMs, label: 'repaired' },
   ];
   return marks.sort((a, b) => a.atMs - b.atMs);
 }
@@ -71,10 +72,8 @@ function greatest(regions: readonly RegionReport[], field: 'darkMs' | 'healedMs'
   return most;
 }
 
-function after(faultAtMs: number, what: string, ms: number | null): Mark[] {
-  return ms === null || ms === 0
-    ? []
-    : [{ atMs: faultAtMs + ms, label: `${what} after ${Math.round(ms)} ms` }];
+function at(what: string, ms: number | null): Mark[] {
+  return ms === null || ms === 0 ? [] : [{ atMs: ms, label: `${what} after ${Math.round(ms)} ms` }];
 }
 
 function slowest(samples: readonly RegionSample[]): number | null {

@@ -1,19 +1,21 @@
 // What a drill writes down: everything that its verdict was made from, so that a page can be drawn from it alone.
 //
-// Times named `...AtMs` are milliseconds since `startedAt`, when the load was warm and sampling began; the fault
-// came at `faultAtMs`. null is "not measured" or "never", as the field says.
+// Every time is in milliseconds from the fault; what came before it is negative. null is "not measured" or "never", as
+// the field says. Every number is about the drill's own drivers alone.
 
 export interface DrillReport {
-  format: 1;
+  format: 2;
   drill: string;
   /** One sentence: what was broken. */
   about: string;
-  /** RFC 3339. */
+  /** RFC 3339: when the load was warm and sampling began, at `fromMs`. */
   startedAt: string;
-  durationMs: number;
-  faultAtMs: number;
-  /** When everything that was broken ran again (the fault itself was over). */
-  healedAtMs: number;
+  fromMs: number;
+  toMs: number;
+  /** Of a fault that lasts until it is undone, such as a cut: budgets count from there. 0 of one that is a moment. */
+  faultLastsMs: number;
+  /** When everything that was broken ran again. */
+  repairedAtMs: number;
   passed: boolean;
   stack: {
     /** Started for this drill alone. */
@@ -99,15 +101,22 @@ export interface DrillEvent {
   text: string;
 }
 
+/** Two numbers where it cannot be told exactly, which is where the drill itself was late. */
+export interface LostCount {
+  least: number;
+  most: number;
+}
+
 export interface LossAudit {
-  /** Drivers whose newest acknowledged position the new owner lacked, by comparison from outside. */
-  lost: number | null;
-  /** What ingest counted: `whereabouts_ingest_lost_positions_total`. */
+  /** Drivers whose newest acknowledged position the new owner lacked, by comparison from outside; null: not measured. */
+  lost: LostCount | null;
+  /** What the drill's own ingest counted before the fault was undone: `whereabouts_ingest_lost_positions_total`. */
   counted: number;
   /** The most that may be lost, see RELIABILITY.md; null: all that was not flushed. */
   allowed: number | null;
-  /** Drivers in the region that are not the drill's: ingest counts theirs too, so its count may be greater. */
-  others?: number;
-  /** How the truth was taken. */
+  /** How the truth was taken, or why it was not. */
   how: string;
 }
+
+export const lostText = ({ least, most }: LostCount): string =>
+  least === most ? String(least) : `${least} to ${most}`;

@@ -1,6 +1,7 @@
 // One drill from its beginning to its report:
 //
 //   load ──warm──▶ measured calm ──▶ fault ──▶ watched until healed ──▶ undone ──▶ whole ──▶ everybody settled ──▶ verdict
+
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,12 +12,14 @@ import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partiti
 import { scrape, total } from '../stack/scrape.js';
 import type { Stack } from '../stack-file.js';
 import { archiveDifferences } from '../testing/archive-rows.js';
+import { type CaughtUp, watchCatchUp } from './catch-up.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
-import type { Drill } from './faults.js';
+import { type Drill, needsOwnIngest } from './faults.js';
 import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
+import { startOwnIngest } from './own-ingest.js';
 import type { Evidence } from './promises.js';
 import { partitionRows, type Region, regionsOf } from './regions.js';
 import type { DrillReport } from './report.js';
@@ -39,6 +42,8 @@ export interface DrillSetting {
   /** Where: the region of this partition; undefined: the middle one. */
   partition: number | undefined;
   say(text: string): void;
+  /** Of the ingest process that it starts, if it does. */
+  ingestLog: string;
   /** So that whatever is frozen is let go when we are stopped. */
   onScene(scene: Scene): void;
 }
@@ -84,28 +89,33 @@ function reconnectedMs({ drivers, observations }: Load, faultAtMs: number): numb
   return first.size < drivers.length ? null : Math.max(...first.values());
 }
 
-interface Watched extends Healing {
+interface Watched extends Healing, CaughtUp {
   foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
+  counted: number;
 }
 
 /** The fault, and all until the cluster is whole again. */
 async function takeCourse(
-  { drill, stack }: DrillSetting,
+  setting: DrillSetting,
   load: Load,
   scene: Scene,
   regions: readonly Region[],
   hit: number,
 ): Promise<Watched> {
+  const { drill, stack } = setting;
   await drill.inject(scene);
   const faultAtMs = scene.faultAtMs ?? performance.now();
+  const caughtUp = watchCatchUp({ drill, stack, load, scene, hit, faultAtMs });
   let over = false;
   const watches = drill.hits === 'region' && drill.dark !== null;
   const healing = watches
     ? untilHealed(load, hit, faultAtMs, () => over)
     : Promise.resolve({ foundMs: 0, healedMs: 0 });
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
+  // What another failover may lose later is no loss of this fault.
+  const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
   await drill.undo(scene);
   let ended = false;
   const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
@@ -124,26 +134,26 @@ async function takeCourse(
       return backMs ?? undefined;
     }).catch(() => {});
   }
+  const seenBesides = await caughtUp();
   await sleep(AFTER_MS);
   ended = true;
-  return { ...healed, foundInThePast: await past, reconnectedMs: backMs, wholeAgain };
+  return {
+    ...healed,
+    ...seenBesides,
+    counted,
+    foundInThePast: await past,
+    reconnectedMs: backMs,
+    wholeAgain,
+  };
 }
 
-/** Who owns the region's partitions in the end. */
-async function ownerNow(stack: Stack, { partitions }: Region): Promise<string> {
+/** Who owns the region in the end, where that is not who took it over from the broken master. */
+async function ownerAfter(stack: Stack, truth: LossTruth, { partitions }: Region): Promise<string | null> {
   const slot = partitions[0]?.slot ?? 0;
   const owner = ownersOf(await clusterNodes(stack)).find(({ slots }) =>
     slots.some(([first, last]) => first <= slot && slot <= last),
   );
-  return owner?.address ?? '';
-}
-
-/** Live drivers of the region that are not ours. */
-async function othersIn(stack: Stack, load: Load, region: Region, index: number): Promise<number> {
-  const ours = new Set(region.partitions.map(({ partition }) => partition));
-  const rows = (await partitionRows(stack)).filter(({ partition }) => ours.has(partition));
-  const live = rows.reduce((sum, { available, busy }) => sum + (available ?? 0) + (busy ?? 0), 0);
-  return Math.max(0, live - load.driversOf(index).length);
+  return truth.nextOwner === null || owner?.address === truth.nextOwner ? null : (owner?.address ?? null);
 }
 
 /** Everything, and what it was seen to do. */
@@ -160,8 +170,6 @@ async function watchedCourse(
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
-  const others = await othersIn(stack(), load, regions[hit] as Region, hit);
-  const countedBefore = await lostCounted(stack());
   if (drill.losesAtMostMs !== undefined) {
     const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
     truth = await LossTruth.of(stack(), shard, load, regions[hit] as Region);
@@ -170,8 +178,8 @@ async function watchedCourse(
   delay.enable();
   const watched = await takeCourse(setting, load, scene, regions, hit).finally(() => truth?.stop());
   delay.disable();
-  const lost = truth === null ? null : truth.lostBy(await ownerNow(stack(), regions[hit] as Region));
   const endAtMs = performance.now();
+  const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
   const unheard = load.unheard(endAtMs);
   await load.settle();
   const wrongRows = await compareArchive(stack(), load, map);
@@ -190,22 +198,37 @@ async function watchedCourse(
     ...watched,
     unheard,
     wrongRows,
-    counted: drill.hits === 'connections' ? 0 : (await lostCounted(stack())) - countedBefore,
+    laterOwner: truth && (await ownerAfter(stack(), truth, regions[hit] as Region)),
     lost,
-    others,
     slowestTurnMs: Math.round(delay.max / 1e6),
   };
 }
 
+/** A drill begins with a whole cluster, whatever the one before has left; one that does not become whole is told. */
+async function regionsAtBegin({ stack, say }: DrillSetting): Promise<Region[]> {
+  await waitFor('the cluster is whole, as a drill needs it', WHOLE_DEADLINE_MS, async () => {
+    const masters = ownersOf(await clusterNodes(stack())).length;
+    const broken = await whatIsBroken(stack(), masters);
+    if (broken !== null) throw new Error(broken);
+    return (await partitionRows(stack())).every(({ node }) => node !== null) || undefined;
+  }).catch(({ message, cause }: Error) => say(`${message}: ${(cause as Error | undefined)?.message}`));
+  return regionsOf(await partitionRows(stack()));
+}
+
 export async function runDrill(setting: DrillSetting): Promise<DrillReport> {
-  const { name, drill, stack, say } = setting;
-  const map = parsePartitionMap(readFileSync(stack().partitionMapFile, 'utf8'));
-  const regions = regionsOf(await partitionRows(stack()));
-  say(`Drill ${name}: ${drill.about}. Connecting drivers ...`);
-  const load = await Load.start(stack(), map, regions);
+  const { name, drill, say, ingestLog } = setting;
+  const map = parsePartitionMap(readFileSync(setting.stack().partitionMapFile, 'utf8'));
+  const regions = await regionsAtBegin(setting);
+  const settings = drill.replicaAway ? { DURABILITY: 'replicated' } : {};
+  const own = needsOwnIngest(drill) ? await startOwnIngest(setting.stack(), ingestLog, settings) : null;
+  const stack = () => (own === null ? setting.stack() : { ...setting.stack(), ingest: own.ingest });
+  let load: Load | undefined;
   try {
-    return reportOf(await watchedCourse(setting, load, map, regions));
+    say(`Drill ${name}: ${drill.about}. Connecting drivers ...`);
+    load = await Load.start(stack(), map, regions);
+    return reportOf(await watchedCourse({ ...setting, stack }, load, map, regions));
   } finally {
-    load.close();
+    load?.close();
+    await own?.stop();
   }
 }

@@ -1,12 +1,14 @@
 // What a fault has at hand while it is made and undone, and a diary of what was done.
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { namespaceOf, setCable } from '@whereabouts/infra/dev/network-namespace';
+import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { redisAdminPassword } from '../stack/redis-admin.js';
 import { redisUserName } from '../stack/redis-users.js';
 import type { Stack } from '../stack-file.js';
 import { sql } from '../testing/archive-rows.js';
@@ -41,7 +43,8 @@ export class Scene {
   readonly stack: () => Stack;
   readonly victim: NodeView;
   readonly replicas: readonly NodeView[];
-  readonly events: DrillEvent[] = [];
+  /** Times are performance.now(). */
+  readonly diary: DrillEvent[] = [];
   readonly startAtMs = performance.now();
   /** performance.now() of the fault itself. */
   faultAtMs: number | null = null;
@@ -62,10 +65,12 @@ export class Scene {
     this.#say = say;
   }
 
+  /** Live, with the time since the fault. */
   tell(kind: DrillEvent['kind'], text: string): void {
-    const atMs = Math.round(performance.now() - this.startAtMs);
-    this.events.push({ atMs, kind, text });
-    this.#say(`${(atMs / 1000).toFixed(1).padStart(6)} s  ${text}`);
+    const atMs = performance.now();
+    this.diary.push({ atMs, kind, text });
+    const time = this.faultAtMs === null ? 'before' : `+${((atMs - this.faultAtMs) / 1000).toFixed(1)} s`;
+    this.#say(`${time.padStart(8)}  ${text}`);
   }
 
   /** Just before it is done: a report sent from now on cannot have been written before it. */
@@ -186,18 +191,18 @@ export class Scene {
     });
   }
 
+  get #home(): string {
+    return dirname(this.stack().auth.secretFile);
+  }
+
   async #asAdmin(use: Parameters<typeof withAdmin<void>>[2]): Promise<void> {
     const { address } = this.victim;
-    const configuration = readFileSync(recipeOf(await this.pid(address)).args[0] as string, 'utf8');
-    const password = /^masterauth (".*")$/m.exec(configuration)?.[1];
-    await withAdmin(address, password && (JSON.parse(password) as string), use);
+    await withAdmin(address, redisAdminPassword(this.#home), use);
   }
 
   /** Its own word for its pid: stack.json has that of the start only. */
   #postmaster(): number {
-    const dir = join(dirname(this.stack().auth.secretFile), 'postgres');
-    const moved = join(dir, 'moved-to');
-    const place = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : dir;
+    const place = postgresPlace(join(this.#home, 'postgres'));
     return Number(readFileSync(join(place, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
   }
 

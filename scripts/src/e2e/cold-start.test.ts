@@ -37,6 +37,7 @@ before(async () => {
     FLUSH_INTERVAL_MS: '500',
     FRESHNESS_MS: '600000',
     SWEEP_AFTER_MS: '600000',
+    HOLD_NACK_AFTER_MS: '60000', // nobody is refused because the machine is busy
   });
   dispatcher = await Dispatcher.of(stack.now);
 });

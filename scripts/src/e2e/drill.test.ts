@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { clusterNodes, pidOf, whatIsBroken } from '../drill/cluster-view.js';
 import type { NodePreview } from '../drill/preview.js';
@@ -13,8 +15,11 @@ import type { DrillReport } from '../drill/report.js';
 import { CITIES } from '../fleet/cities.js';
 import { seededRandom } from '../fleet/random.js';
 import { root } from '../home.js';
+import { redisAdminPassword } from '../stack/redis-admin.js';
 import { mapOf } from '../testing/places.js';
 import { StackUnderTest } from '../testing/stack-under-test.js';
+
+const DEADLINE_MS = 30_000;
 
 let stack: StackUnderTest;
 
@@ -35,13 +40,33 @@ async function drill<T>(...args: string[]): Promise<Ended<T>> {
 }
 
 async function drillWith<T>(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended<T>> {
+  return drillIn(env, () => {}, ...args);
+}
+
+type Told = { event: string; text?: string };
+
+async function drillHeard<T>(heard: (told: Told) => void, ...args: string[]): Promise<Ended<T>> {
+  return drillIn({}, heard, ...args);
+}
+
+async function drillIn<T>(
+  env: NodeJS.ProcessEnv,
+  heard: (told: Told) => void,
+  ...args: string[]
+): Promise<Ended<T>> {
   const child = spawn(process.execPath, [join(root, 'scripts', 'dist', 'drill.js'), ...args, '--json'], {
     env: { ...process.env, WHEREABOUTS_HOME: stack.home, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? -1)));
-  const [out, error] = await Promise.all([text(child.stdout), text(child.stderr)]);
-  const last = out.trim().split('\n').at(-1) ?? '';
+  const lines: string[] = [];
+  createInterface(child.stdout).on('line', (line) => {
+    lines.push(line);
+    heard(JSON.parse(line) as Told);
+  });
+  const error = await text(child.stderr);
+  await ended;
+  const last = lines.at(-1) ?? '';
   return { status: await ended, last: (last === '' ? null : JSON.parse(last)) as T, error };
 }
 
@@ -102,11 +127,44 @@ test('kill: one region, judged, written down, and whole again', async () => {
   assert.equal(await whatIsBroken(stack.now, 3), null);
 });
 
+/** The victim takes its region back once it runs again, as after another fault. */
+async function takeBack(address: string): Promise<void> {
+  await withAdmin(address, redisAdminPassword(stack.home), async (node) => {
+    await waitFor('it is the master again', DEADLINE_MS, async () => {
+      if ((await node.info('replication')).includes('role:master')) return true;
+      await node.call('CLUSTER', 'FAILOVER', 'FORCE');
+      return undefined;
+    });
+  });
+}
+
+test('kill-behind: the truth is that of the first failover, whoever owns the region in the end', async () => {
+  const place = CITIES[0] as { lat: number; lon: number };
+  let back: Promise<void> | undefined;
+  const { last } = await drillHeard<{ report: DrillReport }>(
+    ({ text = '' }) => {
+      const address = /^ *\+[\d.]+ s {2}(\S+) runs again/.exec(text)?.[1];
+      if (address !== undefined) back = takeBack(address);
+    },
+    'kill-behind',
+    '--region',
+    `${place.lat},${place.lon}`,
+  );
+  await back;
+  assert.ok(back, 'the drill told when the node ran again');
+  const { audit, notes, promises } = last.report;
+  assert.ok(audit?.lost && audit.lost.least > 0, audit?.how);
+  assert.match(notes.join(), /Another failover followed/);
+  const audited = promises.find(({ promise }) => promise.startsWith('the loss audit'));
+  assert.equal(audited?.passed, true, `${audited?.measured}, ${audited?.budget}`);
+});
+
 test('what a drill has started again ends with the stack', async () => {
   const nodes = await clusterNodes(stack.now);
   const pids = await Promise.all(nodes.map(({ address }) => pidOf(stack.now, address)));
-  const started = stack.now.redis.map(({ pid }) => pid);
-  assert.equal(pids.filter((pid) => !started.includes(pid)).length, 1, 'one was started again');
+  await waitFor('stack.json has the processes of now', DEADLINE_MS, () =>
+    stack.now.redis.every(({ pid }) => pids.includes(pid)) ? true : undefined,
+  );
   await stack.stop(async () => {
     await waitFor('all of Redis has stopped', 20_000, () => !pids.some(isAlive) || undefined);
   });

@@ -39,6 +39,7 @@ before(async () => {
   stack = await StackUnderTest.start(map, {
     FRESHNESS_MS: String(FRESHNESS_MS),
     SWEEP_AFTER_MS: String(FRESHNESS_MS),
+    HOLD_NACK_AFTER_MS: '60000', // nobody is refused because the machine is busy
     FLUSH_INTERVAL_MS: '1000',
   });
   fleet = new FleetSockets(stack.now);

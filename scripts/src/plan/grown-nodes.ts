@@ -1,5 +1,6 @@
 // A master (with its replicas) that joins the cluster of a running stack, and leaves it again. Its folder is below the
 // stack's own, its end is the end of `npm start`, and its functions come from a node that has them.
+
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/in
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { parseAddress } from '@whereabouts/infra/node-address';
 import { provideRedis } from '../servers/provide.js';
-import { clusterDir, GROWN, redisAdminPassword } from '../stack/redis-admin.js';
+import { clusterDir, GROWN, redisAdminPassword, redisPasswords } from '../stack/redis-admin.js';
 import { redisUsers } from '../stack/redis-users.js';
 import { stackSecrets } from '../stack/secrets.js';
 import type { KnownNode } from './redis-commands.js';
@@ -55,7 +56,7 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
     ...(await settingsOf(entry)),
     locale: 'C',
     users: redisUsers(stackSecrets(o.home)),
-    adminPassword: redisAdminPassword(o.home),
+    passwords: redisPasswords(o.home),
     orphanGraceS: 0,
   });
   server.handOver(o.stackPid);

@@ -43,7 +43,7 @@ before(async () => {
     nodeTimeoutMs: 1_000,
     locale: 'C',
     users,
-    adminPassword: cluster.password,
+    passwords: { admin: cluster.password ?? '', replica: 'unused' },
     orphanGraceS: 0,
   });
   for (const { host, port } of cluster.nodes) {

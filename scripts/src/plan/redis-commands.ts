@@ -28,7 +28,9 @@ function mover(masters: readonly KnownNode[]): string[] {
     '  redis-cli -h "$5" -p "$6" cluster setslot "$1" importing "$4" >/dev/null',
     '  redis-cli -h "$2" -p "$3" cluster setslot "$1" migrating "$7" >/dev/null',
     '  while keys=$(redis-cli -h "$2" -p "$3" cluster getkeysinslot "$1" 100) && [ -n "$keys" ]; do',
-    '    redis-cli -h "$2" -p "$3" migrate "$5" "$6" "" 0 5000 auth2 default "$REDISCLI_AUTH" keys $keys || return 1',
+    // By stdin: every user of the machine can read the arguments of a process, and so the password.
+    `    printf '%s ' migrate "$5" "$6" '""' 0 5000 auth2 default "\\"$REDISCLI_AUTH\\"" keys $keys |`,
+    '      redis-cli -h "$2" -p "$3" || return 1',
     '  done',
     '  redis-cli -h "$5" -p "$6" cluster setslot "$1" node "$7" >/dev/null',
     '  redis-cli -h "$2" -p "$3" cluster setslot "$1" node "$7" >/dev/null',

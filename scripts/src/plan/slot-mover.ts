@@ -6,6 +6,7 @@
 // transaction that sends callers on, so nobody meets a half; a call that falls between is answered ASK, TRYAGAIN or
 // MOVED, and is tried again by its caller. The new owner is told first: had the owner let go before, nobody would own
 // the slot. Nothing is undone: a slot that was begun is finished by running the same again.
+
 import type { adminConnection } from '@whereabouts/infra/dev/redis-node';
 import { parseAddress } from '@whereabouts/infra/node-address';
 import { type Move, slotsInOrder } from './contiguous-moves.js';

@@ -101,7 +101,7 @@ export const unpackedRedis = (home: string): string => join(home, 'redis', 'redi
 export async function unpackRedis(home: string): Promise<string> {
   const dir = join(home, 'redis');
   await rm(dir, { recursive: true, force: true });
-  await mkdir(dir, { recursive: true });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
   await download(dir);
   const unpacked = join(dir, 'root');
   for (const file of await readdir(dir)) {

@@ -11,6 +11,7 @@ import {
   type RedisCluster,
   startRedisCluster,
 } from '@whereabouts/infra/dev/redis-servers';
+import { BrokenStateError } from '@whereabouts/infra/dev/state-file';
 import { LiveStore } from '@whereabouts/infra/live-store/live-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
@@ -70,7 +71,7 @@ export async function startCache(o: CacheOptions): Promise<RedisCluster> {
       orphanGraceS: o.orphanGraceS,
     });
   } catch (error) {
-    if (!(error instanceof ClusterShapeError)) throw error;
+    if (!(error instanceof ClusterShapeError) && !(error instanceof BrokenStateError)) throw error;
     throw new UsageError(`${error.message}. Start with --fresh, which forgets the data.`, { cause: error });
   }
 }

@@ -2,11 +2,14 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { PostgresPlaceError } from '@whereabouts/infra/dev/postgres-place';
 import {
   type PostgresServer,
   removePostgresData,
   startPostgres,
 } from '@whereabouts/infra/dev/postgres-server';
+import { BrokenStateError } from '@whereabouts/infra/dev/state-file';
+import { UsageError } from '../cli.js';
 import { root } from '../home.js';
 import { providePostgres } from '../servers/provide.js';
 import { StartError } from './readiness.js';
@@ -39,7 +42,13 @@ export async function startDatabase(options: DatabaseOptions): Promise<PostgresS
   if (options.fresh) await removePostgresData(options.dir);
   const binDir = await providePostgres();
   const { dir, port, orphanGraceS, say } = options;
-  return startPostgres({ dir, port, binDir, orphanGraceS, log: say });
+  try {
+    return await startPostgres({ dir, port, binDir, orphanGraceS, log: say });
+  } catch (error) {
+    if (error instanceof PostgresPlaceError) throw new UsageError(error.message, { cause: error });
+    if (!(error instanceof BrokenStateError)) throw error;
+    throw new UsageError(`${error.message}. Start with --fresh, which forgets the data.`, { cause: error });
+  }
 }
 
 /** Returns the flusher's address. */

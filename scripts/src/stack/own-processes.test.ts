@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -54,4 +54,24 @@ test('a lock of a process that is gone, or that is not what it should be, is voi
   assert.equal(takePidLock(file, marker).heldBy, null);
   writeFileSync(file, String(process.pid));
   assert.equal(takePidLock(file, 'another-script.js').heldBy, null);
+});
+
+test('a list that a power cut left empty or cut short names nobody, and is written anew', async () => {
+  for (const text of ['', '[{"pid":1', '{}', '[{"pid":1,"marker":""}]', '[null]']) {
+    writeFileSync(join(dir, 'processes.json'), text);
+    assert.deepEqual(new OwnProcesses(dir).strays(), [], text);
+    await new OwnProcesses(dir).stopStrays(() => assert.fail('nothing is to be stopped'));
+  }
+});
+
+test('a list that cannot be written is told once, and told when it can', () => {
+  const said: string[] = [];
+  const gone = join(dir, 'gone');
+  const own = new OwnProcesses(gone, (text) => said.push(text));
+  for (const pid of [1, 2]) own.add({ pid, marker: 'x', name: 'x', signal: 'SIGTERM' });
+  assert.equal(said.length, 1);
+  assert.match(said[0] ?? '', /list of processes could not be written: ENOENT/);
+  mkdirSync(gone);
+  own.remove(1);
+  assert.equal(said.length, 2);
 });

@@ -1,12 +1,15 @@
 // .whereabouts/processes.json: every process that this clone's stack started, written before anything can go wrong
 // with it. A run that was killed leaves it behind, and the next one ends what still runs.
 //
-// A pid alone proves nothing, numbers are used again: the command line must still hold the words it had.
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+// A pid alone proves nothing, numbers are used again: the command line must still hold the words it had. A list that
+// cannot be written, or read, only costs that: what a killed run leaves is then not found.
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine, isAlive, stopStray } from '@whereabouts/infra/dev/server-process';
+import { BrokenStateError, isRecord, readStateJson, writeStateFile } from '@whereabouts/infra/dev/state-file';
+import { type BestEffort, bestEffort } from './best-effort.js';
 
-interface OwnProcess {
+export interface OwnProcess {
   pid: number;
   /** Part of its command line, such as the folder of its data. */
   marker: string;
@@ -16,13 +19,21 @@ interface OwnProcess {
 
 const STRAY_DEADLINE_MS = 10_000;
 
+const isList = (value: unknown): value is OwnProcess[] =>
+  Array.isArray(value) &&
+  value.every(
+    (one) =>
+      isRecord(one) && Number.isInteger(one.pid) && typeof one.marker === 'string' && one.marker !== '',
+  );
+
 export class OwnProcesses {
   readonly #file: string;
+  readonly #attempt: BestEffort;
   #list: OwnProcess[] = [];
 
-  constructor(home: string) {
-    mkdirSync(home, { recursive: true });
+  constructor(home: string, say: (text: string) => void = () => {}) {
     this.#file = join(home, 'processes.json');
+    this.#attempt = bestEffort(say);
   }
 
   add(process: OwnProcess): void {
@@ -43,9 +54,13 @@ export class OwnProcesses {
 
   /** What an earlier run left; those that do not run any more are forgotten. */
   strays(): OwnProcess[] {
-    if (!existsSync(this.#file)) return [];
-    const listed = JSON.parse(readFileSync(this.#file, 'utf8')) as OwnProcess[];
-    return listed.filter(({ pid, marker }) => isAlive(pid) && commandLine(pid)?.includes(marker));
+    const runs = ({ pid, marker }: OwnProcess) => isAlive(pid) && commandLine(pid)?.includes(marker);
+    try {
+      return (readStateJson(this.#file, isList) ?? []).filter(runs);
+    } catch (error) {
+      if (error instanceof BrokenStateError) return [];
+      throw error;
+    }
   }
 
   /** Services before servers, in the order in which they were started, last first. */
@@ -58,7 +73,6 @@ export class OwnProcesses {
   }
 
   #write(): void {
-    writeFileSync(`${this.#file}.new`, JSON.stringify(this.#list));
-    renameSync(`${this.#file}.new`, this.#file);
+    this.#attempt('The list of processes', () => writeStateFile(this.#file, JSON.stringify(this.#list)));
   }
 }

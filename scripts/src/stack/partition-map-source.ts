@@ -4,8 +4,9 @@
 //   otherwise      the kept one, else quantiles of the simulated fleet
 //
 // Every key's place follows from the map: under another one the cache begins anew (the archive stays).
-import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readStateFile, writeStateFile } from '@whereabouts/infra/dev/state-file';
 import {
   buildPartitionMap,
   formatPartitionMap,
@@ -13,38 +14,25 @@ import {
   PartitionMapError,
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
-import { type CsvPosition, PositionCsv } from '@whereabouts/infra/position-csv';
 import { UsageError } from '../cli.js';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
+import { mapOfTrace } from '../fleet/trace-map.js';
 import type { StackOptions } from './options.js';
+import { clusterDir } from './redis-admin.js';
 
 export interface ChosenMap {
   map: PartitionMap;
   file: string;
   /** In words, for the person at the terminal. */
   origin: string;
+  /** What the person should know besides. */
+  notes: string[];
 }
 
 export const keptMapFile = (home: string): string => join(home, 'partition-map.json');
 const originFile = (home: string) => join(home, 'partition-map.origin');
-/** One position in so many is enough for the quantiles of a long trace. */
-const MAX_SAMPLES = 1_000_000;
-
-export async function traceSample(file: string): Promise<CsvPosition[]> {
-  const sample: CsvPosition[] = [];
-  let every = 1;
-  let row = 0;
-  for await (const position of new PositionCsv(createReadStream(file, 'utf8'))) {
-    if (row++ % every === 0) sample.push(position);
-    if (sample.length === MAX_SAMPLES) {
-      every *= 2;
-      for (let i = 0; i < sample.length / 2; i++) sample[i] = sample[2 * i] as CsvPosition;
-      sample.length /= 2;
-    }
-  }
-  return sample;
-}
+const FLEET = "the simulated fleet's density";
 
 function readMap(file: string): PartitionMap {
   try {
@@ -55,64 +43,56 @@ function readMap(file: string): PartitionMap {
   }
 }
 
-async function buildFromTrace(file: string): Promise<PartitionMap> {
+type WantedMap = Pick<ChosenMap, 'map' | 'origin'> & { notes?: string[] };
+
+async function wantedMap(options: StackOptions, home: string): Promise<WantedMap> {
+  if (options.mapFile !== null) return { map: readMap(options.mapFile), origin: options.mapFile };
+  if (options.replayFile !== null) {
+    const { map, notes } = await mapOfTrace(options.replayFile);
+    return { map, notes, origin: `the density of ${options.replayFile}` };
+  }
+  const kept = readStateFile(keptMapFile(home));
+  const ofFleet = () => buildPartitionMap(fleetSample(CITIES, options.seed));
+  if (kept === null) return { map: ofFleet(), origin: FLEET };
   try {
-    return buildPartitionMap(await traceSample(file));
+    return { map: parsePartitionMap(kept), origin: readStateFile(originFile(home)) || keptMapFile(home) };
   } catch (cause) {
-    if (cause instanceof PartitionMapError) throw new UsageError(`${file}: ${cause.message}`, { cause });
-    throw cause;
+    if (!(cause instanceof PartitionMapError)) throw cause;
+    return { map: mapInPlaceOf(home, ofFleet(), cause), origin: `${FLEET}, as the kept one is damaged` };
   }
 }
 
-async function wantedMap(
-  options: StackOptions,
-  home: string,
-): Promise<{ map: PartitionMap; origin: string }> {
-  if (options.mapFile !== null) return { map: readMap(options.mapFile), origin: options.mapFile };
-  if (options.replayFile !== null) {
-    return { map: await buildFromTrace(options.replayFile), origin: `the density of ${options.replayFile}` };
-  }
-  if (existsSync(keptMapFile(home))) {
-    const origin = existsSync(originFile(home)) ? readFileSync(originFile(home), 'utf8') : keptMapFile(home);
-    return { map: readMap(keptMapFile(home)), origin };
-  }
-  return {
-    map: buildPartitionMap(fleetSample(CITIES, options.seed)),
-    origin: "the simulated fleet's density",
-  };
+/** Of a damaged map; under another one the cache would have to begin anew, and that is for the person to say. */
+function mapInPlaceOf(home: string, map: PartitionMap, cause: PartitionMapError): PartitionMap {
+  if (!isOfOtherMap(clusterDir(home), map)) return map;
+  throw new UsageError(
+    `${keptMapFile(home)} is empty or damaged (${cause.message}), and the cache was filled under it. ` +
+      'Give that map again with --map FILE, or begin anew with --fresh.',
+  );
 }
 
 /** The map of this and of later starts. */
 export function keepPartitionMap(home: string, map: PartitionMap, origin: string): void {
-  const file = keptMapFile(home);
-  mkdirSync(home, { recursive: true });
-  writeFileSync(`${file}.new`, formatPartitionMap(map));
-  renameSync(`${file}.new`, file);
-  writeFileSync(originFile(home), origin);
+  writeStateFile(keptMapFile(home), formatPartitionMap(map));
+  writeStateFile(originFile(home), origin);
 }
 
 export async function choosePartitionMap(options: StackOptions, home: string): Promise<ChosenMap> {
-  const { map, origin } = await wantedMap(options, home);
+  const { map, origin, notes = [] } = await wantedMap(options, home);
   keepPartitionMap(home, map, origin);
-  return { map, file: keptMapFile(home), origin };
+  return { map, file: keptMapFile(home), origin, notes };
 }
 
 const stampFile = (cacheDir: string) => join(cacheDir, 'partition-map.hash');
 
 /** Says under which map the cache in this folder was filled. */
 export function stampCache(cacheDir: string, map: PartitionMap): void {
-  writeFileSync(stampFile(cacheDir), map.hash);
+  writeStateFile(stampFile(cacheDir), map.hash);
 }
 
 /** There is a cache, and it was filled under another map. */
 export function isOfOtherMap(cacheDir: string, map: PartitionMap): boolean {
-  return existsSync(stampFile(cacheDir)) && readFileSync(stampFile(cacheDir), 'utf8') !== map.hash;
-}
-
-/** A place and a vehicle of a trace, to ask for. */
-export async function traceExample(file: string): Promise<{ lat: number; lon: number; driverId: string }> {
-  for await (const { lat, lon, vehicleId } of new PositionCsv(createReadStream(file, 'utf8'))) {
-    return { lat, lon, driverId: vehicleId };
-  }
-  throw new UsageError(`${file} holds no position.`);
+  const stamp = readStateFile(stampFile(cacheDir));
+  // One that was damaged says nothing; the store itself refuses calls under another map.
+  return Boolean(stamp) && stamp !== map.hash;
 }

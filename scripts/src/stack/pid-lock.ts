@@ -10,7 +10,8 @@ export interface PidLock {
 
 const ATTEMPTS = 5;
 
-function holderOf(file: string, marker: string): number | null {
+/** Its pid; null where nobody has it. */
+export function holderOfPidLock(file: string, marker: string): number | null {
   try {
     const pid = Number(readFileSync(file, 'utf8'));
     return isAlive(pid) && commandLine(pid)?.includes(marker) ? pid : null;
@@ -30,7 +31,7 @@ export function takePidLock(file: string, marker: string): PidLock {
       return { heldBy: null, release: () => rmSync(file, { force: true }) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const pid = holderOf(file, marker);
+      const pid = holderOfPidLock(file, marker);
       if (pid !== null) return { heldBy: pid, release: () => {} };
       rmSync(file, { force: true });
     } finally {

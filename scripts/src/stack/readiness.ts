@@ -1,6 +1,6 @@
 // Waits for services to be ready, and for every partition to answer.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { readSecret, type Stack } from '../stack-file.js';
+import type { Stack } from '../stack-file.js';
+import { readerToken } from './dark.js';
 import type { Supervisor } from './supervisor.js';
 
 const READY_DEADLINE_MS = 60_000;
@@ -71,15 +71,4 @@ export async function waitForDriver(stack: Stack, id: string, stopped: () => boo
     if (response?.status === 200) return;
     await pause();
   }
-}
-
-function readerToken(stack: Stack): Promise<string> {
-  return signDevelopmentToken({
-    secret: readSecret(stack),
-    issuer: stack.auth.issuer,
-    audience: stack.auth.audience.query,
-    subject: 'reader',
-    scope: 'drivers:read',
-    ttlS: 60,
-  });
 }

@@ -1,7 +1,8 @@
-// The user of the stack's Redis nodes who may do everything: its password is made at each start and stands in the
-// nodes' own folders, where only this machine's user can read it.
+// The passwords of the stack's Redis nodes: of the user who may do everything, and of the replicas. They are made at
+// each start and stand in the nodes' own folders, where only this machine's user can read them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { RedisPasswords } from '@whereabouts/infra/dev/redis-node';
 
 /** Below the stack's home; running-stack.ts starts the cluster there. */
 const CLUSTER_DIR = 'redis-cluster';
@@ -11,9 +12,15 @@ export const GROWN = 'grown-';
 
 export const clusterDir = (home: string): string => join(home, CLUSTER_DIR);
 
-export function redisAdminPassword(home: string): string {
+export function redisPasswords(home: string): RedisPasswords {
   const file = join(clusterDir(home), 'node-0', 'users.acl');
-  const password = /^user default on >(\S+)/m.exec(readFileSync(file, 'utf8'))?.[1];
-  if (password === undefined) throw new Error(`${file} names no administrator`);
-  return password;
+  const acl = readFileSync(file, 'utf8');
+  const password = (user: string): string => {
+    const found = new RegExp(`^user ${user} on >(\\S+)`, 'm').exec(acl)?.[1];
+    if (found === undefined) throw new Error(`${file} has no password of ${user}`);
+    return found;
+  };
+  return { admin: password('default'), replica: password('replica') };
 }
+
+export const redisAdminPassword = (home: string): string => redisPasswords(home).admin;

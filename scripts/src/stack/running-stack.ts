@@ -11,7 +11,9 @@ import { type NetworkNamespace, removeStrayNamespaces } from '@whereabouts/infra
 import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
 import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
 import { childPids } from '@whereabouts/infra/dev/server-process';
+import { START_SCRIPT } from '../home.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
+import { type BestEffort, bestEffort } from './best-effort.js';
 import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
 import { migrateGiven, migrateOwn, startDatabase } from './database.js';
 import type { Narrator } from './narrator.js';
@@ -20,18 +22,17 @@ import { OwnProcesses } from './own-processes.js';
 import { type ChosenMap, choosePartitionMap, isOfOtherMap, stampCache } from './partition-map-source.js';
 import { waitUntilComplete, waitUntilReady } from './readiness.js';
 import { type StackSecrets, stackSecrets } from './secrets.js';
+import { ServerWatch } from './server-watch.js';
 import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
 import { describeStack } from './stack-description.js';
 import { chooseStackPorts, type StackPorts } from './stack-ports.js';
+import { postgresProcess, redisProcess } from './stack-servers.js';
 import { type ChildSpec, Supervisor } from './supervisor.js';
 import { UndoList } from './undo-list.js';
 
 /** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
 const ORPHAN_GRACE_S = 15;
-
-/** Part of the command line of every clone's stack. */
-const START_SCRIPT = join('scripts', 'dist', 'start.js');
 
 /** The wish to stop came before everything was up. */
 class StoppedEarly extends Error {}
@@ -49,10 +50,13 @@ export class RunningStack {
   readonly #logsDir: string;
   readonly #cacheDir: string;
   readonly #own: OwnProcesses;
+  readonly #attempt: BestEffort;
   readonly #undo = new UndoList();
   readonly #children = new Map<string, Supervisor>();
   #stack: Stack | undefined;
-  #publishedPids = '';
+  /** Of stack.json. */
+  #published = '';
+  #servers: ServerWatch | undefined;
   #stopping = false;
   #releasePorts = () => {};
 
@@ -62,7 +66,9 @@ export class RunningStack {
     this.#home = home;
     this.#logsDir = join(home, 'logs');
     this.#cacheDir = join(home, 'redis-cluster');
-    this.#own = new OwnProcesses(home);
+    const trouble = (text: string) => this.#say(text, 'trouble');
+    this.#own = new OwnProcesses(home, trouble);
+    this.#attempt = bestEffort(trouble);
   }
 
   get stopping(): boolean {
@@ -90,7 +96,8 @@ export class RunningStack {
   async waitUntilComplete(): Promise<boolean> {
     const stack = this.#stack as Stack;
     const complete = await waitUntilComplete(stack, () => this.#stopping);
-    if (complete && !this.#stopping) this.#publish({ ready: true });
+    stack.ready ||= complete;
+    this.#publish();
     return complete;
   }
 
@@ -102,6 +109,8 @@ export class RunningStack {
   async stop(): Promise<boolean> {
     this.#stopping = true;
     this.#say('Stopping:', 'stopping');
+    this.#servers?.close();
+    await this.#servers?.settled();
     const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
     removeStack(this.#home);
     this.#own.clear();
@@ -112,6 +121,7 @@ export class RunningStack {
   /** A second Ctrl-C: nothing drains. */
   force(): void {
     this.#undo.forceAll();
+    this.#servers?.close();
     removeStack(this.#home);
     this.#releasePorts();
   }
@@ -122,7 +132,7 @@ export class RunningStack {
     await removeStrayNamespaces();
     if (this.#options.fresh) await this.#forget();
     const chosen = await this.#chooseMap();
-    const secrets = stackSecrets(this.#home);
+    const secrets = stackSecrets(this.#home, (text) => this.#say(text, 'damaged'));
     const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
     const { ports, replaced, release } = await chooseStackPorts(redisNodes, START_SCRIPT);
     this.#releasePorts = release;
@@ -142,14 +152,25 @@ export class RunningStack {
     await this.#startService('ingest', addresses, ports.ingestOps);
     // The last to come and the first to go: Redis nodes that we stop are no failure.
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
-    this.#stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
-    this.#publish({});
-    return this.#stack;
+    const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
+    this.#stack = stack;
+    this.#servers = await ServerWatch.open({
+      home: this.#home,
+      stack,
+      cluster: servers.cluster,
+      postgres: servers.postgres,
+      own: this.#own,
+      stopping: () => this.#stopping,
+      say: (text, event, details) => this.#stopping || this.#narrator.say(text, event, details),
+    });
+    this.#publish();
+    return stack;
   }
 
   async #chooseMap(): Promise<ChosenMap> {
     const chosen = await choosePartitionMap(this.#options, this.#home);
-    const { map, origin } = chosen;
+    const { map, origin, notes } = chosen;
+    for (const note of notes) this.#say(note, 'trace');
     this.#say(`Partition map ${map.hash}: ${map.partitions} partitions, from ${origin}`, 'partition_map');
     if (isOfOtherMap(this.#cacheDir, map)) {
       const text = 'It is another map than before: the cache begins anew (the archive in Postgres stays).';
@@ -203,8 +224,7 @@ export class RunningStack {
   }
 
   #keepCluster(cluster: RedisCluster): void {
-    const marker = this.#cacheDir;
-    for (const { pid } of cluster.nodes) this.#own.add({ pid, marker, name: 'Redis', signal: 'SIGTERM' });
+    for (const { pid } of cluster.nodes) this.#own.add(redisProcess(this.#home, pid));
     const force = () => {
       for (const { port } of cluster.nodes) cluster.kill(port, 'SIGKILL');
     };
@@ -212,8 +232,7 @@ export class RunningStack {
   }
 
   #keepPostgres(postgres: PostgresServer): void {
-    const { pid, dataDir } = postgres;
-    this.#own.add({ pid, marker: dataDir, name: 'Postgres', signal: 'SIGINT' });
+    this.#own.add(postgresProcess(postgres));
     // SIGQUIT: it ends its sessions at once and recovers at the next start.
     const force = () => postgres.kill('SIGQUIT');
     this.#undo.add({ what: 'Postgres', undo: () => postgres.stop(), force });
@@ -240,30 +259,36 @@ export class RunningStack {
     return child;
   }
 
-  /** Writes stack.json anew where a process has another pid than before. */
+  /** Looks at the servers, and writes stack.json anew where something is not as it was. */
   refresh(): void {
-    if (this.#stack !== undefined && JSON.stringify(this.#pids()) !== this.#publishedPids) this.#publish({});
+    this.#servers?.look();
+    this.#publish();
   }
 
-  #pids(): { ingest: number[]; query: number; flusher: number; promoter: number | null } {
+  /** What is dark or down; empty while all is well. */
+  troubles(): string[] {
+    return this.#servers?.troubles() ?? [];
+  }
+
+  #fillPids(stack: Stack): void {
     const pid = (name: string) => this.#children.get(name)?.pid ?? 0;
     // With INGEST_PROCESSES the children serve the drivers, and the parent only watches over them.
     const serving = childPids(pid('ingest'));
-    const ingest = serving.length > 0 ? serving : [pid('ingest')];
-    const promoter = this.#options.promoter ? pid('promoter') : null;
-    return { ingest, query: pid('query-api'), flusher: pid('flusher'), promoter };
+    stack.ingest.pids = serving.length > 0 ? serving : [pid('ingest')];
+    stack.query.pid = pid('query-api');
+    stack.flusher.pid = pid('flusher');
+    stack.promoter = this.#options.promoter ? { pid: pid('promoter') } : null;
+    // Of one that is down, the last.
+    stack.postgres.pid = this.#servers?.postgresPid() ?? stack.postgres.pid;
   }
 
-  #publish(change: Partial<Stack>): void {
-    if (this.#stack === undefined || this.#stopping) return;
-    const pids = this.#pids();
-    Object.assign(this.#stack, change);
-    this.#stack.ingest.pids = pids.ingest;
-    this.#stack.query.pid = pids.query;
-    this.#stack.flusher.pid = pids.flusher;
-    this.#stack.promoter = pids.promoter === null ? null : { pid: pids.promoter };
-    writeStack(this.#stack, this.#home);
-    this.#publishedPids = JSON.stringify(pids);
+  #publish(): void {
+    const stack = this.#stack;
+    if (stack === undefined || this.#stopping) return;
+    this.#fillPids(stack);
+    const text = JSON.stringify(stack);
+    if (text === this.#published) return;
+    if (this.#attempt('stack.json', () => writeStack(stack, this.#home))) this.#published = text;
   }
 
   async #forget(): Promise<void> {

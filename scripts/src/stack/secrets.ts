@@ -1,8 +1,14 @@
 // The stack's secrets, for development only. They are made once and kept, so that tokens and the database's roles
-// outlive a restart.
+// outlive a restart. Damaged ones are made anew: the servers are told theirs at every start, and only tokens that
+// were given out before are void then.
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import {
+  BrokenStateError,
+  readStateFile,
+  readStateJson,
+  writeStateFile,
+} from '@whereabouts/infra/dev/state-file';
 
 export interface StackSecrets {
   /** HS256. */
@@ -11,42 +17,62 @@ export interface StackSecrets {
   postgres: { migrator: string; flusher: string };
 }
 
+const PASSWORDS = [
+  'redis_ingest',
+  'redis_flusher',
+  'redis_query',
+  'redis_promoter',
+  'redis_reader',
+  'migrator',
+  'flusher',
+] as const;
+
+type Passwords = Record<(typeof PASSWORDS)[number], string>;
+
+/** Shorter: cut off. The services want 32 bytes of a JWT secret. */
+const SECRET = /^\S{32,}$/;
 const random = () => randomBytes(32).toString('hex');
 
-function kept(file: string, make: () => string): string {
-  if (!existsSync(file)) writeFileSync(file, make(), { mode: 0o600 });
-  return readFileSync(file, 'utf8');
+const arePasswords = (value: unknown): value is Passwords =>
+  PASSWORDS.every((name) => SECRET.test(String((value as Partial<Passwords> | null)?.[name])));
+
+type Say = (text: string) => void;
+
+const sayDamaged = (file: string, say: Say) => say(`${file} was empty or damaged, and is made anew.`);
+
+function keptPasswords(file: string, say: Say): Passwords {
+  try {
+    const kept = readStateJson(file, arePasswords);
+    if (kept !== null) return kept;
+  } catch (error) {
+    if (!(error instanceof BrokenStateError)) throw error;
+    sayDamaged(file, say);
+  }
+  const made = Object.fromEntries(PASSWORDS.map((name) => [name, random()])) as Passwords;
+  writeStateFile(file, JSON.stringify(made));
+  return made;
 }
 
-export function stackSecrets(home: string): StackSecrets {
-  mkdirSync(home, { recursive: true });
+function keepJwtSecret(file: string, say: Say): void {
+  const kept = readStateFile(file);
+  if (kept !== null && SECRET.test(kept.trim())) return;
+  if (kept !== null) sayDamaged(file, say);
+  writeStateFile(file, random());
+}
+
+export function stackSecrets(home: string, say: Say = () => {}): StackSecrets {
   const jwtSecretFile = join(home, 'jwt-secret');
-  kept(jwtSecretFile, random);
-  const names = [
-    'redis_ingest',
-    'redis_flusher',
-    'redis_query',
-    'redis_promoter',
-    'redis_reader',
-    'migrator',
-    'flusher',
-  ];
-  const make = () => JSON.stringify(Object.fromEntries(names.map((name) => [name, random()])));
-  const passwords = JSON.parse(kept(join(home, 'passwords.json'), make)) as Record<string, string>;
-  const password = (name: string): string => {
-    const found = passwords[name];
-    if (found === undefined) throw new Error(`${home}/passwords.json lacks ${name}; see npm run clean`);
-    return found;
-  };
+  keepJwtSecret(jwtSecretFile, say);
+  const passwords = keptPasswords(join(home, 'passwords.json'), say);
   return {
     jwtSecretFile,
     redis: {
-      ingest: password('redis_ingest'),
-      flusher: password('redis_flusher'),
-      query: password('redis_query'),
-      promoter: password('redis_promoter'),
-      reader: password('redis_reader'),
+      ingest: passwords.redis_ingest,
+      flusher: passwords.redis_flusher,
+      query: passwords.redis_query,
+      promoter: passwords.redis_promoter,
+      reader: passwords.redis_reader,
     },
-    postgres: { migrator: password('migrator'), flusher: password('flusher') },
+    postgres: { migrator: passwords.migrator, flusher: passwords.flusher },
   };
 }

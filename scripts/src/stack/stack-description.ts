@@ -6,7 +6,7 @@ import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';
 
 export function describeStack(
   { ports, secrets, partitionMapFile, databaseUrl }: StackAddresses,
-  redis: RedisNode[],
+  redis: readonly RedisNode[],
   postgresPid: number | null,
 ): Stack {
   const http = (port: number) => `http://${HOST}:${port}`;
@@ -17,10 +17,11 @@ export function describeStack(
     query: { url: http(ports.query), ops: http(ports.queryOps), pid: 0 },
     flusher: { ops: http(ports.flusherOps), pid: 0 },
     promoter: null,
-    redis,
+    redis: redis.map((node) => ({ ...node, state: 'up' })),
     postgres: { url: databaseUrl, pid: postgresPid },
     auth: { secretFile: secrets.jwtSecretFile, issuer: ISSUER, audience: AUDIENCE },
     partitionMapFile,
+    control: '',
     redisReader: { username: redisUserName('reader'), password: secrets.redis.reader },
   };
 }

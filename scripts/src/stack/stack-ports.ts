@@ -1,8 +1,9 @@
 // The stack's ports: the usual ones, or the next free ones where somebody else has them.
 //
 // Between our look and the moment when a service listens, a stack of another clone may look too. So each port is
-// promised to one stack, by a lock in a folder that all clones share.
-import { chmodSync, mkdirSync } from 'node:fs';
+// promised to one stack, by a lock in a folder that all clones of a user share. Stacks of two users need no promise:
+// the kernel lets no other user share a port, so the second of them fails to listen and says so.
+import { lstatSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/dev/ports';
@@ -37,31 +38,50 @@ const USUAL = {
 };
 const FIRST_REDIS_PORT = 7100;
 
-const PROMISES = join(tmpdir(), 'whereabouts-ports');
-
-function makePromisesFolder(): void {
-  mkdirSync(PROMISES, { recursive: true });
+/**
+ * The folder of this user's promises; null where there is something else in its place: everybody may create names in
+ * the temporary folder, and what we write must not land where another user's link points.
+ */
+function promisesFolder(): string | null {
+  const user = process.getuid?.() ?? 0;
+  const folder = join(tmpdir(), `whereabouts-ports-${user}`);
   try {
-    chmodSync(PROMISES, 0o1777);
+    mkdirSync(folder, { mode: 0o700 });
   } catch {
-    // Made by another user, who has seen to it.
+    // it is there
+  }
+  try {
+    const stats = lstatSync(folder);
+    return stats.isDirectory() && stats.uid === user && (stats.mode & 0o077) === 0 ? folder : null;
+  } catch {
+    return null;
   }
 }
 
-class Promises {
+export class PortPromises {
   readonly #releases: (() => void)[] = [];
 
-  constructor(readonly marker: string) {
-    makePromisesFolder();
-  }
+  readonly #taken = new Set<number>();
+  readonly #folder = promisesFolder();
+
+  constructor(readonly marker: string) {}
 
   take(port: number): boolean {
+    // Nobody listens on what we have chosen ourselves yet, so a look takes it for free.
+    if (this.#taken.has(port)) return false;
+    const isOurs = this.#isPromised(port);
+    if (isOurs) this.#taken.add(port);
+    return isOurs;
+  }
+
+  #isPromised(port: number): boolean {
+    if (this.#folder === null) return true; // then the look alone has to do
     try {
-      const lock = takePidLock(join(PROMISES, String(port)), this.marker);
+      const lock = takePidLock(join(this.#folder, String(port)), this.marker);
       if (lock.heldBy !== null) return false;
       this.#releases.push(lock.release);
     } catch {
-      // Another user's folder, or what that user left there: then the look alone has to do.
+      // A full disk, for example.
     }
     return true;
   }
@@ -73,7 +93,7 @@ class Promises {
 
 /** `marker` is part of the command line of every `npm start`, of whatever clone. */
 export async function chooseStackPorts(redisNodes: number, marker: string): Promise<ChosenPorts> {
-  const promises = new Promises(marker);
+  const promises = new PortPromises(marker);
   // The usual ones are kept for whom they are meant.
   const reserved = new Set<number>(Object.values(USUAL));
   const replaced: string[] = [];

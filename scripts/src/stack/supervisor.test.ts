@@ -22,7 +22,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 function supervise(source: string, more: Partial<ChildSpec> = {}): Supervisor {
   const script = join(dir, 'child.mjs');
   writeFileSync(script, source);
-  const spec = { name: 'child', script, env: process.env, stopDeadlineMs: 5_000, ...more };
+  const spec = { name: 'child', script, env: process.env, stopDeadlineMs: 60_000, ...more };
   const hooks = {
     logsDir: dir,
     own: new OwnProcesses(dir),

@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type BestEffort, bestEffort } from './best-effort.js';
 import type { OwnProcesses } from './own-processes.js';
 
 export interface ChildSpec {
@@ -36,6 +37,7 @@ export class Supervisor {
   readonly spec: ChildSpec;
   readonly logFile: string;
   readonly #hooks: SupervisorHooks;
+  readonly #attempt: BestEffort;
   #lastPid = 0;
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
@@ -51,6 +53,7 @@ export class Supervisor {
     this.spec = spec;
     this.#hooks = hooks;
     this.logFile = join(hooks.logsDir, `${spec.name}.log`);
+    this.#attempt = bestEffort((text) => hooks.say(text, 'trouble', { name: spec.name }));
   }
 
   /** Of a process that is down, the last: 0 would mean the reader's own process group to `kill`. */
@@ -70,15 +73,13 @@ export class Supervisor {
 
   up(): void {
     const { script, args = [], env } = this.spec;
-    // A log begins anew with each `npm start`, and goes on over restarts of the child.
-    const log = openSync(this.logFile, this.#isFirst ? 'w' : 'a');
-    this.#isFirst = false;
+    const log = this.#openLog();
     const child = spawn(process.execPath, [script, ...args], {
       detached: true,
-      stdio: ['ignore', log, log, 'ipc'],
+      stdio: ['ignore', log ?? 'ignore', log ?? 'ignore', 'ipc'],
       env,
     });
-    closeSync(log);
+    if (log !== null) closeSync(log);
     this.#child = child;
     this.#upSince = performance.now();
     this.#lastEnd = '';
@@ -124,6 +125,16 @@ export class Supervisor {
   logTail(lines = 12): string {
     if (!existsSync(this.logFile)) return '';
     return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  /** A log begins anew with each `npm start`, and goes on over restarts of the child. Null: it cannot be written. */
+  #openLog(): number | null {
+    let log: number | null = null;
+    this.#attempt(`The log of ${this.spec.name}`, () => {
+      log = openSync(this.logFile, this.#isFirst ? 'w' : 'a', 0o600);
+      this.#isFirst = false;
+    });
+    return log;
   }
 
   #ended(pid: number | undefined, how: string, code: number | null): void {

@@ -1,7 +1,8 @@
 // Postgres of a running stack in the hands of a test: taken over from `npm start`, which leaves a stopped one alone.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { type PostgresServer, startPostgres } from '@whereabouts/infra/dev/postgres-server';
 import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { Client } from 'pg';
@@ -9,9 +10,7 @@ import type { StackUnderTest } from './stack-under-test.js';
 
 /** An address of the database for a role that may do everything. */
 export function adminUrl(stack: StackUnderTest): string {
-  const dir = join(stack.home, 'postgres');
-  const moved = join(dir, 'moved-to');
-  const place = existsSync(moved) ? readFileSync(moved, 'utf8').trim() : dir;
+  const place = postgresPlace(join(stack.home, 'postgres'));
   const url = new URL(stack.now.postgres.url);
   url.username = 'whereabouts_admin';
   url.password = readFileSync(join(place, 'password'), 'utf8').trim();

@@ -18,6 +18,8 @@ const STOP_DEADLINE_MS = 90_000;
 interface Line {
   event: string;
   text?: string;
+  /** Of the live line. */
+  troubles?: string[];
 }
 
 export class StackUnderTest {
@@ -71,6 +73,16 @@ export class StackUnderTest {
     const stack = findStack(this.home);
     if (stack === null) throw new Error('the stack does not run');
     return stack;
+  }
+
+  /** What its live line tells last of what is dark or down. */
+  get troubles(): string[] {
+    return this.#lines.findLast(({ event }) => event === 'status')?.troubles ?? [];
+  }
+
+  /** What it said of such events, in order. */
+  said(event: string): string[] {
+    return this.#lines.filter((line) => line.event === event).map(({ text }) => text ?? '');
   }
 
   /** `beforeRemoval`: for whoever still works on its data. */

@@ -1,0 +1,46 @@
+// An ingest process of a drill's own, for the drill's drivers alone: what it counts is about nobody else, and it knows
+// of nobody who left before. It has the settings of the stack's ingest, and is one more of several, which is usual.
+import { join } from 'node:path';
+import { freePorts } from '@whereabouts/infra/dev/ports';
+import { startServer, waitFor } from '@whereabouts/infra/dev/server-process';
+import { root } from '../home.js';
+import type { Stack } from '../stack-file.js';
+import { recipeOf } from './processes.js';
+
+const HOST = '127.0.0.1';
+const READY_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 15_000;
+
+export interface OwnIngest {
+  ingest: Stack['ingest'];
+  stop(): Promise<void>;
+}
+
+export async function startOwnIngest(
+  stack: Stack,
+  logFile: string,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<OwnIngest> {
+  const [port, opsPort] = (await freePorts(2)) as [number, number];
+  const places = { PORT: String(port), OPS_PORT: String(opsPort), INGEST_PROCESSES: '1' };
+  const server = await startServer({
+    command: process.execPath,
+    args: [join(root, 'ingest', 'dist', 'main.js')],
+    logFile,
+    env: { ...recipeOf(stack.ingest.pids[0] as number).env, ...places, ...settings },
+    stopSignal: 'SIGTERM',
+  });
+  const ops = `http://${HOST}:${opsPort}`;
+  const stop = () => server.stop(STOP_DEADLINE_MS);
+  try {
+    await waitFor("the drill's own ingest is ready", READY_DEADLINE_MS, async () => {
+      if (server.hasExited()) return true;
+      return (await fetch(`${ops}/readyz`, { signal: AbortSignal.timeout(1_000) })).ok || undefined;
+    });
+    if (server.hasExited()) throw new Error(`the drill's own ingest ended at its start; see ${logFile}`);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { ingest: { url: `ws://${HOST}:${port}`, ops, pids: [server.pid] }, stop };
+}

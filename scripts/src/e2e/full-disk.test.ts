@@ -1,0 +1,81 @@
+// A full disk and a service that dies at that moment: the stack lives on, says so, and is well again with the space.
+// Skipped, with the reason, where no small file system can be mounted.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { CITIES } from '../fleet/cities.js';
+import { fleetSample } from '../fleet/simulated-driver.js';
+import { StackUnderTest } from '../testing/stack-under-test.js';
+
+const DEADLINE_MS = 60_000;
+const given = process.env.TMPDIR;
+const mount = mkdtempSync(join(tmpdir(), 'whereabouts-disk-'));
+
+/** False: it is mounted. */
+function whyNoSmallDisk(): string | false {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=48m,mode=700', 'tmpfs', mount], { stdio: 'pipe' });
+    return false;
+  } catch (error) {
+    return `no tmpfs can be mounted: ${(error as { stderr?: Buffer }).stderr?.toString().trim() || error}`;
+  }
+}
+
+/** To the last byte. */
+function fill(): void {
+  const fd = openSync(join(mount, 'filler'), 'w');
+  for (let size = 1 << 20; size >= 1; ) {
+    try {
+      writeSync(fd, Buffer.alloc(size));
+    } catch {
+      size >>= 1;
+    }
+  }
+  closeSync(fd);
+}
+
+const skip = whyNoSmallDisk();
+
+after(() => {
+  if (given === undefined) delete process.env.TMPDIR;
+  else process.env.TMPDIR = given;
+  if (skip === false) execFileSync('umount', ['-l', mount]);
+  rmSync(mount, { recursive: true, force: true });
+});
+
+const isReady = async (ops: string) =>
+  (await fetch(`${ops}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok || undefined;
+
+test('services die on a full disk: each is started again, and the books are right once there is space', {
+  skip,
+}, async () => {
+  process.env.TMPDIR = mount;
+  const stack = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
+  try {
+    const before = stack.now;
+    fill();
+    for (const pid of [before.flusher.pid, before.query.pid, ...before.ingest.pids])
+      process.kill(pid, 'SIGKILL');
+    for (const ops of [before.flusher.ops, before.query.ops, before.ingest.ops]) {
+      await waitFor(`${ops} is ready again`, DEADLINE_MS, () => isReady(ops));
+    }
+    assert.ok(isAlive(before.pid), 'the stack lives');
+    const told = () => stack.said('trouble');
+    await waitFor('it says what it cannot write', DEADLINE_MS, () =>
+      told().some((text) => /stack\.json could not be written/.test(text)) ? true : undefined,
+    );
+    assert.equal(told().filter((text) => /stack\.json could not/.test(text)).length, 1, 'once');
+    rmSync(join(mount, 'filler'));
+    await waitFor('stack.json has the new pids', DEADLINE_MS, () =>
+      stack.now.flusher.pid !== before.flusher.pid && isAlive(stack.now.flusher.pid) ? true : undefined,
+    );
+  } finally {
+    rmSync(join(mount, 'filler'), { force: true });
+    await stack.stop();
+  }
+});

@@ -1,0 +1,133 @@
+// A Redis node that dies while the stack runs: stack.json and the live line tell it, `npm run node` shows it and brings
+// it back as a child of the stack, and nothing of it outlives the stack.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { CITIES } from '../fleet/cities.js';
+import { seededRandom } from '../fleet/random.js';
+import { root } from '../home.js';
+import type { ServerRow } from '../stack/control.js';
+import type { StackNode } from '../stack-file.js';
+import { mapOf } from '../testing/places.js';
+import { StackUnderTest } from '../testing/stack-under-test.js';
+
+const DEADLINE_MS = 60_000;
+
+let stack: StackUnderTest;
+
+before(async () => {
+  stack = await StackUnderTest.start(mapOf(CITIES, 0.1, seededRandom(5)));
+});
+after(() => stack?.stop());
+
+function node(...args: string[]): { status: number | null; servers: ServerRow[]; error: string } {
+  const script = join(root, 'scripts', 'dist', 'node.js');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args, '--json'], {
+    encoding: 'utf8',
+    env: { ...process.env, WHEREABOUTS_HOME: stack.home },
+  });
+  return { status, servers: stdout === '' ? [] : JSON.parse(stdout).servers, error: stderr };
+}
+
+const at = (port: number): StackNode => {
+  const found = stack.now.redis.find((one) => one.port === port);
+  assert.ok(found);
+  return found;
+};
+const until = (what: string, holds: () => boolean) => waitFor(what, DEADLINE_MS, () => holds() || undefined);
+
+async function kill(port: number): Promise<void> {
+  const { pid } = at(port);
+  process.kill(pid, 'SIGKILL');
+  await until(`${port} is told to be down`, () => at(port).state === 'down');
+}
+
+/** The replica of the master on that port: the nodes of a shard are as far from each other as the shards are many. */
+const partnerOf = (port: number): number => {
+  const ports = stack.now.redis.map((one) => one.port);
+  const index = ports.indexOf(port);
+  return ports[(index + ports.length / 2) % ports.length] as number;
+};
+
+test('a failover swaps the roles in stack.json, and the dead node is told with the command that helps', async () => {
+  const port = stack.now.redis[1]?.port as number;
+  await kill(port);
+  await until('its replica is the master', () => at(partnerOf(port)).role === 'master');
+  await until('it has no slots any more', () => at(port).role === 'replica');
+  assert.equal(stack.now.redis.filter(({ role }) => role === 'master').length, 3);
+  await until('the live line tells it', () =>
+    stack.troubles.join().includes(`npm run node -- start ${port}`),
+  );
+  assert.match(
+    stack.said('node_down').join(),
+    new RegExp(`:${port} is down\\. Bring it back with: npm run node`),
+  );
+  const row = node().servers.find(({ name }) => name === String(port));
+  assert.deepEqual([row?.role, row?.state], ['replica', 'down']);
+});
+
+test('the command brings it back with its data, as a child of the stack', async () => {
+  const port = stack.now.redis[1]?.port as number;
+  const { status, servers, error } = node('start', String(port));
+  assert.equal(status, 0, error);
+  const row = servers.find(({ name }) => name === String(port));
+  assert.equal(row?.state, 'up');
+  assert.ok(childPids(stack.now.pid).includes(row?.pid as number));
+  await until('stack.json has its new process', () => at(port).pid === row?.pid && at(port).state === 'up');
+  await until('the live line is quiet', () => stack.troubles.length === 0);
+});
+
+test('a region whose nodes are all dead is told as dark, and goes on when one is started', async () => {
+  const port = stack.now.redis[0]?.port as number;
+  await kill(partnerOf(port));
+  await kill(port);
+  const dark = new RegExp(`^dark: \\d+ of ${stack.map.partitions} partitions \\(127\\.0\\.0\\.1:\\d+\\)$`);
+  await until('the live line tells it first', () => dark.test(stack.troubles[0] ?? ''));
+  assert.equal(at(port).role, 'master', 'nobody took its slots');
+  for (const each of [port, partnerOf(port)]) assert.equal(node('start', String(each)).status, 0);
+  await until('nothing is dark or down', () => stack.troubles.length === 0);
+});
+
+test('Postgres too', async () => {
+  const { pid } = stack.now.postgres;
+  assert.ok(pid);
+  process.kill(pid, 'SIGKILL');
+  await until('it is gone', () => !isAlive(pid));
+  await until('it is listed as down', () => node().servers.at(-1)?.state === 'down');
+  const { status, servers, error } = node('start', 'postgres');
+  assert.equal(status, 0, error);
+  await until('stack.json has its new process', () => stack.now.postgres.pid === servers.at(-1)?.pid);
+});
+
+test('what runs, what is frozen and what is not there is not started', async () => {
+  const { port, pid } = stack.now.redis[2] as StackNode;
+  const refused = (name: string) => {
+    const { status, error } = node('start', name);
+    assert.equal(status, 2);
+    return error;
+  };
+  assert.match(refused(String(port)), new RegExp(`runs \\(process ${pid}\\)`));
+  assert.match(refused('9'), /no server 9/);
+  assert.match(refused('../9'), /could not be done/);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await until('it is told to be silent', () => at(port).state === 'silent');
+    assert.match(refused(String(port)), /does not answer/);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await until('it is up', () => at(port).state === 'up');
+});
+
+test('the socket is ours alone, and nothing is left when the stack stops', async () => {
+  const { control, pid } = stack.now;
+  assert.equal(statSync(control).mode & 0o077, 0);
+  const pids = childPids(pid);
+  await stack.stop(async () => {
+    assert.equal(existsSync(control), false);
+    assert.deepEqual(pids.filter(isAlive), []);
+  });
+});

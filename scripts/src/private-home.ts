@@ -1,0 +1,31 @@
+// The folder of a clone's run-time files is its owner's alone: it holds passwords, positions and logs.
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from './cli.js';
+
+const OTHERS = 0o077;
+const STICKY = 0o1000;
+
+/** Links are passed over: what they name may be somebody else's. */
+function closeToOthers(path: string): void {
+  const stats = lstatSync(path);
+  const user = process.getuid?.();
+  if (stats.isSymbolicLink() || (user !== 0 && stats.uid !== user)) return;
+  if ((stats.mode & OTHERS) !== 0) chmodSync(path, stats.mode & 0o7777 & ~OTHERS);
+  if (!stats.isDirectory()) return;
+  for (const name of readdirSync(path)) closeToOthers(join(path, name));
+}
+
+/** `/tmp` and its like: nobody may close or remove them. */
+export function refuseSharedHome(home: string): void {
+  if (!existsSync(home) || (statSync(home).mode & STICKY) === 0) return;
+  throw new UsageError(`WHEREABOUTS_HOME must be a folder of its own: everybody may write to ${home}.`);
+}
+
+/** Makes the folder, and closes one that an earlier version left open. What we make from now on is ours alone too. */
+export function keepHomePrivate(home: string): void {
+  process.umask(OTHERS);
+  refuseSharedHome(home);
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  if ((statSync(home).mode & OTHERS) !== 0) closeToOthers(realpathSync(home));
+}
