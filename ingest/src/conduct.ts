@@ -8,6 +8,9 @@
 //   more than 100 of any kind within 1 s       nothing more: a flood is cut off, as a socket that is closed in
 //                                              good order would go on being read for as long as it sends
 //
+// The numbers are for up to 5 reports a second. Whoever may send more may err more: two in five of what it may send in
+// 10 s, and as many a second as it may send.
+//
 // Each such end is a strike, and so is connecting too often. After the n-th strike the driver is not let in for
 // 2^(n-1) s, at most a minute. Ten minutes without a strike forgive all.
 import { CLOSE_CODES, type NackCode, RETRYABLE } from '@whereabouts/client/protocol';
@@ -23,10 +26,11 @@ export const CUT_OFF = 'cut_off';
 /** Drivers in a tunnel come back often; one every three seconds is no tunnel. */
 const CONNECTIONS: RateLimit = Object.freeze({ perS: 1 / 3, burst: 20 });
 const TOO_FAST_LIMIT_MS = 10_000;
-const MAX_FAULT_POINTS = 20;
+const MIN_FAULT_POINTS = 20;
+const FAULT_POINTS_PER_REPORT = 0.4;
 const UNREADABLE_POINTS = 4;
 const FAULTS_WITHIN_MS = 10_000;
-const MAX_FLOOD_REFUSALS = 100;
+const MIN_FLOOD_REFUSALS = 100;
 const FLOOD_WITHIN_MS = 1000;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -100,11 +104,13 @@ export class Conduct {
   /** So many reports were refused with one nack: how the connection has to end for it, or null. */
   refused(code: NackCode, nowMs: number, count = 1): number | typeof CUT_OFF | null {
     if (RETRYABLE[code]) return null;
-    if (this.#refusals.add(1, FLOOD_WITHIN_MS, nowMs) > MAX_FLOOD_REFUSALS) return CUT_OFF;
+    const { perS } = this.#limits.reports;
+    if (this.#refusals.add(1, FLOOD_WITHIN_MS, nowMs) > Math.max(MIN_FLOOD_REFUSALS, perS)) return CUT_OFF;
     if (this.#isTooFastForLong(nowMs)) return CLOSE_CODES.tooFast;
     if (code === 'too_fast') return null;
     const points = count * (code === 'bad_message' ? UNREADABLE_POINTS : 1);
-    return this.#faults.add(points, FAULTS_WITHIN_MS, nowMs) >= MAX_FAULT_POINTS
+    const allowed = (FAULT_POINTS_PER_REPORT * perS * FAULTS_WITHIN_MS) / 1000;
+    return this.#faults.add(points, FAULTS_WITHIN_MS, nowMs) >= Math.max(MIN_FAULT_POINTS, allowed)
       ? CLOSE_CODES.badMessage
       : null;
   }

@@ -55,11 +55,11 @@ test('every status and code that is answered has its row', async () => {
   assertRow(426, 'no_upgrade');
 });
 
-test('headers of more than 4 KiB are refused by the WebSocket server itself', async () => {
+test('headers of more than 16 KiB are refused by the WebSocket server itself', async () => {
   assert.ok(rows.some(({ status, codes }) => status === 431 && codes.length === 0));
   const status = await new Promise((resolve, reject) => {
     const headers = {
-      authorization: `Bearer ${'x'.repeat(4096)}`,
+      authorization: `Bearer ${'x'.repeat(16 * 1024)}`,
       upgrade: 'websocket',
       connection: 'Upgrade',
     };
