@@ -42,6 +42,7 @@ export class CheckpointWriter {
   /** Fields of those that Postgres refuses, with their partition. */
   readonly #refused = new Map<string, number>();
   #retryAtMs = 0;
+  #open = 0;
 
   constructor(o: { store: LiveStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
@@ -53,6 +54,11 @@ export class CheckpointWriter {
   /** How many are known to be refused, and wait. */
   get refused(): number {
     return this.#refused.size;
+  }
+
+  /** Of the last round: what was not tried, and partitions that did not answer. Not what Postgres refuses. */
+  get open(): number {
+    return this.#open;
   }
 
   /** In the next round. */
@@ -81,6 +87,7 @@ export class CheckpointWriter {
     const isConflict = ({ position }: Found) => conflicting.has(position);
     await Promise.all([...touched].map((partition) => this.#settle(partition, settled, isConflict)));
     this.#metrics.refusedCheckpoints.set(this.refused);
+    this.#open += answer.untried.length;
     return settled.length;
   }
 
@@ -91,11 +98,15 @@ export class CheckpointWriter {
       standing.set(partition, (standing.get(partition) ?? 0) + 1);
     // The refused take no part of the share, or nobody would come past them.
     const limit = (partition: number) => share + (standing.get(partition) ?? 0);
+    this.#open = 0;
     const pages = await Promise.all(
       partitions.map(async (partition) => {
         const { waiting, conflicts } = await this.#store
           .waitingCheckpoints(partition, limit(partition))
-          .catch(nothingYet);
+          .catch((error) => {
+            this.#open++;
+            return nothingYet(error);
+          });
         await this.#forgetConflicts(partition, conflicts);
         return waiting.map((entry) => ({ ...entry, partition }));
       }),

@@ -219,13 +219,16 @@ export class FlushLoop {
     const checkpoints = waiting.reduce((sum, status) => sum + status.checkpointsWaiting, 0);
     this.#noteLeft(dirty, checkpoints, known.length);
     const [done, left] = await Promise.all([
-      this.gates.checkpoints.mayAsk() ? this.#writeCheckpoints(waiting.map(({ partition }) => partition)) : 0,
+      this.gates.checkpoints.mayAsk()
+        ? this.#writeCheckpoints(waiting.map(({ partition }) => partition))
+        : null,
       this.gates.positions.mayAsk() ? this.#flushDirty(dirty) : dirty,
     ]);
     const checkpointsLeft = Math.max(0, checkpoints - (done ?? 0));
     this.#noteLeft(left, checkpointsLeft, known.length);
     const isReadable = ({ partition }: PartitionStatus) => !this.#unreadable.get(partition);
-    return left.some(isReadable) || checkpointsLeft > this.#checkpoints.refused;
+    const mayMove = done === null ? checkpointsLeft > 0 : done + this.#checkpoints.open > 0;
+    return left.some(isReadable) || mayMove;
   }
 
   /** Returns those that are left. */

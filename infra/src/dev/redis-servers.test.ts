@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { formatAddress } from '../node-address.js';
+import { formatAddress, parseAddress } from '../node-address.js';
 import { findRedisServer } from './find-servers.js';
 import { freeRedisPorts, isRedisPortFree } from './ports.js';
 import { readerConnection } from './reader-connection.js';
@@ -185,7 +185,7 @@ test('nodes on ::1 keep their addresses, also on other ports', {
       const places = six.nodes.map(formatAddress);
       assert.deepEqual(
         places,
-        ports.map((port) => `::1:${port}`),
+        ports.map((port) => `[::1]:${port}`),
       );
       assert.deepEqual(
         six.urls,
@@ -196,7 +196,9 @@ test('nodes on ::1 keep their addresses, also on other ports', {
         six.password,
         (node) => node.cluster('NODES') as Promise<string>,
       );
-      const known = [...text.matchAll(/(\S+)@\d+/g)].map((match) => match[1]);
+      const known = [...text.matchAll(/(\S+)@\d+/g)].map(([, address]) =>
+        formatAddress(parseAddress(address as string)),
+      );
       assert.deepEqual(known.sort(), places.sort());
       const reader = readerConnection(places[0] as string, { username: 'reader', password: 'secret' }, 5_000);
       await reader.connect();

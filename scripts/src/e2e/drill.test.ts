@@ -20,6 +20,7 @@ import { mapOf } from '../testing/places.js';
 import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const DEADLINE_MS = 30_000;
+const MAX_TAKE_BACKS = 4;
 
 let stack: StackUnderTest;
 
@@ -138,8 +139,8 @@ async function takeBack(address: string): Promise<void> {
   });
 }
 
-test('kill-behind: the truth is that of the first failover, whoever owns the region in the end', async () => {
-  const place = CITIES[0] as { lat: number; lon: number };
+/** Kills the region's master, which takes its region back before the drill ends, if the machine lets it be in time. */
+async function killBehindWithTakeBack(place: { lat: number; lon: number }): Promise<DrillReport> {
   let back: Promise<void> | undefined;
   const { last } = await drillHeard<{ report: DrillReport }>(
     ({ text = '' }) => {
@@ -150,13 +151,23 @@ test('kill-behind: the truth is that of the first failover, whoever owns the reg
     '--region',
     `${place.lat},${place.lon}`,
   );
-  await back;
   assert.ok(back, 'the drill told when the node ran again');
-  const { audit, notes, promises } = last.report;
-  assert.ok(audit?.lost && audit.lost.least > 0, audit?.how);
-  assert.match(notes.join(), /Another failover followed/);
-  const audited = promises.find(({ promise }) => promise.startsWith('the loss audit'));
-  assert.equal(audited?.passed, true, `${audited?.measured}, ${audited?.budget}`);
+  await back;
+  return last.report;
+}
+
+test('kill-behind: the truth is that of the first failover, whoever owns the region in the end', async () => {
+  const reports: DrillReport[] = [];
+  const isSecondSeen = () => reports.some(({ notes }) => /Another failover followed/.test(notes.join()));
+  while (!isSecondSeen() && reports.length < MAX_TAKE_BACKS) {
+    const report = await killBehindWithTakeBack(CITIES[0] as { lat: number; lon: number });
+    reports.push(report);
+    const { audit, promises } = report;
+    assert.ok(audit?.lost && audit.lost.least > 0, audit?.how);
+    const audited = promises.find(({ promise }) => promise.startsWith('the loss audit'));
+    assert.equal(audited?.passed, true, `${audited?.measured}, ${audited?.budget}`);
+  }
+  assert.ok(isSecondSeen(), `none of ${reports.length} second failovers came before its drill ended`);
 });
 
 test('what a drill has started again ends with the stack', async () => {
