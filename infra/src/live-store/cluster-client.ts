@@ -13,7 +13,7 @@ import type { Logger } from 'pino';
 import { addressOfUrl } from '../node-address.js';
 import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
-import { NodeConnection, RedirectError, type Reply } from './node-connection.js';
+import { NodeConnection, RedirectError, type Reply, type Request } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
 import { StoreError, type StoreErrorCode } from './store-error.js';
 import { type NodeClaim, parseClusterNodes, SlotOwners } from './topology.js';
@@ -97,12 +97,18 @@ export class ClusterClient {
   }
 
   /** Rejects with StoreError. Follows one redirection; nothing else is tried again. */
-  async call(slot: number, args: readonly Argument[]): Promise<Reply> {
+  async call(slot: number, request: Request): Promise<Reply> {
+    return (await this.callFrom(slot, request)).reply;
+  }
+
+  /** The same, and which process answered. */
+  async callFrom(slot: number, request: Request): Promise<{ reply: Reply; place: string }> {
     const owner = this.#provenOwner(slot);
     try {
-      return await owner.connection.call(args);
+      const reply = await owner.connection.call(request);
+      return { reply, place: owner.connection.place };
     } catch (error) {
-      return this.#afterError(owner, slot, args, error);
+      return this.#afterError(owner, slot, request, error);
     }
   }
 
@@ -116,7 +122,8 @@ export class ClusterClient {
       const reply = await owner.connection.call(args);
       return { reply, replicated: this.#isInStep(owner, slot) };
     } catch (error) {
-      return { reply: await this.#afterError(owner, slot, args, error), replicated: Promise.resolve(false) };
+      const { reply } = await this.#afterError(owner, slot, args, error);
+      return { reply, replicated: Promise.resolve(false) };
     }
   }
 
@@ -143,8 +150,13 @@ export class ClusterClient {
   }
 
   /** Follows a redirection; whatever else it was is thrown. */
-  #afterError(node: Node, slot: number, args: readonly Argument[], error: unknown): Promise<Reply> {
-    if (error instanceof RedirectError) return this.#follow(slot, error, args);
+  #afterError(
+    node: Node,
+    slot: number,
+    request: Request,
+    error: unknown,
+  ): Promise<{ reply: Reply; place: string }> {
+    if (error instanceof RedirectError) return this.#follow(slot, error, request);
     this.#judge(node, slot, error);
     throw error;
   }
@@ -173,11 +185,16 @@ export class ClusterClient {
     }
   }
 
-  async #follow(slot: number, redirect: RedirectError, args: readonly Argument[]): Promise<Reply> {
+  async #follow(
+    slot: number,
+    redirect: RedirectError,
+    request: Request,
+  ): Promise<{ reply: Reply; place: string }> {
     const target = this.#node(redirect.address);
     if (redirect.kind === 'moved' && this.#owners.moved(slot, redirect.address, Date.now())) this.#hurry();
     try {
-      return await target.connection.call(args, redirect.kind === 'ask');
+      const reply = await target.connection.call(request, redirect.kind === 'ask');
+      return { reply, place: target.connection.place };
     } catch (error) {
       this.#judge(target, slot, error);
       if (!(error instanceof RedirectError)) throw error;

@@ -3,7 +3,20 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { AT, FLAGS, RECORD_FORMAT } from '../record.js';
+import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_FOLDED, MAX_LEASE_MS } from './log-limits.js';
 
+const LOG_SOURCE = new URL('../../redis/log.lua', import.meta.url);
+/** What the text shares with us. */
+const SHARED: Record<string, number> = {
+  MAX_FOLDED,
+  MAX_CHECKPOINTS_PER_DRIVER,
+  MAX_LEASE_MS,
+  KEEP_RESTORED_MS,
+  FORMAT: RECORD_FORMAT,
+  FLAGS_AT: AT.statusAndFlags,
+  ARCHIVED: FLAGS.archived,
+};
 const SOURCE = new URL('../../redis/whereabouts.lua', import.meta.url);
 
 export interface FunctionLibrary {
@@ -15,4 +28,14 @@ export function readLibrary(): FunctionLibrary {
   const template = readFileSync(SOURCE, 'utf8');
   const version = createHash('sha256').update(template).digest('hex').slice(0, 8);
   return { text: template.replaceAll('@VERSION@', version), version };
+}
+
+/** The library of the log. */
+export function readLogLibrary(): FunctionLibrary {
+  const source = readFileSync(LOG_SOURCE, 'utf8');
+  const text = source.replaceAll(/@([A-Z_]+)@/g, (whole, name: string) =>
+    name === 'VERSION' ? whole : String(SHARED[name]),
+  );
+  const version = createHash('sha256').update(text).digest('hex').slice(0, 8);
+  return { text: text.replaceAll('@VERSION@', version), version };
 }

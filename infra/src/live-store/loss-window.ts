@@ -6,7 +6,6 @@
 // that is an alarm as well.
 
 import type { Logger } from 'pino';
-import type { PartitionState } from './answers.js';
 import type { DarkRegions } from './dark-regions.js';
 
 export interface LossWindowOptions {
@@ -18,14 +17,21 @@ export interface LossWindowOptions {
   nowMs(): number;
 }
 
+/** Both by the clock of the partition's node. */
+export interface DirtySince {
+  /** No position that is not in Postgres is older than this; null: all are there. */
+  dirtySinceMs: number | null;
+  nowMs: number;
+}
+
 export interface Answer {
-  state: PartitionState;
+  state: DirtySince;
   /** By that clock. */
   atMs: number;
 }
 
 /** When the partition answered, by its node's clock. Never too small. */
-export function lossWindowMs(state: PartitionState): number {
+export function lossWindowMs(state: DirtySince): number {
   return state.dirtySinceMs === null ? 0 : Math.max(0, state.nowMs - state.dirtySinceMs);
 }
 

@@ -16,8 +16,15 @@ import { StoreError, storeErrorOfReply } from './store-error.js';
 
 export type Reply = unknown;
 
+/** Plain commands on the keys of one slot that see one moment. The reply is the list of theirs. */
+export class Transaction {
+  constructor(readonly commands: readonly (readonly Argument[])[]) {}
+}
+
+export type Request = readonly Argument[] | Transaction;
+
 interface Call {
-  args: readonly Argument[];
+  request: Request;
   asking: boolean;
   resolve(reply: Reply): void;
   reject(error: Error): void;
@@ -54,6 +61,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   /** Calls that leave together. */
   #queue: Call[] = [];
   #ended = false;
+  #connections = 0;
 
   constructor(address: string, settings: RedisSettings) {
     super();
@@ -62,7 +70,15 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     this.#data = this.#connect();
     this.#control = this.#connect();
     this.#data.on('close', () => this.emit('closed'));
-    this.#data.on('ready', () => this.emit('ready'));
+    this.#data.on('ready', () => {
+      this.#connections++;
+      this.emit('ready');
+    });
+  }
+
+  /** Names the process behind the data connection: a process that was started again has another one. */
+  get place(): string {
+    return `${this.address}#${this.#connections}`;
   }
 
   get ready(): boolean {
@@ -70,9 +86,9 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
-  call(args: readonly Argument[], asking = false): Promise<Reply> {
+  call(request: Request, asking = false): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.#enqueue({ args, asking, resolve, reject });
+      this.#enqueue({ request, asking, resolve, reject });
     });
   }
 
@@ -131,11 +147,9 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     };
     // One write for all; ioredis's own pipeline does that too, and much else for each call.
     redis.stream?.cork();
-    const sent = calls.map(({ args, asking }) => {
+    const sent = calls.map(({ request, asking }) => {
       if (asking) redis.asking().catch(() => {});
-      const command = new PreparedCommand(args);
-      redis.sendCommand(command);
-      return command.promise as Promise<Reply>;
+      return request instanceof Transaction ? sendTransaction(redis, request) : send(redis, request);
     });
     redis.stream?.uncork();
     for (const [i, call] of calls.entries()) {
@@ -174,6 +188,21 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     }
     return storeErrorOfReply(failure.message);
   }
+}
+
+function send(redis: Redis, args: readonly Argument[]): Promise<Reply> {
+  const command = new PreparedCommand(args);
+  redis.sendCommand(command);
+  return command.promise as Promise<Reply>;
+}
+
+/** A command that is refused when it is queued says why, and the EXEC after it only that there was one. */
+async function sendTransaction(redis: Redis, { commands }: Transaction): Promise<Reply> {
+  const sent = [['MULTI'], ...commands, ['EXEC']].map((args) => send(redis, args));
+  const replies = (await Promise.all(sent)).at(-1) as Reply[];
+  const failed = replies.find((reply) => reply instanceof Error);
+  if (failed) throw failed;
+  return replies;
 }
 
 /** Before that attempt in a row, from 1 on. */

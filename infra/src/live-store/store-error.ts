@@ -11,6 +11,8 @@ export type StoreErrorCode =
   | 'map_mismatch' // the partition was written under another partition map
   | 'bad_batch' // our function refused the call itself: a smaller one shows the culprit
   | 'reign_changed' // begin again
+  | 'term_changed' // begin again
+  | 'place_changed' // a scan goes on at another process: begin again
   | 'leased'; // another flusher works on it
 
 const RETRYABLE: readonly StoreErrorCode[] = ['region_unavailable', 'overloaded', 'not_ready', 'refused'];
@@ -36,6 +38,7 @@ const CODES: Record<string, StoreErrorCode> = {
   MAPMISMATCH: 'map_mismatch',
   LEASED: 'leased',
   REIGNCHANGED: 'reign_changed',
+  TERMCHANGED: 'term_changed',
   OOM: 'overloaded',
   MOVED: 'region_unavailable',
   ASK: 'not_ready',

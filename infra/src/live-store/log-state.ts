@@ -1,0 +1,160 @@
+// What a partition's meta says, read from an answer of a function or from the hash itself. The layout stands in
+// infra/redis/log.lua.
+import { type EntryId, FIRST_ID, parseEntryId } from '../record.js';
+
+/** Everything known of a partition is of this (incarnation, term, revision). */
+export interface LogState {
+  partition: number;
+  /** Names the data: another one means that it began from nothing. '': nobody has written yet. */
+  incarnation: string;
+  /** The process that writes. */
+  owner: string;
+  term: number;
+  /** By the node's clock. */
+  beganAtMs: number;
+  /** The revision at which this term began. Above it, what was acknowledged in the term before is lost. */
+  base: number;
+  /** The term before; 0: none. */
+  previous: number;
+  revision: number;
+  /** Revision of the last entry of the log. */
+  appended: number;
+  /** No position that is not in Postgres is older than this; null: all are there. */
+  dirtySinceMs: number | null;
+  /** The last write or touch. */
+  seenAtMs: number;
+  accepted: number;
+  logBytes: number;
+  /** All up to this id is in Postgres, but for what it refused. */
+  flushed: EntryId;
+  flushedAtMs: number;
+  /** Accepted when the last finished flush began. */
+  acceptedAtFlush: number;
+}
+
+/** A state that a function told, with the node's own time. */
+export interface ToldState extends LogState {
+  nowMs: number;
+}
+
+interface Term {
+  text: Buffer;
+  incarnation: string;
+  owner: string;
+  term: number;
+  beganAtMs: number;
+  base: number;
+  previous: number;
+}
+
+/** Elements of a state at the head of an answer. */
+export const STATE_SIZE = 2;
+const NO_TERM: Omit<Term, 'text'> = {
+  incarnation: '',
+  owner: '',
+  term: 0,
+  beganAtMs: 0,
+  base: 0,
+  previous: 0,
+};
+const COUNTS_BYTES = 48;
+
+/** Lines of meta, in the order in which readers ask for them. */
+export const META_LINES = ['term', 'counts', 'watermark', 'compacted'] as const;
+
+/** What the lines say; lines that are absent or cannot be read say what a partition begins with. */
+export interface MetaAnswer {
+  state: LogState;
+  /** Under which partition map it was written; null: nobody has. */
+  mapHash: string | null;
+  /** Entries up to this id are in the snapshot alone. */
+  compacted: EntryId;
+}
+
+export class LogStateReader {
+  /** By partition: it changes so rarely that its text is compared first. */
+  readonly #terms: Term[] = [];
+
+  /** The head of an answer of a function. */
+  told(partition: number, answer: readonly unknown[]): ToldState {
+    const [text, numbers] = answer as [Buffer, Buffer];
+    const state = { partition, ...this.#termOf(partition, text), ...countsOf(numbers) };
+    return {
+      ...state,
+      nowMs: numbers.readDoubleLE(48),
+      flushed: { term: numbers.readDoubleLE(56), revision: numbers.readDoubleLE(64) },
+      flushedAtMs: numbers.readDoubleLE(72),
+      acceptedAtFlush: numbers.readDoubleLE(80),
+    };
+  }
+
+  /** The lines of META_LINES. */
+  read(partition: number, lines: readonly (Buffer | null)[]): MetaAnswer {
+    const [term, counts, watermark, compacted] = lines;
+    const [flushedTerm, revision, flushedAtMs, , acceptedAtFlush] = numbersOf(watermark);
+    return {
+      state: {
+        partition,
+        ...(term ? this.#termOf(partition, term) : NO_TERM),
+        ...countsOf(counts?.length === COUNTS_BYTES ? counts : Buffer.alloc(COUNTS_BYTES)),
+        flushed: { term: flushedTerm, revision },
+        flushedAtMs,
+        acceptedAtFlush,
+      },
+      mapHash: term ? (term.toString('latin1').split(' ', 1)[0] as string) : null,
+      compacted: (compacted && parseEntryId(compacted.toString('latin1'))) ?? FIRST_ID,
+    };
+  }
+
+  #termOf(partition: number, text: Buffer): Omit<Term, 'text'> {
+    const known = this.#terms[partition];
+    if (known?.text.equals(text)) return withoutText(known);
+    const [, incarnation = '', owner = '', term, beganAt, base, previous] = text
+      .toString('latin1')
+      .split(' ');
+    const read = {
+      // A copy, since the text is a part of all that came with it.
+      text: Buffer.from(text),
+      incarnation,
+      owner,
+      term: Number(term ?? 0),
+      beganAtMs: Number(beganAt ?? 0),
+      base: Number(base ?? 0),
+      previous: Number(previous ?? 0),
+    };
+    this.#terms[partition] = read;
+    return withoutText(read);
+  }
+}
+
+function withoutText({ incarnation, owner, term, beganAtMs, base, previous }: Term): Omit<Term, 'text'> {
+  return { incarnation, owner, term, beganAtMs, base, previous };
+}
+
+function countsOf(counts: Buffer) {
+  const dirtySinceMs = counts.readDoubleLE(16);
+  return {
+    revision: counts.readDoubleLE(0),
+    appended: counts.readDoubleLE(8),
+    dirtySinceMs: dirtySinceMs === 0 ? null : dirtySinceMs,
+    seenAtMs: counts.readDoubleLE(24),
+    accepted: counts.readDoubleLE(32),
+    logBytes: counts.readDoubleLE(40),
+  };
+}
+
+function numbersOf(line: Buffer | null | undefined): [number, number, number, number, number] {
+  const numbers = line?.toString('latin1').split(' ').map(Number) ?? [];
+  const isWhole = numbers.length === 5 && numbers.every(Number.isSafeInteger);
+  return (isWhole ? numbers : [0, 0, 0, 0, 0]) as [number, number, number, number, number];
+}
+
+/** Above which revision all is lost that was acknowledged in (incarnation, term); -1: everything, null: nothing. */
+export function lostAbove(
+  known: Pick<LogState, 'incarnation' | 'term'>,
+  now: Pick<LogState, 'incarnation' | 'term' | 'base' | 'previous'>,
+): number | null {
+  if (now.incarnation !== known.incarnation) return -1;
+  if (now.term === known.term) return null;
+  return now.previous === known.term ? now.base : -1;
+}
