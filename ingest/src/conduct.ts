@@ -25,6 +25,8 @@ export const CUT_OFF = 'cut_off';
 
 /** Drivers in a tunnel come back often; one every three seconds is no tunnel. */
 const CONNECTIONS: RateLimit = Object.freeze({ perS: 1 / 3, burst: 20 });
+/** After so many of one spell it may be taken that the driver does not listen. */
+const HEEDED_REFUSALS = 3;
 const TOO_FAST_LIMIT_MS = 10_000;
 const MIN_FAULT_POINTS = 20;
 const FAULT_POINTS_PER_REPORT = 0.4;
@@ -80,6 +82,12 @@ export class Conduct {
   /** How many of so many reports may pass. */
   reports(wanted: number, at: Moment): number {
     return this.#reports.takeUpTo(this.#limits.reports, at, wanted);
+  }
+
+  /** It was refused for its pace, and went on without a pause. */
+  heedsNothing(at: Moment): boolean {
+    this.#reports.takeUpTo(this.#limits.reports, at, 0);
+    return this.#reports.refusals >= HEEDED_REFUSALS;
   }
 
   checkpoint(at: Moment): boolean {

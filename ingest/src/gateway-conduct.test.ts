@@ -207,6 +207,32 @@ test("a driver's limits outlive its connections", async () => {
   await second.next('ack');
 });
 
+test('a large message of a driver who goes on being too fast is refused unread, until he pauses; checkpoints are read', async () => {
+  const driver = await connect();
+  let seq = 0;
+  const batch = (more: object = {}) => ({
+    type: 'positions' as const,
+    positions: Array.from({ length: 40 }, (_, i) => ({
+      seq: ++seq,
+      recorded_at_ms: Math.floor(under.nowMs()) + seq,
+      lat: 52,
+      lon: 13,
+      ...(i === 39 ? more : {}),
+    })),
+  });
+  for (const refused of [30, 80, 120]) {
+    driver.send(batch());
+    await driver.nack('too_fast', refused);
+  }
+  driver.send(batch());
+  await driver.nack('too_fast', null);
+  driver.send(batch({ checkpoint: true, checkpoint_id: 'trip' }));
+  await until('the checkpoint is taken', () => driver.of('ack').at(-1)?.seq === seq);
+  under.pass(2_000);
+  driver.send(batch());
+  await until('he has paused', () => driver.of('ack').at(-1)?.seq === seq);
+});
+
 test('a batch costs its positions: the newest within the limit are taken, one nack speaks for the others', async () => {
   const driver = await connect();
   const id = `driver-${nextDriver - 1}`;

@@ -49,6 +49,8 @@ const MAY_FOLLOW: Record<State, readonly State[]> = {
 };
 /** 100 positions with every field do not fit into MAX_MESSAGE_BYTES as JSON. */
 export const MAX_BATCH_BYTES = 24 * 1024;
+/** Larger text messages of a driver who goes on being too fast are refused unread. */
+const READ_ALWAYS_BYTES = 1024;
 const SILENCE_LIMIT_MS = 30_000;
 const PING_AFTER_MS = 12_000;
 const LEAVING_DEADLINE_MS = 5000;
@@ -125,8 +127,19 @@ export class Session implements Origin, AckSource, IntakeOutlet {
       return;
     }
     if (isBinary && this.#takeInPlace(message, nowMs)) return;
+    if (!isBinary && this.#isRefusedUnread(message, nowMs)) return;
     const decoded = this.#decoded(message, isBinary);
     if (decoded !== null) this.#dispatch(decoded, nowMs);
+  }
+
+  /** Reading a batch costs more than all else, and of one that comes too fast nearly nothing would be taken. */
+  #isRefusedUnread(message: ArrayBuffer, nowMs: number): boolean {
+    if (message.byteLength <= READ_ALWAYS_BYTES) return false;
+    const at = this.#moment(nowMs);
+    if (!this.#conduct.heedsNothing(at) || Buffer.from(message).includes('"checkpoint"')) return false;
+    this.#conduct.reports(1, at);
+    this.#refuse('too_fast', null, this.#tooFastDetail());
+    return true;
   }
 
   /** uWebSockets.js answers pings by itself. */

@@ -190,7 +190,7 @@ function alarmed({ budgetMs, seen }: NonNullable<Evidence['alarm']>, faultLastsM
 }
 
 function withoutReplica(r: ReplicaAway, faultLastsMs: number): PromiseVerdict[] {
-  const noiseMs = Math.max(REPLICA_NOISE_FLOOR_MS, 2 * (r.ackP99BeforeMs ?? 0));
+  const noiseMs = Math.round(Math.max(REPLICA_NOISE_FLOOR_MS, 2 * (r.ackP99BeforeMs ?? 0)));
   const meanwhile = `${r.cache} as cache, ${r.replicated} as replicated`;
   return [
     none('nobody is refused, and no question lacks the region', r.refused),
