@@ -1,6 +1,10 @@
 // The contract of the live store, on a real cluster.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withAdmin } from '../dev/redis-node.js';
+import { waitFor } from '../dev/server-process.js';
+import { formatAddress, parseAddress } from '../node-address.js';
 import { decodeBody, type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import type { LogStore } from './log-store.js';
 import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';
@@ -12,7 +16,8 @@ let store: LogStore;
 let partition = 0;
 
 before(async () => {
-  fixture = await startLogStore();
+  const locale = process.env.TEST_REDIS_LOCALE;
+  fixture = await startLogStore(locale ? { locale } : {});
   store = fixture.store;
 });
 after(() => fixture.stop());
@@ -340,4 +345,100 @@ test('a scan that goes on at another process is refused', async () => {
   const o = { cursor: page.cursor, pageSize: 10 };
   await store.snapshot(p, { ...o, place: page.place });
   assert.equal(await rejects(store.snapshot(p, { ...o, place: 'another' })), 'place_changed');
+});
+
+test('with memory full: nothing new is taken, and what makes the node well still works', async () => {
+  const p = next();
+  const nowMs = Date.now();
+  const { term, revision } = (await append(p, at('a', nowMs - 100_000), at('b', nowMs))).state;
+  await store.checkpoint(p, [position('a', { recordedAtMs: nowMs, checkpoint: true, checkpointId: 'trip' })]);
+  await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '1');
+  try {
+    assert.equal(await rejects(append(p, at('d', nowMs))), 'overloaded');
+    assert.equal(
+      await rejects(store.checkpoint(p, [position('a', { checkpoint: true, checkpointId: 'two' })])),
+      'overloaded',
+    );
+    await store.touch(p);
+    const claims = [{ driverId: 'a', connectionId: 'one', connectedAtMs: 0, session: 0 }];
+    assert.equal((await store.claim(p, claims)).results[0]?.won, true);
+    assert.equal((await store.compact(p, 0)).folded, 2);
+    await store.begin(p, 'f', 5_000);
+    await store.flushed(p, { term, revision, asOfMs: nowMs, flusherId: 'f' });
+    await store.checkpointsDone(p, ['a:trip']);
+    assert.equal(
+      (await store.sweep(p, { removeBeforeMs: nowMs - 50_000, cursor: '0', pageSize: 100 })).removed,
+      1,
+    );
+    await store.rewind(p, nowMs);
+    assert.equal((await store.counts(p)).drivers, 1);
+    const late = await fixture.connect();
+    assert.equal(await rejects(late.append(p, batchOf(at('e', nowMs)), 1)), 'overloaded');
+    await late.touch(p);
+  } finally {
+    await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '0');
+  }
+  await append(p, at('d', nowMs));
+});
+
+test('a slot that moves while it is written and followed: nothing is missed, and its last id goes with it', async () => {
+  const p = next();
+  const slot = fixture.map.slotOf(p);
+  const from = store.nodeOf(p) as string;
+  const to = fixture.cluster.nodes.map(formatAddress).find((address) => address !== from) as string;
+  const on = (address: string, ...args: [string, ...string[]]) =>
+    withAdmin(address, fixture.cluster.password, (node) => node.call(...args));
+  const [fromId, toId] = await Promise.all(
+    [from, to].map(async (one) => String(await on(one, 'CLUSTER', 'MYID'))),
+  );
+  let isOver = false;
+  const acknowledged: number[] = [];
+  const follow = async () => {
+    const followed: number[] = [];
+    let after: EntryId = FIRST_ID;
+    while (!isOver || followed.length < acknowledged.length) {
+      const page = await store.entries(p, after, 100).catch(() => null);
+      for (const { id, batch } of page?.entries ?? []) {
+        assert.ok(isAfter(id, after));
+        after = id;
+        eachRecord(batch, (_, bodyAt, end) =>
+          followed.push(decodeBody('d', batch.subarray(bodyAt, end)).recordedAtMs),
+        );
+      }
+      await sleep(5);
+    }
+    return followed;
+  };
+  const write = async () => {
+    for (let recordedAtMs = 1; !isOver; recordedAtMs++) {
+      const isTaken = await append(p, at('d', recordedAtMs)).then(
+        () => true,
+        () => false,
+      );
+      if (isTaken) acknowledged.push(recordedAtMs);
+      await sleep(2);
+    }
+  };
+  const work = Promise.all([follow(), write()]);
+  await waitFor('some are written', 20_000, async () => acknowledged.length > 20 || undefined);
+  await on(to, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', fromId as string);
+  await on(from, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', toId as string);
+  await sleep(30);
+  const before = acknowledged.length;
+  const keys = (await on(from, 'CLUSTER', 'GETKEYSINSLOT', String(slot), '100')) as string[];
+  const { host, port } = parseAddress(to);
+  await on(from, 'MIGRATE', host, String(port), '', '0', '5000', 'KEYS', ...keys);
+  await sleep(30);
+  await on(to, 'CLUSTER', 'SETSLOT', String(slot), 'NODE', toId as string);
+  await on(from, 'CLUSTER', 'SETSLOT', String(slot), 'NODE', toId as string);
+  const moved = acknowledged.length;
+  await waitFor('it goes on there', 20_000, async () => acknowledged.length > moved + 20 || undefined);
+  isOver = true;
+  const [followed] = await work;
+  assert.deepEqual(
+    acknowledged.filter((recordedAtMs) => !followed.includes(recordedAtMs)),
+    [],
+  );
+  const { state } = await store.entries(p, FIRST_ID, 1);
+  assert.ok(state.previous > 0 && state.base >= before, 'a term began, and lost nothing');
 });

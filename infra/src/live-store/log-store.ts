@@ -1,6 +1,9 @@
 // The live store: what the services may do with a partition. A write is one call of one Lua function
-// (infra/redis/log.lua states keys, arguments, answer and errors), a read is one transaction of plain commands. Each has
-// one deadline; nothing is tried again here, so that the caller decides what an outage means. Rejects with StoreError.
+// (infra/redis/log.lua states keys, arguments, answer and errors), a read is a few plain commands. Each has one deadline;
+// nothing is tried again here, so that the caller decides what an outage means. Rejects with StoreError.
+//
+// A read asks for meta before and after what it reads; where the two differ in more than counts, its parts may not fit
+// together, and it is refused with `not_ready`. (In a MULTI they would fit, but a node with full memory refuses that.)
 
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
@@ -12,8 +15,15 @@ import { ClusterClient } from './cluster-client.js';
 import { FunctionLoader } from './function-loader.js';
 import { readLogLibrary } from './library.js';
 import { type LogKeys, logKeys } from './log-keys.js';
-import { type LogState, LogStateReader, META_LINES, STATE_SIZE, type ToldState } from './log-state.js';
-import { Transaction } from './node-connection.js';
+import {
+  type LogState,
+  LogStateReader,
+  META_LINES,
+  type MetaAnswer,
+  STATE_SIZE,
+  type ToldState,
+} from './log-state.js';
+import { Pipeline } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
 import { StoreClock } from './store-clock.js';
 import { isFunctionMissing, StoreError } from './store-error.js';
@@ -362,15 +372,12 @@ export class LogStore {
 
   /** Up to `count` entries after an id. */
   async entries(partition: number, after: EntryId, count: number): Promise<LogPage> {
-    const { meta, log } = this.#key(partition);
+    const { log } = this.#key(partition);
     const from = `(${formatEntryId(after)}`;
-    const { reply, place } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['XRANGE', log, from, '+', 'COUNT', count],
-    ]);
-    const [lines, entries] = reply as [(Buffer | null)[], [Buffer, Buffer[]][]];
-    const { state, compacted } = this.#meta(partition, lines);
-    return { state, compacted, entries: entries.map(decodeEntry), place };
+    const { meta, replies, place } = await this.#read(partition, ['XRANGE', log, from, '+', 'COUNT', count]);
+    const { state, compacted } = meta;
+    const entries = (replies[0] as [Buffer, Buffer[]][]).map(decodeEntry);
+    return { state, compacted, entries, place };
   }
 
   /** `cursor` null for the first page. A page of another process than page one rejects with `place_changed`. */
@@ -378,57 +385,50 @@ export class LogStore {
     partition: number,
     o: { cursor: string | null; place: string | null; pageSize: number },
   ): Promise<SnapshotPage> {
-    const { meta, snapshot } = this.#key(partition);
-    const { reply, place } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['HSCAN', snapshot, o.cursor ?? '0', 'COUNT', o.pageSize],
-    ]);
+    const { snapshot } = this.#key(partition);
+    const scan = ['HSCAN', snapshot, o.cursor ?? '0', 'COUNT', o.pageSize];
+    const { meta, replies, place } = await this.#read(partition, scan);
     if (o.cursor !== null && o.place !== place) {
       throw new StoreError('place_changed', `the snapshot was begun at ${o.place}, not ${place}`);
     }
-    const [lines, [cursor, list]] = reply as [(Buffer | null)[], [Buffer, Buffer[]]];
+    const [cursor, list] = replies[0] as [Buffer, Buffer[]];
     const values: [string, Buffer][] = [];
     for (let i = 0; i + 1 < list.length; i += 2)
       values.push([(list[i] as Buffer).toString('latin1'), list[i + 1] as Buffer]);
-    const { state } = this.#meta(partition, lines);
+    const { state } = meta;
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
   /** Of each driver, the id of the record that Postgres refused. */
   async refused(partition: number): Promise<{ state: LogState; refused: Map<string, EntryId> }> {
-    const { meta, refused } = this.#key(partition);
-    const { reply } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['HGETALL', refused],
-    ]);
-    const [lines, list] = reply as [(Buffer | null)[], Buffer[]];
+    const { meta, replies } = await this.#read(partition, ['HGETALL', this.#key(partition).refused]);
+    const list = replies[0] as Buffer[];
     const found = new Map<string, EntryId>();
     for (let i = 0; i + 1 < list.length; i += 2) {
       const id = parseEntryId(String(list[i + 1]));
       if (id !== null) found.set(String(list[i]), id);
     }
-    return { state: this.#meta(partition, lines).state, refused: found };
+    return { state: meta.state, refused: found };
   }
 
   async counts(partition: number): Promise<PartitionCounts> {
-    const { meta, log, snapshot, checkpoints, refused } = this.#key(partition);
-    const { reply } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
+    const { log, snapshot, checkpoints, refused } = this.#key(partition);
+    const { meta, replies } = await this.#read(
+      partition,
       ['TIME'],
       ['HLEN', snapshot],
       ['XLEN', log],
       ['HGET', checkpoints, '*'],
       ['HLEN', refused],
-    ]);
-    const [lines, time, drivers, entries, waiting, refusedCount] = reply as [
-      (Buffer | null)[],
+    );
+    const [time, drivers, entries, waiting, refusedCount] = replies as [
       [Buffer, Buffer],
       number,
       number,
       Buffer | null,
       number,
     ];
-    const { state, mapHash } = this.#meta(partition, lines);
+    const { state, mapHash } = meta;
     const nowMs = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
     this.#clock.heard(nowMs, performance.now());
     const checkpointsWaiting = Number(waiting ?? 0);
@@ -470,17 +470,13 @@ export class LogStore {
     partition: number,
     fields: readonly string[],
   ): Promise<{ state: LogState; standings: CheckpointStanding[] }> {
-    const { meta, checkpoints } = this.#key(partition);
-    const { reply } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['HMGET', checkpoints, ...fields],
-    ]);
-    const [lines, found] = reply as [(Buffer | null)[], (Buffer | null)[]];
-    const standings = found.map((value): CheckpointStanding => {
+    const { checkpoints } = this.#key(partition);
+    const { meta, replies } = await this.#read(partition, ['HMGET', checkpoints, ...fields]);
+    const standings = (replies[0] as (Buffer | null)[]).map((value): CheckpointStanding => {
       if (value === null) return 'gone';
       return isConflict(value) ? 'conflict' : 'waits';
     });
-    return { state: this.#meta(partition, lines).state, standings };
+    return { state: meta.state, standings };
   }
 
   /** Who holds each driver now; null: nobody does. */
@@ -538,8 +534,19 @@ export class LogStore {
     return this.#cluster.call(this.map.slotOf(partition), args) as Promise<unknown[]>;
   }
 
-  #read(partition: number, commands: readonly (readonly Argument[])[]) {
-    return this.#cluster.callFrom(this.map.slotOf(partition), new Transaction(commands));
+  /** Commands on the partition's keys, with what meta says of it. */
+  async #read(
+    partition: number,
+    ...commands: readonly (readonly Argument[])[]
+  ): Promise<{ meta: MetaAnswer; replies: unknown[]; place: string }> {
+    const askForMeta = ['HMGET', this.#key(partition).meta, ...META_LINES];
+    const pipeline = new Pipeline([askForMeta, ...commands, askForMeta]);
+    const { reply, place } = await this.#cluster.callFrom(this.map.slotOf(partition), pipeline);
+    const replies = reply as unknown[];
+    const [before, after] = [replies[0], replies.at(-1)] as [Lines, Lines];
+    if (!isSameData(before, after))
+      throw new StoreError('not_ready', `partition ${partition} changed meanwhile`);
+    return { meta: this.#meta(partition, after), replies: replies.slice(1, -1), place };
   }
 
   #told(partition: number, reply: readonly unknown[]): ToldState {
@@ -549,7 +556,7 @@ export class LogStore {
   }
 
   /** What is read under another map must not be taken for ours. */
-  #meta(partition: number, lines: readonly (Buffer | null)[]) {
+  #meta(partition: number, lines: Lines): MetaAnswer {
     const read = this.#states.read(partition, lines);
     if (read.mapHash !== null && read.mapHash !== this.map.hash) {
       throw new StoreError(
@@ -579,6 +586,16 @@ export class LogStore {
 }
 
 const SESSION_BYTES = 18;
+
+type Lines = readonly (Buffer | null)[];
+
+/** The term and what is compacted; counts and watermark may have moved on. */
+function isSameData(before: Lines, after: Lines): boolean {
+  return [0, 3].every((i) => {
+    const [a, b] = [before[i] ?? null, after[i] ?? null];
+    return a === null || b === null ? a === b : a.equals(b);
+  });
+}
 
 function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: number } {
   const [cursor, removed] = reply as [Buffer, number];

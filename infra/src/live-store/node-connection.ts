@@ -16,12 +16,12 @@ import { StoreError, storeErrorOfReply } from './store-error.js';
 
 export type Reply = unknown;
 
-/** Plain commands on the keys of one slot that see one moment. The reply is the list of theirs. */
-export class Transaction {
+/** Plain commands that leave together and are answered together, or fail together. The reply is the list of theirs. */
+export class Pipeline {
   constructor(readonly commands: readonly (readonly Argument[])[]) {}
 }
 
-export type Request = readonly Argument[] | Transaction;
+export type Request = readonly Argument[] | Pipeline;
 
 interface Call {
   request: Request;
@@ -147,10 +147,11 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     };
     // One write for all; ioredis's own pipeline does that too, and much else for each call.
     redis.stream?.cork();
-    const sent = calls.map(({ request, asking }) => {
-      if (asking) redis.asking().catch(() => {});
-      return request instanceof Transaction ? sendTransaction(redis, request) : send(redis, request);
-    });
+    const sent = calls.map(({ request, asking }) =>
+      request instanceof Pipeline
+        ? Promise.all(request.commands.map((args) => send(redis, args, asking)))
+        : send(redis, request, asking),
+    );
     redis.stream?.uncork();
     for (const [i, call] of calls.entries()) {
       sent[i]?.then(
@@ -190,19 +191,11 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 }
 
-function send(redis: Redis, args: readonly Argument[]): Promise<Reply> {
+function send(redis: Redis, args: readonly Argument[], asking: boolean): Promise<Reply> {
+  if (asking) redis.asking().catch(() => {});
   const command = new PreparedCommand(args);
   redis.sendCommand(command);
   return command.promise as Promise<Reply>;
-}
-
-/** A command that is refused when it is queued says why, and the EXEC after it only that there was one. */
-async function sendTransaction(redis: Redis, { commands }: Transaction): Promise<Reply> {
-  const sent = [['MULTI'], ...commands, ['EXEC']].map((args) => send(redis, args));
-  const replies = (await Promise.all(sent)).at(-1) as Reply[];
-  const failed = replies.find((reply) => reply instanceof Error);
-  if (failed) throw failed;
-  return replies;
 }
 
 /** Before that attempt in a row, from 1 on. */

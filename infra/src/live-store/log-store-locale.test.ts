@@ -13,7 +13,7 @@ test(`the contract of the functions under LC_ALL=${LOCALE}`, (t) => {
     t.skip(`this machine has no locale ${LOCALE}`);
     return;
   }
-  const contract = fileURLToPath(new URL('./live-store.test.js', import.meta.url));
+  const contract = fileURLToPath(new URL('./log-store.test.js', import.meta.url));
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const run = spawnSync(process.execPath, ['--test', contract], {
     env: { ...env, TEST_REDIS_LOCALE: LOCALE },
