@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Absences } from './absences.js';
 
-const ABSENCE = { session: 1, seq: 2 };
+const ABSENCE = { generation: 1, session: 1, seq: 2 };
 
 function due(absences: Absences, nowMs: number): string[] {
   const ids: string[] = [];

@@ -3,12 +3,10 @@
 // All wait equally long, so they come due in the order in which they left: a Map, which keeps that order, is the
 // whole queue. It is bounded: above the limit the longest absent need not wait to the end.
 
-export interface Absence {
-  readonly session: number;
-  readonly seq: number;
-}
+import type { Departure } from './drivers.js';
 
-interface Waiting extends Absence {
+interface Waiting {
+  readonly departure: Departure;
   readonly dueAtMs: number;
 }
 
@@ -26,10 +24,10 @@ export class Absences {
     return this.#waiting.size;
   }
 
-  left(driverId: string, absence: Absence, nowMs: number): void {
+  left(driverId: string, departure: Departure, nowMs: number): void {
     // Deleted first, as a key that is set again keeps its old place.
     this.#waiting.delete(driverId);
-    this.#waiting.set(driverId, { ...absence, dueAtMs: nowMs + this.#afterMs });
+    this.#waiting.set(driverId, { departure, dueAtMs: nowMs + this.#afterMs });
   }
 
   returned(driverId: string): void {
@@ -37,11 +35,11 @@ export class Absences {
   }
 
   /** Hands over who has been away for long enough, or is one too many. */
-  takeDue(nowMs: number, record: (driverId: string, absence: Absence) => void): void {
-    for (const [driverId, absence] of this.#waiting) {
-      if (absence.dueAtMs > nowMs && this.#waiting.size <= this.#limit) return;
+  takeDue(nowMs: number, record: (driverId: string, departure: Departure) => void): void {
+    for (const [driverId, { departure, dueAtMs }] of this.#waiting) {
+      if (dueAtMs > nowMs && this.#waiting.size <= this.#limit) return;
       this.#waiting.delete(driverId);
-      record(driverId, absence);
+      record(driverId, departure);
     }
   }
 }

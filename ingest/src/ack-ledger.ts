@@ -1,8 +1,9 @@
 // What one connection has been told, and what it may be told next. Pure.
 //
-// An acknowledgement is cumulative: it settles every seq up to the one it names that was not nacked. So it may
-// name the greatest accepted seq, but never passes a checkpoint that is still open: up to one, it names the
-// report before it. A nacked checkpoint holds nothing back; its seq is remembered, so that it can be sent again.
+// An acknowledgement is cumulative: it settles every seq up to the one it names that was not nacked. So it may name the
+// greatest accepted report, or checkpoint where every report before that has an answer. It never passes a checkpoint
+// that is still open: up to one, it names the report before it. A nacked checkpoint holds nothing back; its seq is
+// remembered, so that it can be sent again.
 import { MAX_WAITING_CHECKPOINTS, SPARSE_ACK_INTERVAL_MS } from '@whereabouts/client/protocol';
 
 interface Checkpoint {
@@ -15,7 +16,12 @@ interface Checkpoint {
 
 export class AckLedger {
   readonly #sparse: boolean;
+  /** Of reports that are no checkpoints: the greatest that was sent on, answered in whatever way, accepted. */
+  #submittedSeq = 0;
+  #answeredSeq = 0;
   #acceptedSeq = 0;
+  /** The greatest accepted checkpoint. */
+  #keptSeq = 0;
   #toldSeq = 0;
   #toldAtMs = 0;
   /** The next acknowledgement is not thinned. */
@@ -33,10 +39,6 @@ export class AckLedger {
 
   get degraded(): boolean {
     return this.#degraded;
-  }
-
-  get acceptedSeq(): number {
-    return this.#acceptedSeq;
   }
 
   /** A checkpoint goes to the recorder. The caller has seen to it that not too many are open. */
@@ -70,13 +72,31 @@ export class AckLedger {
     return this.#checkpoints?.reduce((count, c) => count + (c.open ? 1 : 0), 0) ?? 0;
   }
 
-  accept(seq: number, checkpoint: boolean, degraded: boolean): void {
-    if (seq > this.#acceptedSeq) this.#acceptedSeq = seq;
+  /** A report that is no checkpoint, or not only one, goes to the recorder. */
+  submitted(seq: number): void {
+    if (seq > this.#submittedSeq) this.#submittedSeq = seq;
+  }
+
+  accept(seq: number, degraded: boolean): void {
     if (degraded) this.#degraded = true;
-    if (!checkpoint) return;
+    this.answered(seq);
+    if (seq <= this.#acceptedSeq) return;
+    this.#acceptedSeq = seq;
+    // Held when it was nacked, and passed by an acknowledgement since.
+    if (seq <= this.#toldSeq) this.#repeat = true;
+  }
+
+  acceptCheckpoint(seq: number, degraded: boolean): void {
+    if (degraded) this.#degraded = true;
+    if (seq > this.#keptSeq) this.#keptSeq = seq;
     if (seq <= this.#toldSeq) this.#repeat = true;
     this.#urgent = true;
     this.#drop(seq);
+  }
+
+  /** All up to this seq have an answer, checkpoints excepted. */
+  answered(seq: number): void {
+    if (seq > this.#answeredSeq) this.#answeredSeq = seq;
   }
 
   /** A nack goes out, for whatever reason: the client is waiting for news. */
@@ -84,8 +104,8 @@ export class AckLedger {
     this.#urgent = true;
   }
 
-  /** The recorder refused this seq. */
-  refuse(seq: number, retryable: boolean): void {
+  /** The recorder refused this checkpoint. */
+  refuseCheckpoint(seq: number, retryable: boolean): void {
     const checkpoint = this.#find(seq);
     if (checkpoint && retryable) checkpoint.open = false;
     else if (checkpoint) this.#drop(seq);
@@ -93,7 +113,7 @@ export class AckLedger {
 
   /** Sent again although accepted: the acknowledgement must have been missed. False: it is not accepted yet. */
   repeatIfAccepted(seq: number): boolean {
-    if (seq > this.#acceptedSeq || this.#find(seq)) return false;
+    if (seq > Math.max(this.#acceptedSeq, this.#keptSeq) || this.#find(seq)) return false;
     this.#repeat = true;
     this.#urgent = true;
     return true;
@@ -128,8 +148,10 @@ export class AckLedger {
   }
 
   #nameable(): number {
+    const isAllAnswered = this.#answeredSeq >= this.#submittedSeq;
+    const seq = isAllAnswered ? Math.max(this.#acceptedSeq, this.#keptSeq) : this.#acceptedSeq;
     const open = this.#checkpoints?.find((c) => c.open);
-    if (open === undefined || open.seq > this.#acceptedSeq) return this.#acceptedSeq;
+    if (open === undefined || open.seq > seq) return seq;
     return open.previousSeq < this.#toldSeq ? 0 : open.previousSeq;
   }
 

@@ -1,7 +1,11 @@
 // What all connections of this process share.
+import type { Position } from '@whereabouts/infra/position';
 import type { VerifiedToken } from '@whereabouts/infra/service/tokens';
+import type { SessionClaims } from './claiming-connection.js';
+import type { Drivers, Origin } from './drivers.js';
 import type { EdgeCounters } from './edge-counters.js';
-import type { ReportSink } from './origin.js';
+import type { Moment } from './rate-limit.js';
+import { Report } from './report.js';
 import type { IngestSettings } from './settings.js';
 
 export type EdgeSettings = Pick<
@@ -26,9 +30,28 @@ export interface EdgeClock {
   wallMs(): number;
 }
 
+/** What the edge needs of whoever writes reports. None of it throws or blocks. */
+export interface ReportSink {
+  /** Connections put their reports into its rows. */
+  readonly drivers: Drivers;
+  /** The newest report of this row is to be written. */
+  submit(slot: number): void;
+  /** A checkpoint is to be kept until Postgres has it. False: another one of its id is known. */
+  keep(checkpoint: Position, origin: Origin): boolean;
+  /** Checkpoints of this driver that are not in Postgres yet, besides the one of that id. */
+  waitingCheckpoints(driverId: string, besidesId: string): number;
+  pendingReports(): number;
+}
+
+/** Gives connections their names and sessions. */
+export interface Claims extends SessionClaims {
+  newConnectionId(): string;
+}
+
 export interface EdgeParts {
   settings: EdgeSettings;
   recorder: ReportSink;
+  claims: Claims;
   counters: EdgeCounters;
   clock: EdgeClock;
   /** Throws TokenError, nothing else. */
@@ -43,22 +66,36 @@ export interface AckSource {
 export class Edge {
   readonly settings: EdgeSettings;
   readonly recorder: ReportSink;
+  readonly drivers: Drivers;
+  readonly claims: Claims;
   readonly counters: EdgeCounters;
   readonly clock: EdgeClock;
   readonly verify: EdgeParts['verify'];
+  /** The report that is being dealt with. */
+  readonly report = new Report();
   /** What drivers are asked for now: the setting times the pace. */
   reportIntervalMs: number;
   /** Nothing more goes to the recorder. */
   draining = false;
   #due: AckSource[] = [];
+  readonly #moment = { nowMs: 0, stalledMs: 0 };
 
   constructor(parts: EdgeParts) {
     this.settings = parts.settings;
     this.recorder = parts.recorder;
+    this.drivers = parts.recorder.drivers;
+    this.claims = parts.claims;
     this.counters = parts.counters;
     this.clock = parts.clock;
     this.verify = parts.verify;
     this.reportIntervalMs = parts.settings.reportIntervalMs;
+  }
+
+  /** Valid until the next one is asked for. */
+  moment(nowMs: number): Moment {
+    this.#moment.nowMs = nowMs;
+    this.#moment.stalledMs = this.clock.stalledMs(nowMs);
+    return this.#moment;
   }
 
   /**

@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const driver of drivers) driver.ws.terminate();
   drivers = [];
   under.recorder.answer = accept;
-  await until('all sessions are gone', () => under.sessions.size === 0);
+  await until('all connections are gone', () => under.connections.size === 0);
 });
 
 async function connect(options: TestDriverOptions = {}): Promise<TestDriver> {
@@ -197,7 +197,7 @@ test("a driver's limits outlive its connections", async () => {
   for (let seq = 1; seq <= 10; seq++) first.report(seq, under.nowMs() + seq);
   await until('all are taken', () => first.of('ack').at(-1)?.seq === 10);
   first.ws.terminate();
-  await until('it has gone', () => under.sessions.size === 0);
+  await until('it has gone', () => under.connections.size === 0);
   const second = await TestDriver.connect(under.url, id);
   drivers.push(second);
   second.report(1, under.nowMs() + 100);
@@ -328,8 +328,8 @@ test('who does not read what it is sent is closed, and the others go on', async 
   const raw = rawOf(driver);
   raw.pause();
   const detail = 'x'.repeat(3000);
-  under.recorder.answer = (position, origin) => {
-    for (let i = 0; i < 4000; i++) origin?.refused(position, 'overloaded', 1, detail);
+  under.recorder.answer = (report) => {
+    for (let i = 0; i < 4000; i++) report.refused('overloaded', 1, detail);
   };
   driver.report(1, under.nowMs());
   await until('it is closed', () => under.counters.closes.get('1013') === 1);
@@ -344,14 +344,12 @@ test('what the recorder says after the connection has gone harms nobody', async 
   const driver = await connect();
   driver.report(1, under.nowMs(), { checkpoint: true });
   await driver.settled();
-  const origin = under.recorder.origins.at(-1);
-  const position = under.recorder.submitted.at(-1);
-  assert.ok(origin && position);
+  const report = under.recorder.submitted.at(-1);
+  assert.ok(report);
   driver.ws.terminate();
-  await until('the session is gone', () => under.sessions.size === 0);
-  origin.accepted(position, 'cache');
-  origin.refused(position, 'overloaded', 100, 'why');
-  origin.superseded(position, position.session + 5);
-  origin.persisted(position);
-  assert.equal(under.recorder.submitted.at(-1), position);
+  await until('the connection is gone', () => under.connections.size === 0);
+  report.accepted();
+  report.refused('overloaded', 100, 'why');
+  report.persisted();
+  assert.equal(under.recorder.submitted.at(-1), report);
 });

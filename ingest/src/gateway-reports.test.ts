@@ -148,8 +148,7 @@ for (const binary of [false, true]) {
 
     test('a refused report may be sent again under its seq', async () => {
       const { driver, id } = await connect();
-      under.recorder.answer = (position, origin) =>
-        origin?.refused(position, 'region_unavailable', 700, 'no answer from the region');
+      under.recorder.answer = (report) => report.refused('region_unavailable', 700, 'no answer from the region');
       const now = under.nowMs();
       driver.report(1, now);
       const nack = await driver.nack('region_unavailable', 1);
@@ -159,11 +158,11 @@ for (const binary of [false, true]) {
       driver.report(1, now);
       await until('it is nacked again', () => driver.of('nack').length === 2);
       assert.equal(under.recorder.of(id).length, 1);
-      under.recorder.forget(id);
-      under.recorder.answer = accept;
-      driver.report(1, now);
+      under.recorder.reportsOf(id)[0]?.accepted();
       assert.equal((await driver.next('ack')).seq, 1);
-      assert.equal(under.recorder.of(id).length, 2);
+      driver.report(1, now);
+      assert.equal((await driver.next('ack', 2)).seq, 1);
+      assert.equal(under.recorder.of(id).length, 1);
     });
 
     test('a seq that does not grow but has a later time', async () => {
@@ -179,7 +178,7 @@ for (const binary of [false, true]) {
     test('overloaded and not_ready come from the recorder as they are', async () => {
       const { driver } = await connect();
       for (const [i, code] of (['overloaded', 'not_ready'] as const).entries()) {
-        under.recorder.answer = (position, origin) => origin?.refused(position, code, 250, 'why');
+        under.recorder.answer = (report) => report.refused(code, 250, 'why');
         driver.report(i + 1, under.nowMs() + i);
         const nack = await driver.nack(code, i + 1);
         assert.deepEqual([nack.retryable, nack.retry_after_ms, nack.detail], [true, 250, 'why']);
@@ -216,7 +215,7 @@ for (const binary of [false, true]) {
 
     test('where the newest of several is refused, so are those that it replaced', async () => {
       const { driver } = await connect();
-      under.recorder.answer = (position, origin) => origin?.refused(position, 'overloaded', 100, 'why');
+      under.recorder.answer = (report) => report.refused('overloaded', 100, 'why');
       const now = Math.floor(under.nowMs());
       const positions = [1, 2, 3].map((seq) => ({ seq, recorded_at_ms: now + seq, lat: 1, lon: 2 }));
       driver.send({ type: 'positions', positions });
@@ -265,8 +264,7 @@ for (const binary of [false, true]) {
       driver.report(2, under.nowMs() + 1);
       await until('it has come', () => under.recorder.of(id).length === 2);
       await driver.settled();
-      under.recorder.answer = (position, origin) =>
-        origin?.refused(position, 'region_unavailable', 1000, 'away');
+      under.recorder.answer = (report) => report.refused('region_unavailable', 1000, 'away');
       driver.report(3, under.nowMs() + 2);
       await driver.nack('region_unavailable', 3);
       assert.deepEqual(
@@ -280,10 +278,10 @@ for (const binary of [false, true]) {
 
     test('a checkpoint without an id gets one that no other connection gives', async () => {
       const { driver, id } = await connect();
-      const session = (await driver.next('hello')).session;
+      const { connectionId } = under.connectionOf(id);
       driver.report(7, under.nowMs(), { checkpoint: true });
       await driver.next('ack');
-      assert.equal(under.recorder.of(id)[0]?.checkpointId, `${session}-7`);
+      assert.equal(under.recorder.of(id)[0]?.checkpointId, `${connectionId}-7`);
     });
 
     test('coming back with ten checkpoints that wait and the newest report is within the limits', async () => {
@@ -347,8 +345,8 @@ for (const binary of [false, true]) {
 
     test('an acknowledgement does not pass a checkpoint that is not answered', async () => {
       const { driver, id } = await connect();
-      under.recorder.answer = (position, origin) => {
-        if (!position.checkpoint) origin?.accepted(position, 'cache');
+      under.recorder.answer = (report) => {
+        if (!report.position.checkpoint) report.accepted();
       };
       const now = under.nowMs();
       driver.report(1, now);
@@ -357,16 +355,14 @@ for (const binary of [false, true]) {
       await until('all have come', () => under.recorder.of(id).length === 3);
       await driver.settled();
       assert.equal(driver.of('ack').at(-1)?.seq, 1);
-      const [checkpoint] = under.recorder.of(id).filter((p) => p.checkpoint);
-      const at = under.recorder.submitted.indexOf(checkpoint as never);
-      under.recorder.origins[at]?.accepted(checkpoint as never, 'cache');
+      under.recorder.reportsOf(id)[1]?.accepted();
       await until('now it does', () => driver.of('ack').at(-1)?.seq === 3);
     });
 
     test('persisted follows the acknowledgement of its checkpoint, in whatever turn', async () => {
-      under.recorder.answer = (position, origin) => {
-        origin?.accepted(position, 'cache');
-        origin?.persisted(position);
+      under.recorder.answer = (report) => {
+        report.accepted();
+        report.persisted();
       };
       const { driver } = await connect('?ack=sparse');
       driver.report(9, under.nowMs(), { checkpoint: true });
@@ -407,9 +403,7 @@ for (const binary of [false, true]) {
       const { driver, id } = await connect();
       for (let seq = 1; seq <= 4; seq++) driver.report(seq, under.nowMs() + seq);
       await until('all have come', () => under.recorder.of(id).length === 4);
-      for (const position of under.recorder.of(id)) {
-        under.recorder.origins[under.recorder.submitted.indexOf(position)]?.accepted(position, 'cache');
-      }
+      for (const report of under.recorder.reportsOf(id)) report.accepted();
       assert.equal((await driver.next('ack')).seq, 4);
       await driver.settled();
       assert.equal(driver.of('ack').length, 1);
@@ -425,7 +419,7 @@ describe('replicated', () => {
       assert.equal((await driver.next('hello')).durability, 'replicated');
       driver.report(1, replicated.nowMs());
       assert.deepEqual(await driver.next('ack'), { type: 'ack', seq: 1, durability: 'cache' });
-      replicated.recorder.answer = (position, origin) => origin?.accepted(position, 'replicated');
+      replicated.recorder.answer = (report) => report.accepted('replicated');
       driver.report(2, replicated.nowMs() + 1);
       assert.deepEqual(await driver.next('ack', 2), { type: 'ack', seq: 2 });
       driver.ws.terminate();

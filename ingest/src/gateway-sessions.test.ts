@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const driver of drivers) driver.ws.terminate();
   drivers = [];
   under.recorder.answer = accept;
-  await until('all sessions are gone', () => under.sessions.size === 0);
+  await until('all connections are gone', () => under.connections.size === 0);
   under.pass(11_000); // and nobody is absent any more
 });
 
@@ -38,7 +38,7 @@ test('the newest connection wins at once, with a greater session', async () => {
   assert.ok((await newer.next('hello')).session > (await older.next('hello')).session);
   newer.report(1, under.nowMs());
   await newer.next('ack');
-  assert.equal(under.sessions.absentDrivers, 0);
+  assert.equal(under.connections.absentDrivers, 0);
 });
 
 test('no two sessions of this process have the same number', async () => {
@@ -47,67 +47,88 @@ test('no two sessions of this process have the same number', async () => {
   assert.equal(new Set(numbers).size, 20);
 });
 
-test('a first report that the store calls superseded takes the next number and goes again', async () => {
+test('claimed under another session: the newest report is recorded again under it, and later ones are', async () => {
   const id = newId();
   const driver = await connect(id);
   const { session } = await driver.next('hello');
-  const stored = session + 60_000;
-  under.recorder.answer = (position, origin) => {
-    if (position.session <= stored) origin?.superseded(position, stored);
-    else origin?.accepted(position, 'cache');
-  };
   driver.report(1, under.nowMs());
-  assert.equal((await driver.next('ack')).seq, 1);
-  assert.deepEqual(
-    under.recorder.of(id).map((p) => p.session - session),
-    [0, 60_001],
-  );
   driver.report(2, under.nowMs() + 1);
-  await driver.next('ack', 2);
-  assert.equal(under.recorder.of(id).at(-1)?.session, stored + 1);
-});
-
-test('several first reports under way: the newest goes again, once, and the checkpoint too', async () => {
-  const id = newId();
-  const driver = await connect(id);
-  const { session } = await driver.next('hello');
-  under.recorder.answer = holdBack;
-  const now = under.nowMs();
-  driver.report(1, now);
-  driver.report(2, now + 1, { checkpoint: true });
-  driver.report(3, now + 2);
-  await until('all have come', () => under.recorder.of(id).length === 3);
-  under.recorder.answer = accept;
-  for (const position of under.recorder.of(id)) {
-    const origin = under.recorder.origins[under.recorder.submitted.indexOf(position)];
-    origin?.superseded(position, session + 10);
-  }
-  await until('all is acknowledged', () => driver.of('ack').at(-1)?.seq === 3);
-  const again = under.recorder.of(id).slice(3);
+  await until('both are acknowledged', () => driver.of('ack').at(-1)?.seq === 2);
+  under.connectionOf(id).claimed(session + 60_000);
+  driver.report(3, under.nowMs() + 2);
+  await until('the last is acknowledged', () => driver.of('ack').at(-1)?.seq === 3);
   assert.deepEqual(
-    again.map((p) => [p.seq, p.session - session]),
+    under.recorder.of(id).map((p) => [p.seq, p.session - session]),
     [
-      [3, 11],
-      [2, 11],
+      [1, 0],
+      [2, 0],
+      [2, 60_000],
+      [3, 60_000],
     ],
   );
 });
 
-test('superseded again, or later: 4409', async () => {
-  const id = newId();
-  const twice = await connect(id);
-  under.recorder.answer = (position, origin) => origin?.superseded(position, position.session + 100);
-  twice.report(1, under.nowMs());
-  await twice.closedWith(4409);
-  assert.equal(under.recorder.of(id).length, 2);
+test('claimed before the first report: nothing is recorded again', async () => {
+  const older = newId();
+  const dropped = await connect(older);
+  dropped.report(1, under.nowMs());
+  await dropped.next('ack');
+  const driver = await connect(older);
+  const { session } = await driver.next('hello');
+  under.connectionOf(older).claimed(session + 5);
+  driver.report(1, under.nowMs() + 1);
+  await driver.next('ack');
+  const sessions = under.recorder.of(older).map((p) => p.session);
+  assert.deepEqual([sessions.length, sessions[1]], [2, session + 5]);
+});
 
-  under.recorder.answer = accept;
-  const later = await connect(newId());
-  later.report(1, under.nowMs());
-  await later.next('ack');
-  under.recorder.answer = (position, origin) => origin?.superseded(position, position.session + 100);
-  later.report(2, under.nowMs() + 1);
-  await later.closedWith(4409);
+test('claimed after its close: what it recorded is recorded again', async () => {
+  const id = newId();
+  const driver = await connect(id);
+  const { session } = await driver.next('hello');
+  driver.report(1, under.nowMs());
+  await driver.next('ack');
+  const connection = under.connectionOf(id);
+  driver.ws.terminate();
+  await until('it is absent', () => under.connections.absentDrivers === 1);
+  connection.claimed(session + 5);
+  under.pass(10_100);
+  assert.deepEqual(
+    under.recorder.of(id).map((p) => [p.status, p.session - session]),
+    [
+      ['available', 0],
+      ['available', 5],
+      ['offline', 5],
+    ],
+  );
+});
+
+test('superseded by a connection of another process: 4409, and not recorded as offline', async () => {
+  const id = newId();
+  const driver = await connect(id);
+  driver.report(1, under.nowMs());
+  await driver.next('ack');
+  under.connectionOf(id).superseded();
+  await driver.closedWith(4409);
+  under.pass(11_000);
+  assert.equal(under.recorder.of(id).length, 1);
+  // That one has gone without a report.
+  under.connections.handedBack(id);
+  under.connections.handedBack(id);
+  const [first, offline] = under.recorder.of(id);
+  assert.deepEqual(
+    [under.recorder.of(id).length, offline?.status, offline?.session, offline?.seq],
+    [2, 'offline', first?.session, 2],
+  );
+});
+
+test('handed back while it is here again: not recorded as offline', async () => {
+  const id = newId();
+  const driver = await connect(id);
+  driver.report(1, under.nowMs());
+  await driver.next('ack');
+  under.connections.handedBack(id);
+  assert.equal(under.recorder.of(id).length, 1);
 });
 
 for (const binary of [false, true]) {
@@ -126,7 +147,7 @@ for (const binary of [false, true]) {
       [last?.status, last?.seq, last?.recordedAtMs, last?.latE7, last?.services],
       ['offline', 3, now + 3002, 525_000_000, 5],
     );
-    assert.equal(under.sessions.absentDrivers, 0);
+    assert.equal(under.connections.absentDrivers, 0);
   });
 }
 
@@ -155,17 +176,15 @@ test('nothing may follow a bye, and a bye that is not answered closes after five
 test('a bye waits for a checkpoint that is not answered', async () => {
   const id = newId();
   const driver = await connect(id);
-  under.recorder.answer = (position, origin) => {
-    if (!position.checkpoint) origin?.accepted(position, 'cache');
+  under.recorder.answer = (report) => {
+    if (!report.position.checkpoint) report.accepted();
   };
   driver.report(1, under.nowMs(), { checkpoint: true });
   driver.send({ type: 'bye' });
   await until('both have come', () => under.recorder.of(id).length === 2);
   await driver.settled();
   assert.equal(driver.closeCode, null);
-  const checkpoint = under.recorder.of(id)[0];
-  assert.ok(checkpoint);
-  under.recorder.origins[under.recorder.submitted.indexOf(checkpoint)]?.accepted(checkpoint, 'cache');
+  under.recorder.reportsOf(id)[0]?.accepted();
   await driver.closedWith(1000);
   assert.equal(driver.of('ack').at(-1)?.seq, 1);
 });
@@ -187,7 +206,7 @@ test('a connection that drops: offline after ten seconds, at the last place, for
   driver.report(7, under.nowMs(), { lat: -33.9 });
   await driver.next('ack');
   driver.ws.terminate();
-  await until('it is absent', () => under.sessions.absentDrivers === 1);
+  await until('it is absent', () => under.connections.absentDrivers === 1);
   under.pass(9000);
   assert.equal(under.recorder.of(id).length, 1);
   under.pass(1100);
@@ -196,8 +215,8 @@ test('a connection that drops: offline after ten seconds, at the last place, for
     [offline?.status, offline?.seq, offline?.session, offline?.latE7],
     ['offline', 8, session, -339_000_000],
   );
-  assert.equal(under.recorder.origins.at(-1), null);
-  assert.equal(under.sessions.absentDrivers, 0);
+  assert.equal(under.recorder.submitted.at(-1)?.hasOrigin, false);
+  assert.equal(under.connections.absentDrivers, 0);
 });
 
 test('who comes back in time is not recorded as offline, nor who was offline anyway', async () => {
@@ -206,7 +225,7 @@ test('who comes back in time is not recorded as offline, nor who was offline any
   dropped.report(1, under.nowMs());
   await dropped.next('ack');
   dropped.ws.terminate();
-  await until('it is absent', () => under.sessions.absentDrivers === 1);
+  await until('it is absent', () => under.connections.absentDrivers === 1);
   await connect(back);
 
   const resting = newId();
@@ -214,7 +233,7 @@ test('who comes back in time is not recorded as offline, nor who was offline any
   offDuty.report(1, under.nowMs(), { status: 'offline' });
   await offDuty.next('ack');
   offDuty.ws.terminate();
-  await until('it is absent', () => under.sessions.absentDrivers === 1);
+  await until('it is absent', () => under.connections.absentDrivers === 1);
   under.pass(11_000);
   assert.equal(under.recorder.of(back).length, 1);
   assert.equal(under.recorder.of(resting).length, 1);
@@ -260,13 +279,13 @@ test('a renewal that is no token is refused, and the session goes on', async () 
 
 test('pace: told to all with their next message, and taken back', async () => {
   const driver = await connect(newId());
-  under.sessions.look(5000);
-  under.sessions.look(5000);
+  under.connections.look(5000);
+  under.connections.look(5000);
   driver.report(1, under.nowMs());
   assert.equal((await driver.next('pace')).report_interval_ms, 4000);
   const late = await connect(newId());
   assert.equal((await late.next('hello')).limits.report_interval_ms, 4000);
-  for (let i = 0; i < 10; i++) under.sessions.look(0);
+  for (let i = 0; i < 10; i++) under.connections.look(0);
   driver.report(2, under.nowMs() + 1);
   assert.equal((await driver.next('pace', 2)).report_interval_ms, 2000);
 });

@@ -22,7 +22,7 @@ beforeEach(() => {
 
 const partsOn = (port: number) => ({
   edge: under.edge,
-  sessions: under.sessions,
+  connections: under.connections,
   host: '127.0.0.1',
   port,
   unready: () => null,
@@ -117,17 +117,17 @@ test('not ready: 503 with Retry-After', async () => {
 });
 
 test('too many connections: 503', async () => {
-  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  await until('the connections of other tests are gone', () => under.connections.size === 0);
   const drivers = await Promise.all(['a', 'b', 'c'].map((id) => TestDriver.connect(under.url, id)));
   assert.equal((await refusedUpgrade(under.url, { token })).status, 503);
   drivers[0]?.ws.terminate();
-  await until('one has gone', () => under.sessions.size === 2);
+  await until('one has gone', () => under.connections.size === 2);
   const another = await TestDriver.connect(under.url, 'd');
   for (const driver of [...drivers, another]) driver.ws.terminate();
 });
 
 test('a verifier that never answers: 503 within two seconds and a little', async () => {
-  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  await until('the connections of other tests are gone', () => under.connections.size === 0);
   under.verifierHangs = true;
   const startedAt = performance.now();
   const { status, body } = await refusedUpgrade(under.url, { token });
@@ -190,14 +190,14 @@ test('sockets that ask for nothing: an address has its share, the others are ser
   for (let i = 0; i < 25; i++) {
     const driver = await TestDriver.connect(under.url, `driver-${i}`);
     driver.ws.terminate();
-    await until('it has gone', () => under.sessions.size === 0);
+    await until('it has gone', () => under.connections.size === 0);
   }
   for (const socket of idle) socket.destroy();
   await until('the sockets are gone', () => under.gateway.handshakes === 0);
 });
 
 test('who comes back at once, again and again, meets a pause that grows, and is let in after it', async () => {
-  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  await until('the connections of other tests are gone', () => under.connections.size === 0);
   const own = await tokenFor('hasty');
   for (let i = 0; i < 20; i++) {
     const driver = await TestDriver.connect(under.url, 'hasty', { token: own });
@@ -230,7 +230,7 @@ test('who comes back at once, again and again, meets a pause that grows, and is 
 });
 
 test('a pause is met before the token is verified, and nobody else can cause it', async () => {
-  await until('the connections of other tests are gone', () => under.sessions.size === 0);
+  await until('the connections of other tests are gone', () => under.connections.size === 0);
   const forged = await tokenFor('victim', { audience: 'another' });
   for (let i = 0; i < 40; i++) assert.equal((await refusedUpgrade(under.url, { token: forged })).status, 401);
   const victim = await TestDriver.connect(under.url, 'victim');

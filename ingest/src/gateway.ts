@@ -34,12 +34,12 @@ import {
 import { BINARY_DIALECT, JSON_DIALECT } from './dialect.js';
 import type { Edge } from './edge.js';
 import { type HandshakeLimits, Handshakes } from './handshakes.js';
-import { MAX_BATCH_BYTES, type Session } from './session.js';
-import type { Sessions } from './sessions.js';
+import { type Connection, MAX_BATCH_BYTES } from './connection.js';
+import type { Connections } from './connections.js';
 
 export interface GatewayParts {
   edge: Edge;
-  sessions: Sessions;
+  connections: Connections;
   host: string;
   port: number;
   /** Several processes listen on the same port. */
@@ -54,8 +54,8 @@ export class ListenError extends Error {
 }
 
 /** What uWebSockets.js keeps with a socket: it copies these properties, so there is one. */
-interface Seat {
-  session: Session | null;
+interface SocketData {
+  connection: Connection | null;
 }
 
 interface Handshake {
@@ -69,7 +69,7 @@ interface Handshake {
 const SHARED = 0 as ListenOptions;
 const EXCLUSIVE = 1 as ListenOptions;
 const UPGRADE_DEADLINE_MS = 2000;
-// A backstop: sessions are pinged after 12 s and closed after 30 s of silence, with a code.
+// A backstop: connections are pinged after 12 s and closed after 30 s of silence, with a code.
 const IDLE_TIMEOUT_S = 60;
 const MAX_PAYLOAD_BYTES = MAX_BATCH_BYTES + 8 * 1024;
 const MAX_BACKPRESSURE_BYTES = 16 * 1024;
@@ -81,9 +81,9 @@ export class Gateway {
   #listenSocket: us_listen_socket | null = null;
   #admitting = 0;
   /** The WebSocket that the upgrade under way has become. */
-  #opened: WebSocket<Seat> | null = null;
+  #opened: WebSocket<SocketData> | null = null;
   /** Any open one. */
-  #anchor: WebSocket<Seat> | null = null;
+  #anchor: WebSocket<SocketData> | null = null;
 
   static async listen(parts: GatewayParts): Promise<Gateway> {
     const gateway = new Gateway(parts);
@@ -101,7 +101,7 @@ export class Gateway {
     this.#handshakes = new Handshakes(parts.handshakeLimits);
     this.#app = App();
     this.#app.filter((res, change) => this.#count(res, change));
-    this.#app.ws<Seat>(STREAM_PATH, {
+    this.#app.ws<SocketData>(STREAM_PATH, {
       maxPayloadLength: MAX_PAYLOAD_BYTES,
       idleTimeout: IDLE_TIMEOUT_S,
       sendPingsAutomatically: false,
@@ -111,9 +111,9 @@ export class Gateway {
       open: (ws) => {
         this.#opened = ws;
       },
-      message: (ws, message, isBinary) => ws.getUserData().session?.received(message, isBinary),
-      ping: (ws) => ws.getUserData().session?.receivedControl('ping'),
-      pong: (ws) => ws.getUserData().session?.receivedControl('pong'),
+      message: (ws, message, isBinary) => ws.getUserData().connection?.received(message, isBinary),
+      ping: (ws) => ws.getUserData().connection?.receivedControl('ping'),
+      pong: (ws) => ws.getUserData().connection?.receivedControl('pong'),
       close: (ws, code) => this.#close(ws, code),
     });
     this.#app.any('/*', (res, req) => {
@@ -199,28 +199,28 @@ export class Gateway {
     }
     this.#opened = null;
     this.#handshakes.left();
-    this.#uncorked(res, () => res.upgrade<Seat>({ session: null }, key, admission.subprotocol, '', context));
-    this.#seat(admission, answer);
+    this.#uncorked(res, () => res.upgrade<SocketData>({ connection: null }, key, admission.subprotocol, '', context));
+    this.#connect(admission, answer);
   }
 
   /**
    * When it ends, `cork` looks once more at the state of the response, which an upgrade has given back to the heap:
    * what lies there by then may read as "to be closed", and a new WebSocket is gone (one of 600 to 2,000 on a busy
    * machine). It does not look where another socket is corked already. So one is, for the moment; the price is that
-   * the dozen lines of the upgrade's answer leave one by one. Where there is no other, the odds are taken, and as
-   * little as can be is allocated before `cork` ends: the session comes after it, not in the open handler.
+   * the dozen lines of the upgrade's answer leave one by one. Where there is no other we accept the risk, and as
+   * little as can be is allocated before `cork` ends: the connection comes after it, not in the open handler.
    */
   #uncorked(res: HttpResponse, upgrade: () => void): void {
     if (this.#anchor === null) res.cork(upgrade);
     else this.#anchor.cork(() => res.cork(upgrade));
   }
 
-  #seat({ ackMode, binary }: Admission, { subject, expiresAtMs }: VerifiedToken): void {
+  #connect({ ackMode, binary }: Admission, { subject, expiresAtMs }: VerifiedToken): void {
     const ws = this.#opened;
     this.#opened = null;
     if (ws === null) return;
     this.#anchor ??= ws;
-    ws.getUserData().session = this.#parts.sessions.open(
+    ws.getUserData().connection = this.#parts.connections.open(
       {
         driverId: subject,
         tokenExpiresAtMs: expiresAtMs,
@@ -250,21 +250,21 @@ export class Gateway {
 
   /** Before the token is verified, as that is most of what an upgrade costs. */
   #pauseOf(driverId: string | null): Refusal | null {
-    const pauseMs = driverId === null ? 0 : this.#parts.sessions.pauseMs(driverId);
+    const pauseMs = driverId === null ? 0 : this.#parts.connections.pauseMs(driverId);
     return pauseMs === 0 ? null : tooOften(pauseMs);
   }
 
   #admissionOf(driverId: string): Refusal | null {
-    const pauseMs = this.#parts.sessions.admitMs(driverId);
+    const pauseMs = this.#parts.connections.admitMs(driverId);
     return pauseMs === 0 ? null : tooOften(pauseMs);
   }
 
   #refusalNow(): Refusal | null {
-    const { edge, sessions, unready } = this.#parts;
+    const { edge, connections, unready } = this.#parts;
     if (edge.draining) return unavailable('draining', 'this server is stopping');
     const reason = unready();
     if (reason !== null) return unavailable('not_ready', reason);
-    if (sessions.size + this.#admitting < edge.settings.maxConnections) return null;
+    if (connections.size + this.#admitting < edge.settings.maxConnections) return null;
     return unavailable('full', 'this server has as many connections as it takes');
   }
 
@@ -276,12 +276,12 @@ export class Gateway {
     res.end(problemJson(refusal), true);
   }
 
-  #close(ws: WebSocket<Seat>, code: number): void {
+  #close(ws: WebSocket<SocketData>, code: number): void {
     if (this.#opened === ws) this.#opened = null;
     if (this.#anchor === ws) this.#anchor = null;
-    const seat = ws.getUserData();
-    if (seat.session !== null) this.#parts.sessions.closed(seat.session, code);
-    seat.session = null;
+    const data = ws.getUserData();
+    if (data.connection !== null) this.#parts.connections.closed(data.connection, code);
+    data.connection = null;
   }
 }
 

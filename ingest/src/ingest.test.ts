@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { tokenFor, until } from './testing/edge-under-test.js';
 import { type Ground, IngestProcess, startGround } from './testing/ingest-process.js';
+import { newestOf } from './testing/log-reader.js';
 import { refusedUpgrade, TestDriver } from './testing/test-driver.js';
 
 let ground: Ground;
@@ -24,8 +25,8 @@ async function start(settings: NodeJS.ProcessEnv = {}): Promise<IngestProcess> {
 }
 
 async function stored(driverId: string, lat: number, lon: number) {
-  const { found } = await ground.store.get(ground.map.partitionOf(lat, lon), [driverId]);
-  return found[0] ?? null;
+  const newest = await newestOf(ground.store, ground.map.partitionOf(lat, lon));
+  return newest.get(driverId) ?? null;
 }
 
 async function counter(ingest: IngestProcess, name: string): Promise<number> {
@@ -72,19 +73,6 @@ test('a dropped driver is offline in the store after OFFLINE_AFTER_MS', async ()
     assert.ok(performance.now() < end, 'not offline in time');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-});
-
-test('two processes of their own: the newer connection wins at the next report of the older', async () => {
-  const [here, there] = [await start(), await start()];
-  const older = await TestDriver.connect(here.url, 'twice');
-  const first = (await older.next('hello')).server_time_ms;
-  older.report(1, first);
-  await older.next('ack');
-  const newer = await TestDriver.connect(there.url, 'twice');
-  newer.report(1, first + 1);
-  await newer.next('ack');
-  older.report(2, first + 2);
-  await older.closedWith(4409);
 });
 
 test('SIGTERM: what was sent is written and answered, all are told 1012, exit code 0', async () => {

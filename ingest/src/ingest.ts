@@ -1,8 +1,9 @@
-// One process of ingest: settings -> map -> live store -> recorder -> sessions -> gateway, and back at its end.
+// One process of ingest: settings -> map -> live store -> recorder -> connections -> gateway, and back at its end.
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CLOSE_CODES } from '@whereabouts/client/protocol';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger, type Logger } from '@whereabouts/infra/service/log';
 import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics';
@@ -10,12 +11,13 @@ import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from './admission.js';
+import { ClockClaims } from './clock-claims.js';
+import { Connections } from './connections.js';
 import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
 import { Gateway } from './gateway.js';
 import { LoopLag } from './loop-lag.js';
 import { Recorder } from './recorder.js';
-import { Sessions } from './sessions.js';
 import type { IngestSettings } from './settings.js';
 import { answerPrimary } from './siblings.js';
 import { Stalls } from './stalls.js';
@@ -31,10 +33,10 @@ const OTHER_FILES = 100;
 const HANDSHAKES = Object.freeze({ inAll: 1000, ofAddress: 500 });
 
 interface Running {
-  store: LiveStore;
+  store: LogStore;
   recorder: Recorder;
   edge: Edge;
-  sessions: Sessions;
+  connections: Connections;
   gateway: Gateway;
   verify: RunningTokenVerifier;
   stopLooking(): void;
@@ -71,19 +73,20 @@ async function startIngest(
 ): Promise<Running> {
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const verify = await createTokenVerifier(settings.tokens, { log, metrics });
-  const store = await LiveStore.connect({
+  const store = await LogStore.connect({
     durability: settings.durability,
     redis: settings.redis,
     map,
     log,
-    freshnessMs: settings.freshnessMs,
   });
-  const recorder = new Recorder({ store, settings, log, metrics });
+  const processId = randomBytes(8).toString('hex');
+  const recorder = new Recorder({ store, settings, log, metrics, processId });
   const counters = new EdgeCounters();
   const stalls = new Stalls(() => performance.now());
   const edge = new Edge({
     settings: { ...settings, maxConnections: connectionsWithin(settings.maxConnections, log) },
     recorder,
+    claims: new ClockClaims(processId, () => store.nowMs()),
     counters,
     clock: {
       storeNowMs: () => store.nowMs(),
@@ -93,20 +96,20 @@ async function startIngest(
     },
     verify: (token) => verify(token, LOCATION_SCOPE),
   });
-  const sessions = new Sessions(edge);
+  const connections = new Connections(edge);
   const listening: { gateway?: Gateway } = {};
   registerEdgeMetrics(metrics, counters, {
     handshakes: () => listening.gateway?.handshakes ?? 0,
-    rememberedDrivers: () => sessions.rememberedDrivers,
-    connections: () => sessions.size,
-    absentDrivers: () => sessions.absentDrivers,
+    rememberedDrivers: () => connections.rememberedDrivers,
+    connections: () => connections.size,
+    absentDrivers: () => connections.absentDrivers,
     reportIntervalMs: () => edge.reportIntervalMs,
   });
   const { host, port } = settings;
   const unready = () => whyUnready(store, recorder);
   const gateway = await Gateway.listen({
     edge,
-    sessions,
+    connections,
     host,
     port,
     sharesPort,
@@ -116,11 +119,11 @@ async function startIngest(
   listening.gateway = gateway;
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
-  const stopLooking = lookRegularly(sessions, gateway);
-  return { store, recorder, edge, sessions, gateway, verify, stopLooking };
+  const stopLooking = lookRegularly(connections, gateway);
+  return { store, recorder, edge, connections, gateway, verify, stopLooking };
 }
 
-/** Beyond its files a process could not even refuse: it would not hear of who knocks. */
+/** Without spare file descriptors accept() fails, and a process cannot even answer 503. */
 function connectionsWithin(maxConnections: number, log: Logger): number {
   const files = maxOpenFiles();
   if (files === null) return maxConnections;
@@ -130,10 +133,10 @@ function connectionsWithin(maxConnections: number, log: Logger): number {
   return atMost;
 }
 
-function lookRegularly(sessions: Sessions, gateway: Gateway): () => void {
+function lookRegularly(connections: Connections, gateway: Gateway): () => void {
   const lag = new LoopLag();
   const timer = setInterval(() => {
-    sessions.look(lag.takeMs());
+    connections.look(lag.takeMs());
     gateway.look();
   }, LOOK_EVERY_MS);
   return () => {
@@ -144,11 +147,11 @@ function lookRegularly(sessions: Sessions, gateway: Gateway): () => void {
 
 /** Written first, then closed: who is told to go has been told what became of their reports. */
 async function drain(running: Running, deadlineMs: number): Promise<void> {
-  const { store, recorder, edge, sessions, gateway } = running;
+  const { store, recorder, edge, connections, gateway } = running;
   edge.draining = true;
   gateway.stopListening();
   await recorder.drain(Math.max(0, deadlineMs - CLOSING_SPREAD_MS - 2 * LINGER_MS));
-  await sessions.closeAll(CLOSE_CODES.restarting, 'this server is stopping', CLOSING_SPREAD_MS);
+  await connections.closeAll(CLOSE_CODES.restarting, 'this server is stopping', CLOSING_SPREAD_MS);
   await sleep(LINGER_MS);
   running.stopLooking();
   gateway.close();
@@ -156,7 +159,7 @@ async function drain(running: Running, deadlineMs: number): Promise<void> {
   store.close();
 }
 
-function whyUnready(store: LiveStore, recorder: Recorder): string | null {
+function whyUnready(store: LogStore, recorder: Recorder): string | null {
   if (recorder.mapMismatch) return 'the live store is written under another partition map';
   if (store.mastersReachable() === 0) return 'no Redis master can be reached';
   return null;
@@ -165,7 +168,7 @@ function whyUnready(store: LiveStore, recorder: Recorder): string | null {
 /** A dark region leaves the service ready: the other drivers are served. */
 function readinessOf(running: Running | null): ReadinessReport {
   if (running === null) return { ready: false, checks: [] };
-  const { store, recorder, edge, sessions, verify } = running;
+  const { store, recorder, edge, connections, verify } = running;
   const reason = whyUnready(store, recorder);
   recorder.look();
   const { regions, lossWindow, refusingPartitions } = recorder;
@@ -182,8 +185,8 @@ function readinessOf(running: Running | null): ReadinessReport {
       },
       {
         name: 'connections',
-        ok: sessions.size < maxConnections,
-        detail: `${sessions.size} of ${maxConnections}`,
+        ok: connections.size < maxConnections,
+        detail: `${connections.size} of ${maxConnections}`,
       },
       {
         name: 'pace',

@@ -1,104 +1,104 @@
-// Writes what drivers report. Sockets only put reports down; a tick picks them up, one batch for each partition.
+// Writes what drivers report. Connections only put reports into their rows; a tick copies the rows that wait into batches,
+// each of one partition.
 //
-//   submit ──▶ pending ──tick──▶ record ──answer──▶ accepted, refused, superseded
-//                 ▲                 │ no answer
-//                 └── held ◀────────┘   (and a retryable nack to who waits for longer than a second)
+//   submit ──▶ waits ──tick──▶ under way ──answer──▶ acknowledged
+//                ▲                  │                     │
+//                ├──── no answer ───┘                     │
+//                └── a new term of the partition lost it ─┘
 //
-// Of a partition: what its new reign lacks goes out before anything newer; one round of calls is under way at a time,
-// so that what comes back unwritten meets nothing newer of its own partition.
+// So held, tried again and healed are one thing: a row waits. It is bounded by the drivers. A newer report takes the place
+// of an older one, wherever on the map either is, so a driver who crosses a border waits in another partition. An answer
+// acknowledges the reports of its batch and no others; one of a term that has ended acknowledges nothing. Whoever waits
+// for long gets a retryable nack, and stays held.
 
-import type { NackCode } from '@whereabouts/client/protocol';
-import type { Outcome, PartitionState } from '@whereabouts/infra/live-store/answers';
+import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
-import type { CachedAnswer, LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
+import type { ToldState } from '@whereabouts/infra/live-store/log-state';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import { isNewer, MAX_BATCH_RECORDS, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import type { Position } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
-import { CheckpointWatch, type WatchedCheckpoint } from './checkpoint-watch.js';
-import { Fleet, isKnown, type KnownDriver } from './fleet.js';
-import { Forgets } from './forgets.js';
-import { Healer, type Lacking, type Loss } from './healer.js';
-import { isRefusal, type Leftover, sendInParts } from './in-parts.js';
-import { Lanes } from './lanes.js';
-import type { Origin, ReportSink } from './origin.js';
-import { Pending, type Report } from './pending.js';
+import { type Batch, BatchPool } from './batch.js';
+import { Checkpoints } from './checkpoints.js';
+import { Drivers, type Origin } from './drivers.js';
+import type { ReportSink } from './edge.js';
+import { Losses } from './losses.js';
+import { Partition } from './partition.js';
 import { RecorderMetrics } from './recorder-metrics.js';
 import { Ticker, type TickSettings } from './ticker.js';
+import { Upkeep } from './upkeep.js';
 
 export interface RecorderSettings extends TickSettings {
-  freshnessMs: number;
   lossBudgetMs: number;
   holdNackAfterMs: number;
+  logMaxBytes: number;
 }
 
 export interface RecorderOptions {
-  store: LiveStore;
+  store: LogStore;
   settings: RecorderSettings;
   log: Logger;
   metrics: Metrics;
+  /** Names this process among those that compact. */
+  processId: string;
 }
 
 /** Calls of one round to one partition: 2,048 reports. */
 const MAX_CALLS = 4;
-const MAX_FORGETS = 200;
-const TOUCH_EVERY_MS = 2000;
+const RETRY_AFTER_MS = 1000;
+/** The waiting rows of a partition that may not be written to are looked through so often. */
+const NACK_LOOK_MS = 50;
 const CHECKPOINT_LOOK_MS = 100;
 const CHORES_EVERY_MS = 1000;
-const RETRY_AFTER_MS = 1000;
-const HEAL_AGAIN_AFTER_MS = 1000;
-/** Of a partition that refuses all that it is sent, which costs more than a node that is away. */
-const MAX_REFUSED_BACKOFF_MS = 2000;
-const REFUSALS = {
-  stale: ['stale', 'a newer position is stored'],
-  clock_ahead: ['clock_ahead', 'recorded_at_ms is more than 5 s ahead of the server'],
-  bad: ['bad_position', 'the store refused the position'],
-  too_many_checkpoints: ['too_many_checkpoints', '10 checkpoints wait already'],
-  checkpoint_conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
-} as const;
-
-const isTaken = (outcome: Outcome): outcome is 'accepted' | 'duplicate' =>
-  outcome === 'accepted' || outcome === 'duplicate';
+const HELD = 'the region is not available; the report is held and written when it is back';
 
 export class Recorder implements ReportSink {
+  readonly drivers = new Drivers();
   readonly regions: DarkRegions;
   readonly lossWindow: LossWindow;
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #settings: RecorderSettings;
   readonly #log: Logger;
-  readonly #fleet = new Fleet();
-  readonly #pending = new Pending(this.#fleet);
-  readonly #healer = new Healer(this.#fleet, (loss) => this.#lost(loss));
-  readonly #checkpoints = new CheckpointWatch();
-  readonly #forgets: Forgets;
-  readonly #lanes: Lanes;
+  readonly #partitions: Partition[];
+  readonly #checkpoints: Checkpoints;
+  readonly #losses: Losses;
+  readonly #upkeep: Upkeep;
+  readonly #batches = new BatchPool();
   readonly #metrics: RecorderMetrics;
   readonly #ticker: Ticker;
-  /** Of each driver, the checkpoints on their way to the store, and how often each is. */
-  readonly #submitted = new Map<string, Map<string, number>>();
-  readonly #ghostsToMark = new Set<number>();
-  /** Partitions whose last round the store refused, in part or as a whole. */
-  readonly #refusing = new Set<number>();
-  /** Where what is left to heal is refused: it is tried again then, and newer reports need not wait for it. */
-  readonly #healAgainAtMs = new Map<number, number>();
-  /** Reports in the cache whose drivers are told when it is known whether the replicas have them. */
-  #unacknowledged = 0;
-  /** Drivers whom this process has recorded for the first time. */
-  #strangers: string[] = [];
+  #nackedAtMs = 0;
   #lookedAtMs = 0;
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
   mapMismatch = false;
 
-  constructor({ store, settings, log, metrics }: RecorderOptions) {
+  constructor({ store, settings, log, metrics, processId }: RecorderOptions) {
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
-    this.#forgets = new Forgets(settings.freshnessMs);
-    this.#lanes = new Lanes(store.map.partitions);
     this.#ticker = new Ticker(settings, (nowMs) => this.#tick(nowMs));
     const { partitions } = store.map;
+    this.#partitions = Array.from(
+      { length: partitions },
+      (_, number) =>
+        new Partition(number, this.drivers, (partition, change) => {
+          this.#checkpoints.termChanged(number, change);
+          this.#losses.termChanged(partition, change);
+        }),
+    );
+    this.#checkpoints = new Checkpoints(store, this.#partitions);
+    this.#losses = new Losses({ drivers: this.drivers, partitions: this.#partitions, store, log });
+    this.#upkeep = new Upkeep({
+      store,
+      drivers: this.drivers,
+      partitions: this.#partitions,
+      holder: processId,
+      logMaxBytes: settings.logMaxBytes,
+      onError: (error) => this.#failed(error),
+    });
     const nowMs = () => performance.now();
     const nodeOf = (partition: number) => store.nodeOf(partition);
     this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
@@ -106,14 +106,14 @@ export class Recorder implements ReportSink {
     const { lossBudgetMs: budgetMs } = settings;
     this.lossWindow = new LossWindow({ budgetMs, partitions, regions: this.regions, log, nowMs });
     this.#metrics = new RecorderMetrics(metrics, {
-      pending: () => this.#pending.size,
+      pending: () => this.pendingReports(),
       darkPartitions: () => this.regions.count,
       refusingPartitions: () => this.refusingPartitions,
-      unreadableRecords: () => store.unreadable,
-      ghosts: () => this.#forgets.waiting,
-      checkpointsWaiting: () => this.#checkpoints.size,
+      checkpoints: this.#checkpoints,
+      losses: this.#losses,
       lossWindow: this.lossWindow,
-      known: () => this.#healer.size,
+      drivers: this.drivers,
+      upkeep: this.#upkeep,
     });
   }
 
@@ -121,452 +121,209 @@ export class Recorder implements ReportSink {
     this.#ticker.start();
   }
 
-  submit(position: Position, origin: Origin | null): void {
+  submit(slot: number): void {
     this.#ticker.counted();
-    const partition = this.#store.map.partitionOf(position.latE7 / 1e7, position.lonE7 / 1e7);
-    const sinceMs = performance.now();
-    const driver = this.#fleet.of(position.driverId, sinceMs);
-    const report = { driver, position, origin, partition, sinceMs, nacked: false };
-    const isTaken = this.#pending.put(report);
-    if (isTaken && position.checkpoint) this.#countCheckpoint(position, 1);
-    // A checkpoint that waits already is acknowledged when it is written.
-    if (!isTaken && !position.checkpoint) this.#refuse(report, 'stale');
+    const { drivers } = this;
+    const place = this.#store.map.partitionOf(drivers.latE7(slot) / 1e7, drivers.lonE7(slot) / 1e7);
+    drivers.partitions[slot] = place;
+    // Whatever was lost of this driver is older.
+    if (drivers.lostIn[slot] !== -1) this.#losses.replaced(slot);
+    this.#wait(slot);
   }
 
-  lastKnown(driverId: string): Position | null {
-    const driver = this.#fleet.get(driverId);
-    return driver?.waiting?.position ?? driver?.position ?? null;
+  keep(checkpoint: Position, origin: Origin): boolean {
+    this.#ticker.counted();
+    const partition = this.#store.map.partitionOf(checkpoint.latE7 / 1e7, checkpoint.lonE7 / 1e7);
+    return this.#checkpoints.submit(checkpoint, origin, partition, performance.now());
   }
 
   waitingCheckpoints(driverId: string, besidesId: string): number {
-    const ids = new Set(this.#checkpoints.ofDriver(driverId));
-    for (const id of this.#submitted.get(driverId)?.keys() ?? []) ids.add(id);
-    ids.delete(besidesId);
-    return ids.size;
+    return this.#checkpoints.countOf(driverId, besidesId);
   }
 
   pendingReports(): number {
-    return this.#pending.size;
+    return this.#partitions.reduce((sum, { waiting }) => sum + waiting, this.#checkpoints.waiting);
   }
 
-  /** Partitions where the store refuses some of what is written, or all of it, with an error that we do not know. */
+  /** Partitions where the store refuses what is written with an error that we do not know. */
   get refusingPartitions(): number {
-    return this.#refusing.size;
+    const isRefusing = (partition: Partition) =>
+      partition.isRefusing || this.#checkpoints.isRefusing(partition.number);
+    return this.#partitions.filter(isRefusing).length;
   }
 
   /** Brings `regions` and `lossWindow` up to date. */
   look(): void {
     const isDark = (partition: number) => !this.#store.reachable(partition);
     this.regions.update(isDark);
-    this.lossWindow.update((partition) => {
-      const state = isDark(partition) ? undefined : this.#healer.standing(partition);
-      return state === undefined ? null : { state, atMs: this.#lanes.answeredAtMs(partition) };
+    this.lossWindow.update((number) => {
+      const { told, answeredAtMs } = this.#partitions[number] as Partition;
+      return told === null || isDark(number) ? null : { state: told, atMs: answeredAtMs };
     });
   }
 
   /** Writes what is pending, as far as the regions take it. Resolves when all is settled or the time is over. */
   async drain(deadlineMs: number): Promise<void> {
     const endMs = performance.now() + deadlineMs;
-    const isBusy = () => this.#pending.size > 0 || this.#lanes.busy() || this.#unacknowledged > 0;
+    const isBusy = () =>
+      this.pendingReports() > 0 || this.#batches.underWay > 0 || this.#checkpoints.underWay > 0;
     while (isBusy() && performance.now() < endMs) {
       await new Promise((resolve) => setTimeout(resolve, this.#settings.tickMinMs));
     }
     this.#ticker.stop();
-    const left = this.#pending.size;
+    const left = this.pendingReports();
     if (left > 0) this.#log.warn({ left }, 'reports of dark regions were not written');
   }
 
   #tick(nowMs: number): void {
-    for (const partition of this.#pending.partitions()) this.#writePending(partition, nowMs);
+    const isNackTurn = nowMs - this.#nackedAtMs >= NACK_LOOK_MS;
+    if (isNackTurn) this.#nackedAtMs = nowMs;
+    for (const partition of this.#partitions) {
+      partition.reached(this.#store.reachable(partition.number));
+      if (partition.waiting > 0 && partition.mayWrite(nowMs)) this.#writeRound(partition, nowMs);
+      this.#checkpoints.write(partition, nowMs);
+      if (isNackTurn) this.#nackHeld(partition, nowMs);
+    }
+    this.#upkeep.tick(nowMs);
     if (nowMs - this.#lookedAtMs >= CHECKPOINT_LOOK_MS) {
       this.#lookedAtMs = nowMs;
-      for (const partition of this.#checkpoints.partitions()) this.#lookAtCheckpoints(partition);
-      for (const partition of this.#healer.partitionsWithLost()) this.#heal(partition, nowMs);
-      for (const partition of this.#forgets.partitions()) this.#forget(partition, nowMs);
-      this.#seekGhosts();
-      this.#markGhosts();
-      for (const partition of this.#lanes.quiet(nowMs - TOUCH_EVERY_MS)) this.#touch(partition, nowMs);
+      this.#checkpoints.look();
     }
     if (nowMs - this.#choresAtMs >= CHORES_EVERY_MS) {
       this.#choresAtMs = nowMs;
-      this.#healer.forgetOld(nowMs);
-      this.#forgets.dropOld(nowMs);
+      this.#upkeep.forgetRows(nowMs);
       this.look();
     }
   }
 
-  #canWrite(partition: number, nowMs: number): boolean {
-    return this.#store.reachable(partition) && this.#lanes.isFree(partition, nowMs);
+  // ---- rows
+
+  /** In the partition of its place, and nowhere else. */
+  #wait(slot: number): void {
+    const place = this.drivers.partitions[slot] as number;
+    const waitsIn = this.drivers.waitsIn[slot] as number;
+    if (waitsIn === place) return;
+    if (waitsIn !== -1) (this.#partitions[waitsIn] as Partition).remove(slot);
+    (this.#partitions[place] as Partition).add(slot);
   }
 
-  #writePending(partition: number, nowMs: number): void {
-    if (!this.#canWrite(partition, nowMs)) {
-      this.#nackHeld(partition, nowMs);
-      return;
-    }
-    if (this.#heal(partition, nowMs)) return;
-    for (let call = 0; call < MAX_CALLS; call++) {
-      const reports = this.#pending.take(partition, MAX_BATCH_RECORDS);
-      if (reports.length === 0) return;
-      void this.#write(partition, reports);
-    }
-  }
-
-  #nackHeld(partition: number, nowMs: number): void {
-    const { holdNackAfterMs } = this.#settings;
-    for (const report of this.#pending.of(partition)) {
-      if (report.nacked || nowMs - report.sinceMs < holdNackAfterMs) continue;
-      const detail = 'the region is not available; the report is held and written when it is back';
-      this.#nack(report, 'region_unavailable', RETRY_AFTER_MS, detail);
-      report.nacked = true;
+  #writeRound(partition: Partition, nowMs: number): void {
+    // Where the last call failed, one call tells whether others may follow.
+    const calls = partition.status === 'backing_off' ? 1 : MAX_CALLS;
+    for (let call = 0; call < calls && partition.waiting > 0; call++) {
+      const batch = this.#batches.take();
+      while (batch.count < MAX_ENTRY_RECORDS) {
+        const slot = partition.shift();
+        if (slot === -1) break;
+        batch.add(this.drivers, slot);
+      }
+      void this.#append(partition, batch, nowMs);
     }
   }
 
-  /** One call to the store, with its answer told to the healer. */
-  async #call(partition: number, positions: readonly Position[]): Promise<CachedAnswer> {
-    const asked = this.#healer.standing(partition);
+  async #append(partition: Partition, batch: Batch, nowMs: number): Promise<void> {
     this.#metrics.calls++;
-    this.#lanes.enter(partition);
     try {
-      const answer = await this.#store.recordInCache(partition, positions);
+      const { state, replicated } = await partition.write(() =>
+        this.#store.append(partition.number, batch.bytes(), batch.count),
+      );
       this.mapMismatch = false;
-      this.#lanes.succeeded(partition, performance.now());
-      this.#healer.observe(answer.state, asked, answer.outcomes.includes('accepted'));
-      return answer;
+      this.#metrics.accepted += batch.count;
+      if (partition.isCurrent(state)) {
+        this.#acknowledge(batch, state);
+        this.#tell(partition, batch, state, replicated !== null && (await replicated));
+      } else this.#waitAgain(batch);
     } catch (error) {
       this.#metrics.failedCalls++;
-      if (!(error instanceof StoreError)) throw error;
-      if (error.code === 'map_mismatch') this.mapMismatch = true;
-      if (!isRefusal(error)) this.#lanes.failed(partition, performance.now());
-      throw error;
+      this.#waitAgain(batch);
+      this.#nackFailed(batch, this.#failed(error), nowMs);
     } finally {
-      this.#lanes.leave(partition);
+      this.#batches.giveBack(batch, this.drivers);
     }
   }
 
-  async #write(partition: number, reports: readonly Report[]): Promise<void> {
-    const { leftovers, isAnyTaken } = await sendInParts(reports, async (part) => {
-      const answer = await this.#call(
-        partition,
-        part.map((report) => report.position),
-      );
-      const nowMs = performance.now();
-      for (let i = 0; i < part.length; i++) this.#settle(part[i] as Report, answer, i, nowMs);
-      this.#acknowledge(part, answer);
-    });
-    this.#markGhosts();
-    this.#judge(partition, leftovers, isAnyTaken);
-    for (const leftover of leftovers) this.#unwritten(partition, leftover, isAnyTaken);
-  }
-
-  /** Of a round that is over: whether the store refused any of it, and waits a little where it refused all. */
-  #judge(partition: number, leftovers: readonly Leftover<unknown>[], isAnyTaken: boolean): void {
-    const isRefused = leftovers.some(({ error }) => error.code === 'refused');
-    if (isRefused) this.#refusing.add(partition);
-    else if (isAnyTaken) this.#refusing.delete(partition);
-    if (isRefused && !isAnyTaken) this.#lanes.failed(partition, performance.now(), MAX_REFUSED_BACKOFF_MS);
-  }
-
-  #unwritten(partition: number, { part, error }: Leftover<Report>, isAnyTaken: boolean): void {
-    // Refused while others of its round were taken: it is this one's own, and must not hold up the others again.
-    const isAlone = part.length === 1 && isAnyTaken;
-    for (const report of part) {
-      if (error.code === 'overloaded')
-        this.#end(report, 'overloaded', RETRY_AFTER_MS, 'the region takes no more');
-      else if (error.code === 'map_mismatch')
-        this.#end(report, 'not_ready', RETRY_AFTER_MS, 'another partition map is in use');
-      else if (error.code === 'refused' && isAlone)
-        this.#end(report, 'not_ready', RETRY_AFTER_MS, 'the live store refuses it now');
-      else if (error.code === 'bad_batch' && part.length === 1) {
-        this.#log.error({ why: error.message, partition }, 'the live store refused a report');
-        this.#refuse(report, 'bad');
-      } else this.#putBack(report);
-    }
-  }
-
-  #putBack(report: Report): void {
-    // Two of one checkpoint became one: it is counted once.
-    if (!this.#pending.putBack(report) && report.position.checkpoint) {
-      this.#countCheckpoint(report.position, -1);
-    }
-  }
-
-  #settle(report: Report, answer: CachedAnswer, index: number, nowMs: number): void {
-    const { state, outcomes, storedSessions } = answer;
-    const outcome = outcomes[index] as Outcome;
-    this.#metrics.outcomes[outcome]++;
-    if (isTaken(outcome)) {
-      this.#accepted(report, state, nowMs);
-      return;
-    }
-    if (outcome === 'superseded') {
-      if (report.position.checkpoint) this.#countCheckpoint(report.position, -1);
-      report.origin?.superseded(report.position, storedSessions.get(index) as number);
-      return;
-    }
-    this.#refuse(report, outcome);
-  }
-
-  /** Tells the drivers of what was taken, at once or when it is known whether the replicas have it. */
-  #acknowledge(reports: readonly Report[], { state, outcomes, replicated }: CachedAnswer): void {
-    const taken = reports.filter((_, i) => isTaken(outcomes[i] as Outcome));
-    const tell = (isReplicated: boolean) => {
-      for (const { position, origin } of taken) {
-        if (position.checkpoint) {
-          this.#countCheckpoint(position, -1);
-          this.#checkpoints.add(position, origin, state, this.#healer.isLost(state));
-        }
-        origin?.accepted(position, isReplicated ? 'replicated' : 'cache');
-      }
-    };
-    if (replicated === null) {
-      tell(false);
-      return;
-    }
-    this.#unacknowledged++;
-    void replicated.then((isReplicated) => {
-      this.#unacknowledged--;
-      tell(isReplicated);
-    });
-  }
-
-  #accepted({ driver, position }: Report, state: PartitionState, nowMs: number): void {
-    if (!position.checkpoint || position.recordedAtMs >= state.nowMs - this.#settings.freshnessMs) {
-      const { driverId } = position;
-      // One that nothing is known of may have been let go since the report was submitted.
-      const kept = driver.position === null ? this.#fleet.of(driverId, nowMs) : driver;
-      if (!isKnown(kept)) this.#strangers.push(driverId);
-      else if (kept.partition !== state.partition) this.#crossed(kept, position, state.partition, nowMs);
-      this.#healer.remember(kept, position, state, nowMs);
-    }
-  }
-
-  /** Answers of two partitions come in any order: the older record is the ghost, whichever was told first. */
-  #crossed(known: KnownDriver, position: Position, partition: number, nowMs: number): void {
-    const isForward = isNewer(position, known.position);
-    const [from, to] = isForward ? [known.partition, partition] : [partition, known.partition];
-    this.#forgets.add(from, isForward ? position : known.position, to, nowMs);
-    this.#ghostsToMark.add(from);
-  }
-
-  #refuse(report: Report, outcome: keyof typeof REFUSALS): void {
-    const [code, detail] = REFUSALS[outcome];
-    this.#end(report, code, null, detail);
-  }
-
-  /** It waits no longer, and its driver is told why. */
-  #end(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
-    if (report.position.checkpoint) this.#countCheckpoint(report.position, -1);
-    this.#nack(report, code, retryAfterMs, detail);
-  }
-
-  #nack(report: Report, code: NackCode, retryAfterMs: number | null, detail: string): void {
-    report.origin?.refused(report.position, code, retryAfterMs, detail);
-  }
-
-  #countCheckpoint({ driverId, checkpointId }: Position, by: 1 | -1): void {
-    const id = checkpointId as string;
-    const ids = this.#submitted.get(driverId) ?? new Map<string, number>();
-    const count = (ids.get(id) ?? 0) + by;
-    if (count > 0) ids.set(id, count);
-    else ids.delete(id);
-    if (ids.size > 0) this.#submitted.set(driverId, ids);
-    else this.#submitted.delete(driverId);
-  }
-
-  /** Returns whether something has to be healed before newer reports may go out. */
-  #heal(partition: number, nowMs: number): boolean {
-    if (nowMs < (this.#healAgainAtMs.get(partition) ?? 0)) return false;
-    const checkpoints = this.#checkpoints.lost(partition, MAX_BATCH_RECORDS / 2);
-    const known = this.#healer.lostOf(partition, MAX_BATCH_RECORDS - checkpoints.length);
-    if (known.length + checkpoints.length === 0) return false;
-    if (this.#canWrite(partition, nowMs)) void this.#recordAgain(partition, [...known, ...checkpoints]);
-    return true;
-  }
-
-  async #recordAgain(partition: number, lost: readonly (Lacking | WatchedCheckpoint)[]): Promise<void> {
-    const refused: (Lacking | WatchedCheckpoint)[] = [];
-    const { leftovers, isAnyTaken } = await sendInParts(lost, async (part) => {
-      const { state, outcomes } = await this.#call(
-        partition,
-        part.map((one) => one.position),
-      );
-      for (const [i, one] of part.entries())
-        if (!this.#isHealed(one, outcomes[i] as Outcome, state)) refused.push(one);
-    });
-    this.#judge(partition, leftovers, isAnyTaken);
-    for (const { part, error } of leftovers) {
-      if (error.code === 'bad_batch' && part.length === 1)
-        this.#unhealable(partition, part[0], error.message);
-      else if (error.code === 'map_mismatch') this.mapMismatch = true;
-      else if (isRefusal(error)) refused.push(...part);
-    }
-    if (refused.length === 0) return;
-    // Behind the others, which a later page would not reach otherwise.
-    for (const one of refused) {
-      if ('field' in one) this.#checkpoints.postpone(one);
-      else this.#healer.postpone(partition, one);
-    }
-    this.#healAgainAtMs.set(partition, performance.now() + HEAL_AGAIN_AFTER_MS * (0.5 + Math.random() / 2));
-  }
-
-  /** False: the store does not take it now, and may later. */
-  #isHealed(one: Lacking | WatchedCheckpoint, outcome: Outcome, state: PartitionState): boolean {
-    if (outcome === 'clock_ahead' || outcome === 'too_many_checkpoints') return false;
-    const isCheckpoint = 'field' in one;
-    // What has been superseded was sent again by its driver, under the newer session.
-    if (outcome === 'bad' || (isCheckpoint && outcome === 'superseded'))
-      this.#unhealable(state.partition, one, outcome);
-    else if (isCheckpoint && outcome === 'checkpoint_conflict') {
-      // While it was lost, another of its id was taken.
-      this.#checkpoints.remove(one);
-      this.#tellConflict(one);
-    } else if (isCheckpoint) this.#checkpoints.recordedAgain(one, state);
-    else {
-      if (outcome === 'accepted') this.#metrics.healed++;
-      this.#healer.healed([one], state);
-    }
-    return true;
-  }
-
-  #unhealable(partition: number, one: Lacking | WatchedCheckpoint | undefined, why: string): void {
-    if (one === undefined) return;
-    this.#metrics.unhealed++;
-    const { driverId: driver_id, seq } = one.position;
-    this.#log.error({ partition, driver_id, seq, why }, 'what was lost is refused: it is not recorded again');
-    if ('field' in one) this.#checkpoints.remove(one);
-    else this.#healer.giveUp(partition, one);
-  }
-
-  #lost({ state, known, above }: Loss): void {
-    const { partition, reign, previous } = state;
-    this.#healAgainAtMs.delete(partition);
-    this.#checkpoints.lose(partition, above);
-    this.#forgets.redo(partition);
-    this.#metrics.lost += known.length;
-    const nowMs = this.#store.nowMs();
-    let oldestMs = 0;
-    for (const { position } of known) {
-      const ageMs = Math.max(0, nowMs - position.recordedAtMs);
-      oldestMs = Math.max(oldestMs, ageMs);
-      this.#metrics.lostAge.observe(ageMs / 1000);
-    }
-    const node = this.#store.nodeOf(partition);
-    const level = known.length > 0 ? 'warn' : 'info';
-    this.#log[level]({ partition, node, lost: known.length, oldestMs, reign, previous }, 'a new reign began');
-  }
-
-  #lookAtCheckpoints(partition: number): void {
-    if (!this.#store.reachable(partition)) return;
-    if (this.#checkpoints.lost(partition, 1).length > 0 && this.#heal(partition, performance.now())) return;
-    const watched = this.#checkpoints.waiting(partition, MAX_BATCH_RECORDS);
-    const asked = this.#healer.standing(partition);
-    this.#store
-      .checkpointsWaiting(
-        partition,
-        watched.map((one) => one.field),
-      )
-      .then(({ state, waiting }) => {
-        this.#healer.observe(state, asked, false);
-        for (const [index, one] of watched.entries()) {
-          if (waiting[index] === 'waits' || one.lost || one.state.reign !== state.reign) continue;
-          this.#checkpoints.remove(one);
-          if (waiting[index] === 'conflict') this.#refuseConflict(partition, one);
-          else {
-            this.#metrics.checkpointsPersisted++;
-            one.origin?.persisted(one.position);
-          }
-        }
-      })
-      .catch((error) => this.#tryAgain(error));
-  }
-
-  /** Postgres has another checkpoint of this id. Once its driver has been told, the store need not remember. */
-  #refuseConflict(partition: number, one: WatchedCheckpoint): void {
-    this.#tellConflict(one);
-    this.#store.checkpointsDone(partition, [one.field]).catch((error) => this.#tryAgain(error));
-  }
-
-  #tellConflict({ origin, position }: WatchedCheckpoint): void {
-    const [code, detail] = REFUSALS.checkpoint_conflict;
-    origin?.refused(position, code, null, detail);
-  }
-
-  /** In the turn in which the crossing is acknowledged. Nothing of the old partition has to settle for a mark. */
-  #markGhosts(): void {
-    for (const partition of this.#ghostsToMark) {
-      this.#ghostsToMark.delete(partition);
-      if (!this.#store.reachable(partition)) continue;
-      for (const [to, unmarked] of this.#forgets.unmarked(partition)) {
-        this.#store
-          .moved(partition, to, unmarked)
-          .then(() => this.#forgets.marked(unmarked))
-          .catch((error) => this.#tryAgain(error));
-      }
-    }
-  }
-
-  /** A driver may have crossed a border on the way from another process to this one: who is new here may be a ghost. */
-  #seekGhosts(): void {
-    const ids = this.#strangers.splice(0, MAX_BATCH_RECORDS);
-    if (ids.length === 0) return;
-    for (const partition of this.#lanes.all()) {
-      if (!this.#store.reachable(partition)) continue;
-      this.#store
-        .get(partition, ids)
-        .then(({ found }) => {
-          for (const position of found) if (position) this.#isGhost(partition, position);
-          this.#markGhosts();
-        })
-        .catch((error) => this.#tryAgain(error));
-    }
-  }
-
-  #isGhost(partition: number, position: StoredPosition): void {
-    const known = this.#fleet.known(position.driverId);
-    if (!known || known.partition === partition || position.unlisted || !isNewer(known.position, position))
-      return;
-    this.#forgets.add(partition, known.position, known.partition, performance.now());
-    this.#ghostsToMark.add(partition);
-  }
-
-  #forget(partition: number, nowMs: number): void {
-    if (!this.#canWrite(partition, nowMs)) return;
-    if (this.#forgets.unmarked(partition).size > 0) this.#ghostsToMark.add(partition);
-    const due = this.#forgets.due(partition, nowMs, MAX_FORGETS);
-    if (due.length === 0) return;
-    this.#store
-      .forget(partition, due)
-      .then((count) => {
-        this.#metrics.forgotten += count;
-        this.#forgets.done(due);
-      })
-      .catch((error) => this.#tryAgain(error));
-  }
-
-  #touch(partition: number, nowMs: number): void {
-    if (!this.#canWrite(partition, nowMs)) return;
-    const asked = this.#healer.standing(partition);
-    this.#lanes.enter(partition);
-    this.#store
-      .touch(partition)
-      .then((state) => {
-        this.mapMismatch = false;
-        this.#lanes.succeeded(partition, performance.now());
-        if (this.#pending.of(partition).length === 0) this.#refusing.delete(partition);
-        this.#healer.observe(state, asked, false);
-      })
-      .catch((error) => {
-        this.#lanes.failed(partition, performance.now());
-        if (error instanceof StoreError && error.code === 'refused') this.#refusing.add(partition);
-        this.#tryAgain(error);
-      })
-      .finally(() => this.#lanes.leave(partition));
-  }
-
-  /** Chores are done again at their next turn; only a broken invariant is an error. */
-  #tryAgain(error: unknown): void {
+  /** An outage, which is tried again; only a broken invariant is thrown. */
+  #failed(error: unknown): StoreError {
     if (!(error instanceof StoreError)) throw error;
     if (error.code === 'map_mismatch') this.mapMismatch = true;
+    return error;
+  }
+
+  /** Notes where each report of a batch stands. */
+  #acknowledge(batch: Batch, state: ToldState): void {
+    const { drivers } = this;
+    for (let i = 0; i < batch.count; i++) {
+      const slot = batch.slots[i] as number;
+      const isNoted = drivers.acknowledge(
+        slot,
+        batch.sessions[i] as number,
+        batch.recordedAtMs[i] as number,
+        state,
+      );
+      if (isNoted && drivers.lostIn[slot] !== -1) this.#losses.written(slot);
+    }
+  }
+
+  /** Tells the drivers, as far as what was acknowledged has not been lost meanwhile. */
+  #tell(partition: Partition, batch: Batch, state: ToldState, isReplicated: boolean): void {
+    const { drivers } = this;
+    const durability: Durability = isReplicated ? 'replicated' : 'cache';
+    const isCurrent = partition.isCurrent(state);
+    const nowMs = performance.now();
+    for (let i = 0; i < batch.count; i++) {
+      const slot = batch.slots[i] as number;
+      const origin = drivers.origins[slot] as Origin | null;
+      // Another connection has taken its place, or it has another number and the report waits again under that.
+      if (origin === null || origin.generation !== batch.generations[i] || origin.session !== batch.sessions[i])
+        continue;
+      if (!isCurrent && !drivers.standsAt(slot, state)) continue;
+      const sinceMs = batch.sinceMs[i] as number;
+      const waitedMs = sinceMs === 0 ? 0 : nowMs - sinceMs;
+      origin.accepted(batch.seqs[i] as number, batch.recordedAtMs[i] as number, waitedMs, durability);
+    }
+  }
+
+  /** Of what came back unwritten: a row whose newest report stands nowhere waits again, with that. */
+  #waitAgain(batch: Batch): void {
+    const { drivers } = this;
+    for (let i = 0; i < batch.count; i++) {
+      const slot = batch.slots[i] as number;
+      if (drivers.isAcknowledged(slot)) continue;
+      const sinceMs = batch.sinceMs[i] as number;
+      const laterMs = drivers.sinceMs[slot] as number;
+      if (sinceMs !== 0 && (laterMs === 0 || sinceMs < laterMs)) drivers.sinceMs[slot] = sinceMs;
+      if (drivers.waitsIn[slot] === -1) this.#wait(slot);
+    }
+  }
+
+  // ---- nacks
+
+  /** Of those that say what is wrong the drivers hear at once. */
+  #nackFailed(batch: Batch, { code }: StoreError, nowMs: number): void {
+    if (code !== 'overloaded' && code !== 'map_mismatch') return;
+    for (let i = 0; i < batch.count; i++) {
+      const slot = batch.slots[i] as number;
+      if (code === 'overloaded') this.#nack(slot, nowMs, 'overloaded', 'the region takes no more');
+      else this.#nack(slot, nowMs, 'not_ready', 'another partition map is in use');
+    }
+  }
+
+  #nackHeld(partition: Partition, nowMs: number): void {
+    const sinceMs = nowMs - this.#settings.holdNackAfterMs;
+    this.#checkpoints.nackHeld(partition.number, sinceMs, HELD);
+    if (partition.waiting > 0)
+      partition.eachWaiting((slot) => this.#nack(slot, sinceMs, 'region_unavailable', HELD));
+  }
+
+  /** Where the driver has had no answer since then. */
+  #nack(slot: number, sinceMs: number, code: NackCode, detail: string): void {
+    const { drivers } = this;
+    const waitsSinceMs = drivers.sinceMs[slot] as number;
+    if (waitsSinceMs === 0 || waitsSinceMs > sinceMs) return;
+    drivers.sinceMs[slot] = 0;
+    const origin = drivers.origins[slot] as Origin | null;
+    if (origin === null || origin.generation !== drivers.generations[slot]) return;
+    const seq = drivers.seqs[slot] as number;
+    origin.refused(seq, drivers.recordedAtMs[slot] as number, code, RETRY_AFTER_MS, detail);
   }
 }

@@ -30,6 +30,7 @@ export interface IngestSettings extends ShellSettings {
   tickMinMs: number;
   tickMaxMs: number;
   holdNackAfterMs: number;
+  logMaxBytes: number;
 }
 
 // A client that reports once and then catches up for a second does not overstep.
@@ -105,6 +106,12 @@ function capacity(reader: SettingsReader) {
       min: 1,
       max: 1_000_000,
       about: 'connections of one process, as far as its open files allow; more are answered with 503',
+    }),
+    logMaxBytes: reader.integer('LOG_MAX_BYTES', {
+      default: 8_388_608,
+      min: 65_536,
+      max: 1_073_741_824,
+      about: 'the log of a partition that is larger is compacted by ingest, where no flusher does',
     }),
   };
 }

@@ -1,4 +1,6 @@
-// The names of a partition's keys: all with its tag, so that they share one slot.
+// The names of a partition's keys: all with its tag, so that they share one slot; and of the fields of `checkpoints`.
+import type { Position } from '../position.js';
+
 export interface LogKeys {
   log: string;
   snapshot: string;
@@ -21,4 +23,9 @@ export function logKeys(tag: string): LogKeys {
     lease: `lease:{${tag}}`,
     compaction: `compaction:{${tag}}`,
   };
+}
+
+/** A checkpoint is (driver, its id), however often and over however many connections it was sent. */
+export function checkpointField({ driverId, checkpointId }: Position): string {
+  return `${driverId}:${checkpointId}`;
 }

@@ -224,11 +224,8 @@ export class LogStore {
   /** One entry of `count` records (record.ts). It may stand there twice where its answer was lost, which is harmless. */
   async append(partition: number, batch: Buffer, count: number): Promise<Appended> {
     const { meta, log } = this.#key(partition);
-    const call = this.#functionCall('append', [meta, log], count, batch);
-    if (this.#options.durability !== 'replicated')
-      return { state: this.#told(partition, await this.#call(partition, call)), replicated: null };
-    const { reply, replicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
-    return { state: this.#told(partition, reply as unknown[]), replicated };
+    const { reply, replicated } = await this.#promised(partition, 'append', [meta, log], count, batch);
+    return { state: this.#told(partition, reply), replicated };
   }
 
   /** Says that somebody feeds this partition, where there is nothing to append. */
@@ -268,7 +265,7 @@ export class LogStore {
   async checkpoint(
     partition: number,
     positions: readonly Position[],
-  ): Promise<{ state: ToldState; outcomes: CheckpointOutcome[] }> {
+  ): Promise<Appended & { outcomes: CheckpointOutcome[] }> {
     const { meta, checkpoints } = this.#key(partition);
     const args: Argument[] = [AT.recordedAt + 1, AT.heading];
     for (const position of positions) {
@@ -276,9 +273,10 @@ export class LogStore {
       encodeBody(position, body, 0);
       args.push(position.driverId, position.checkpointId as string, body);
     }
-    const reply = await this.#function(partition, 'checkpoint', [meta, checkpoints], ...args);
+    const keys = [meta, checkpoints];
+    const { reply, replicated } = await this.#promised(partition, 'checkpoint', keys, ...args);
     const outcomes = Array.from(String(reply[STATE_SIZE]), (letter) => OUTCOMES[letter] as CheckpointOutcome);
-    return { state: this.#told(partition, reply), outcomes };
+    return { state: this.#told(partition, reply), outcomes, replicated };
   }
 
   /** Takes out what is committed in Postgres, and conflicts that have been told. */
@@ -528,6 +526,20 @@ export class LogStore {
     ...args: readonly Argument[]
   ): Promise<unknown[]> {
     return this.#call(partition, this.#functionCall(name, keys, ...args));
+  }
+
+  /** A write that drivers are told of. */
+  async #promised(
+    partition: number,
+    name: string,
+    keys: readonly string[],
+    ...args: readonly Argument[]
+  ): Promise<{ reply: unknown[]; replicated: Promise<boolean> | null }> {
+    const call = this.#functionCall(name, keys, ...args);
+    if (this.#options.durability !== 'replicated')
+      return { reply: await this.#call(partition, call), replicated: null };
+    const { reply, replicated } = await this.#cluster.callReplicated(this.map.slotOf(partition), call);
+    return { reply: reply as unknown[], replicated };
   }
 
   #call(partition: number, args: readonly Argument[]): Promise<unknown[]> {

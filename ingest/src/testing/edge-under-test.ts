@@ -1,13 +1,16 @@
 // The edge on a real port with a recorder that answers as it is told, and clocks that tests can push ahead.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
 import { createTokenVerifier, signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from '../admission.js';
-import { Edge, type EdgeSettings } from '../edge.js';
+import { ClockClaims } from '../clock-claims.js';
+import type { Connection } from '../connection.js';
+import { Connections } from '../connections.js';
+import { Drivers, type Origin } from '../drivers.js';
+import { Edge, type EdgeSettings, type ReportSink } from '../edge.js';
 import { EdgeCounters } from '../edge-counters.js';
 import { Gateway } from '../gateway.js';
-import type { Origin, ReportSink } from '../origin.js';
-import { Sessions } from '../sessions.js';
 
 export const TOKENS = {
   secret: 'only-for-tests-only-for-tests-only',
@@ -27,38 +30,73 @@ const SETTINGS: EdgeSettings = {
   offlineAfterMs: 10_000,
 };
 
-export type Answer = (position: Position, origin: Origin | null) => void;
+/** What came of one report or checkpoint, to be answered as a test likes. */
+export class Submitted {
+  readonly position: Position;
+  readonly #drivers: Drivers;
+  readonly #origin: Origin | null;
+  /** A checkpoint that is its driver's newest place too. */
+  moves = false;
 
-export const accept: Answer = (position, origin) => origin?.accepted(position, 'cache');
+  constructor(drivers: Drivers, position: Position, origin: Origin | null) {
+    this.#drivers = drivers;
+    this.position = position;
+    this.#origin = origin;
+  }
+
+  get hasOrigin(): boolean {
+    return this.#origin !== null;
+  }
+
+  accepted(durability: Durability = 'cache'): void {
+    const { driverId, seq, recordedAtMs, session, checkpoint } = this.position;
+    const slot = this.#drivers.find(driverId);
+    if (checkpoint) this.#origin?.checkpointKept(seq, durability);
+    if (checkpoint && !this.moves) return;
+    if (slot !== null)
+      this.#drivers.acknowledge(slot, session, recordedAtMs, { partition: 0, term: 1, revision: 1 });
+    this.#origin?.accepted(seq, recordedAtMs, 1, durability);
+  }
+
+  refused(code: NackCode, retryAfterMs: number, detail: string): void {
+    const { seq, recordedAtMs, checkpoint } = this.position;
+    if (checkpoint) this.#origin?.checkpointRefused(seq, code, retryAfterMs, detail);
+    else this.#origin?.refused(seq, recordedAtMs, code, retryAfterMs, detail);
+  }
+
+  persisted(): void {
+    this.#origin?.checkpointPersisted(this.position.seq);
+  }
+}
+
+export type Answer = (report: Submitted) => void;
+
+export const accept: Answer = (report) => report.accepted();
 export const holdBack: Answer = () => {};
 
 class ToldRecorder implements ReportSink {
-  readonly submitted: Position[] = [];
-  readonly origins: (Origin | null)[] = [];
-  readonly #newest = new Map<string, Position>();
-  /** What happens to each position, at the end of the turn in which it came. */
+  readonly drivers = new Drivers();
+  readonly submitted: Submitted[] = [];
+  /** What happens to each report, at the end of the turn in which it came. */
   answer: Answer = accept;
   waiting = 0;
   pending = 0;
 
-  submit(position: Position, origin: Origin | null): void {
-    this.submitted.push(position);
-    this.origins.push(origin);
-    const last = this.#newest.get(position.driverId);
-    if (last === undefined || position.recordedAtMs >= last.recordedAtMs) {
-      this.#newest.set(position.driverId, position);
+  submit(slot: number): void {
+    const { archived: _, ...position } = this.drivers.positionOf(slot);
+    const last = this.submitted.at(-1);
+    if (last?.position.checkpoint && last.position.driverId === position.driverId) {
+      // The same report: it is kept, and moves its driver.
+      last.moves = last.position.seq === position.seq;
+      if (last.moves) return;
     }
-    const answer = this.answer;
-    setImmediate(() => answer(position, origin));
+    const origin = this.drivers.origins[slot] ?? null;
+    this.#submit(position, origin?.generation === this.drivers.generations[slot] ? origin : null);
   }
 
-  lastKnown(driverId: string): Position | null {
-    return this.#newest.get(driverId) ?? null;
-  }
-
-  /** As after a refusal that is not held. */
-  forget(driverId: string): void {
-    this.#newest.delete(driverId);
+  keep(checkpoint: Position, origin: Origin): boolean {
+    this.#submit(checkpoint, origin);
+    return true;
   }
 
   waitingCheckpoints(driverId: string, besidesId: string): number {
@@ -73,7 +111,18 @@ class ToldRecorder implements ReportSink {
   }
 
   of(driverId: string): Position[] {
-    return this.submitted.filter((position) => position.driverId === driverId);
+    return this.reportsOf(driverId).map(({ position }) => position);
+  }
+
+  reportsOf(driverId: string): Submitted[] {
+    return this.submitted.filter(({ position }) => position.driverId === driverId);
+  }
+
+  #submit(position: Position, origin: Origin | null): void {
+    const report = new Submitted(this.drivers, position, origin);
+    this.submitted.push(report);
+    const answer = this.answer;
+    setImmediate(() => answer(report));
   }
 }
 
@@ -81,7 +130,7 @@ export class EdgeUnderTest {
   readonly recorder = new ToldRecorder();
   readonly counters = new EdgeCounters();
   readonly edge: Edge;
-  readonly sessions: Sessions;
+  readonly connections: Connections;
   gateway!: Gateway;
   unready: string | null = null;
   /** Never answers a token while it is set. */
@@ -96,9 +145,10 @@ export class EdgeUnderTest {
     this.edge = new Edge({
       settings,
       recorder: this.recorder,
+      claims: new ClockClaims('test', () => this.nowMs()),
       counters: this.counters,
       clock: {
-        storeNowMs: () => Date.now() + this.#aheadMs,
+        storeNowMs: () => this.nowMs(),
         // Only tests move it, or a slow machine would refill what a flood has used up.
         monotonicMs: () => 1_000_000 + this.#aheadMs,
         wallMs: () => Date.now() + this.#aheadMs,
@@ -111,7 +161,7 @@ export class EdgeUnderTest {
         return admitted;
       },
     });
-    this.sessions = new Sessions(this.edge);
+    this.connections = new Connections(this.edge);
   }
 
   static async start(settings: Partial<EdgeSettings> = {}): Promise<EdgeUnderTest> {
@@ -119,7 +169,7 @@ export class EdgeUnderTest {
     const under = new EdgeUnderTest({ ...SETTINGS, ...settings }, (token) => verify(token, LOCATION_SCOPE));
     under.gateway = await Gateway.listen({
       edge: under.edge,
-      sessions: under.sessions,
+      connections: under.connections,
       host: '127.0.0.1',
       port: 0,
       sharesPort: false,
@@ -129,18 +179,24 @@ export class EdgeUnderTest {
     return under;
   }
 
+  /** The driver's connection. */
+  connectionOf(driverId: string): Connection {
+    const { drivers } = this.recorder;
+    return drivers.origins[drivers.find(driverId) as number] as Connection;
+  }
+
   get url(): string {
     return `ws://127.0.0.1:${this.gateway.port}/v1/stream`;
   }
 
   nowMs(): number {
-    return this.edge.clock.storeNowMs();
+    return Date.now() + this.#aheadMs;
   }
 
   /** Time passes, and the once-a-second look is taken at its end. */
   pass(ms: number): void {
     this.#aheadMs += ms;
-    this.sessions.look(0);
+    this.connections.look(0);
   }
 
   stop(): void {

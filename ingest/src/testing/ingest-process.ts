@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { findRedisServer } from '@whereabouts/infra/dev/find-servers';
 import { freePorts } from '@whereabouts/infra/dev/ports';
 import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { evenPartitionMap, formatPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { pino } from 'pino';
 import { TOKENS, until } from './edge-under-test.js';
@@ -18,7 +18,7 @@ const QUIET = pino({ level: 'silent' });
 export interface Ground {
   cluster: RedisCluster;
   map: PartitionMap;
-  store: LiveStore;
+  store: LogStore;
   env: NodeJS.ProcessEnv;
   stop(): Promise<void>;
 }
@@ -36,7 +36,7 @@ export async function startGround(): Promise<Ground> {
     connectTimeoutMs: 500,
     socketTimeoutMs: 500,
   };
-  const store = await LiveStore.connect({ redis, map, log: QUIET, loadsFunctions: true });
+  const store = await LogStore.connect({ redis, map, log: QUIET, loadsFunctions: true });
   return {
     cluster,
     map,

@@ -3,9 +3,25 @@ import { test } from 'node:test';
 import { decodeClientMessage, encodeClientMessage } from '@whereabouts/client/frame';
 import type { PositionReport } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
+import { AT, decodeBody } from '@whereabouts/infra/record';
 import fc from 'fast-check';
-import { readPosition } from './position-reader.js';
-import { checkReport, isFault } from './report-checks.js';
+import { checkReport, isFault, Report } from './report.js';
+
+/** Read in place, and laid out as a record of session 7. */
+function readInPlace(frame: ArrayBuffer): Position | null {
+  const report = new Report();
+  if (!report.readFrame(frame)) return null;
+  return positionOf(report);
+}
+
+function positionOf(report: Report): Position {
+  report.body[AT.session] = 7;
+  const { archived: _, ...position } = decodeBody('d', report.body);
+  assert.equal(report.seq, position.seq);
+  assert.equal(report.recordedAtMs, position.recordedAtMs);
+  assert.deepEqual([report.latE7, report.lonE7], [position.latE7, position.lonE7]);
+  return position;
+}
 
 /** As every other message is read. */
 function readInGeneral(frame: ArrayBuffer): Position | null {
@@ -13,7 +29,11 @@ function readInGeneral(frame: ArrayBuffer): Position | null {
     const message = decodeClientMessage(frame);
     if (message.type !== 'position') return null;
     const checked = checkReport(message, 'd', 7);
-    return isFault(checked) ? null : checked;
+    if (isFault(checked)) return null;
+    const report = new Report();
+    report.readPosition(checked);
+    assert.deepEqual(positionOf(report), { ...checked, checkpoint: false, checkpointId: null });
+    return checked;
   } catch {
     return null;
   }
@@ -31,17 +51,17 @@ test('a usual position is read in place', () => {
     status: 'busy' as const,
   };
   for (const report of [usual, full]) {
-    const position = readPosition(frameOf(report), 'd', 7);
+    const position = readInPlace(frameOf(report));
     assert.ok(position);
     assert.deepEqual(position, readInGeneral(frameOf(report)));
   }
 });
 
 test('checkpoints, lists and other messages are left to the general decoder', () => {
-  assert.equal(readPosition(frameOf({ ...usual, checkpoint: true }), 'd', 7), null);
-  assert.equal(readPosition(encodeClientMessage({ type: 'bye' }).buffer, 'd', 7), null);
+  assert.equal(readInPlace(frameOf({ ...usual, checkpoint: true })), null);
+  assert.equal(readInPlace(encodeClientMessage({ type: 'bye' }).buffer), null);
   const two = encodeClientMessage({ type: 'positions', positions: [usual, { ...usual, seq: 4 }] });
-  assert.equal(readPosition(two.buffer, 'd', 7), null);
+  assert.equal(readInPlace(two.buffer), null);
 });
 
 test('whatever bytes come, it says what the general way says, or nothing', () => {
@@ -58,7 +78,7 @@ test('whatever bytes come, it says what the general way says, or nothing', () =>
   let read = 0;
   fc.assert(
     fc.property(frames, (frame) => {
-      const position = readPosition(frame, 'd', 7);
+      const position = readInPlace(frame);
       if (position === null) return;
       read++;
       assert.deepEqual(position, readInGeneral(frame));

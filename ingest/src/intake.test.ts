@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { orderOf } from './report-order.js';
+import { orderOf } from './intake.js';
 
 const NOTHING = { lastSeq: 0, lastSeqTimeMs: 0, newestTimeMs: 0 };
 const BEFORE = { lastSeq: 7, lastSeqTimeMs: 1000, newestTimeMs: 1000 };

@@ -1,14 +1,14 @@
-// All sessions of this process, one for each driver: the newest connection wins. What happens by itself (silence,
-// expired tokens, drivers who stay away, the pace) happens in one look at all of them, once a second.
+// All connections of this process, one for each driver: the newest wins. What happens by itself (silence, expired tokens,
+// drivers who stay away, the pace) happens in one look at all of them, once a second.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CLOSE_CODES } from '@whereabouts/client/protocol';
-import { type Absence, Absences } from './absences.js';
+import { Absences } from './absences.js';
+import type { Socket } from './answers.js';
 import { Conducts } from './conducts.js';
+import { Connection, type ConnectionStart } from './connection.js';
+import type { Departure } from './drivers.js';
 import type { Edge } from './edge.js';
-import { offlineRecord } from './offline-record.js';
-import type { Socket } from './outbox.js';
 import { EVEN_PACE, maxPaceFactor, nextPace, type Pace } from './pace.js';
-import { Session, type SessionStart } from './session.js';
 
 const SLICE_MS = 20;
 /** The client's own doing: it is not let in again at once. */
@@ -21,14 +21,13 @@ const STRIKES: ReadonlySet<number> = new Set([
 /** Of those who have left, for each connection that there may be: their limits outlive their connections. */
 const REMEMBERED_PER_CONNECTION = 2;
 
-export class Sessions {
+export class Connections {
   readonly #edge: Edge;
-  readonly #byDriver = new Map<string, Session>();
+  readonly #byDriver = new Map<string, Connection>();
   readonly #absences: Absences;
   readonly #conducts: Conducts;
   readonly #maxPaceFactor: number;
   #pace: Pace = EVEN_PACE;
-  #lastNumber = 0;
 
   constructor(edge: Edge) {
     const { offlineAfterMs, maxConnections, reportIntervalMs, freshnessMs } = edge.settings;
@@ -63,47 +62,58 @@ export class Sessions {
     return this.#conducts.of(driverId, nowMs).connect({ nowMs, stalledMs: clock.stalledMs(nowMs) });
   }
 
-  open(start: Omit<SessionStart, 'number' | 'conduct'>, socket: Socket): Session {
+  open(start: Omit<ConnectionStart, 'conduct'>, socket: Socket): Connection {
     const { driverId } = start;
-    const older = this.#byDriver.get(driverId);
-    const number = this.#nextNumber(older);
-    older?.close(CLOSE_CODES.superseded, 'a newer connection of this driver');
-    this.#absences.returned(driverId);
     const conduct = this.#conducts.of(driverId, this.#edge.clock.monotonicMs());
-    const session = new Session(this.#edge, socket, { ...start, number, conduct });
-    this.#byDriver.set(driverId, session);
+    const connection = new Connection(this.#edge, socket, { ...start, conduct });
+    // Before it begins, which ends an older one.
+    this.#byDriver.set(driverId, connection);
+    this.#absences.returned(driverId);
     this.#conducts.connected(driverId);
     this.#edge.counters.upgrades++;
-    return session;
+    connection.begin();
+    return connection;
   }
 
-  /** The socket of this session has gone, for whatever reason. */
-  closed(session: Session, code: number): void {
+  /** The socket of this connection has gone, for whatever reason. */
+  closed(connection: Connection, code: number): void {
     this.#edge.counters.countClose(code);
-    const hasLeft = session.isLeaving;
-    session.closed();
-    const { driverId, number } = session;
+    const { driverId, departure, isLeaving } = connection;
+    connection.closed();
     const nowMs = this.#edge.clock.monotonicMs();
     if (STRIKES.has(code)) this.#conducts.of(driverId, nowMs).strike(nowMs);
-    if (this.#byDriver.get(driverId) !== session) return;
+    if (this.#byDriver.get(driverId) !== connection) return;
     this.#byDriver.delete(driverId);
     this.#conducts.left(driverId);
     // A newer connection speaks for the driver, or the bye did; a stopping server's drivers connect elsewhere.
-    if (code === CLOSE_CODES.superseded || hasLeft || this.#edge.draining) return;
-    this.#absences.left(driverId, { session: number, seq: session.lastSeq }, nowMs);
+    if (code === CLOSE_CODES.superseded || isLeaving || this.#edge.draining) return;
+    this.#absences.left(driverId, departure, nowMs);
+  }
+
+  /** The connection of another process that took this driver from here has gone without a report. */
+  handedBack(driverId: string): void {
+    const { drivers } = this.#edge;
+    const slot = drivers.find(driverId);
+    if (slot === null || this.#byDriver.has(driverId) || this.#edge.draining) return;
+    this.#recordOffline(driverId, {
+      generation: drivers.generations[slot] as number,
+      session: drivers.sessions[slot] as number,
+      seq: (drivers.seqs[slot] as number) + 1,
+    });
   }
 
   /** About once a second. */
   look(lagMs: number): void {
-    const { clock, recorder, settings } = this.#edge;
+    const { clock, claims, recorder, settings } = this.#edge;
     const nowMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
     // What may be in the sockets already is no silence.
     const heardByMs = nowMs - clock.stalledMs(nowMs);
-    for (const session of this.#byDriver.values()) session.check(nowMs, heardByMs, wallMs);
+    for (const connection of this.#byDriver.values()) connection.check(nowMs, heardByMs, wallMs);
+    claims.look(nowMs);
     this.#conducts.forgetRested(nowMs);
     if (this.#edge.draining) return;
-    this.#absences.takeDue(nowMs, (driverId, absence) => this.#recordOffline(driverId, absence));
+    this.#absences.takeDue(nowMs, (driverId, departure) => this.#recordOffline(driverId, departure));
     const load = { lagMs, pendingReports: recorder.pendingReports(), connections: this.size };
     this.#pace = nextPace(this.#pace, load, this.#maxPaceFactor);
     this.#edge.reportIntervalMs = settings.reportIntervalMs * this.#pace.factor;
@@ -116,24 +126,17 @@ export class Sessions {
     const sliceSize = Math.ceil(open.length / slices);
     for (let at = 0; at < open.length; at += sliceSize) {
       if (at > 0) await sleep(SLICE_MS);
-      for (const session of open.slice(at, at + sliceSize)) session.close(code, reason);
+      for (const connection of open.slice(at, at + sliceSize)) connection.close(code, reason);
     }
   }
 
-  /** Redis time, and never the same twice: two connections of one driver must differ. */
-  #nextNumber(older: Session | undefined): number {
-    const now = Math.floor(this.#edge.clock.storeNowMs());
-    this.#lastNumber = Math.max(now, this.#lastNumber + 1);
-    // One that took its number from the store may be ahead of the clock.
-    return older === undefined ? this.#lastNumber : Math.max(this.#lastNumber, older.number + 1);
-  }
-
-  #recordOffline(driverId: string, { session, seq }: Absence): void {
-    const { recorder, clock, counters } = this.#edge;
-    const last = recorder.lastKnown(driverId);
-    if (last === null || last.status === 'offline') return;
+  #recordOffline(driverId: string, departure: Departure): void {
+    const { drivers, recorder, clock, counters } = this.#edge;
+    const slot = drivers.find(driverId);
+    if (slot === null || !drivers.hasReported(slot) || drivers.isOffline(slot)) return;
     counters.offlineRecords++;
-    recorder.submit(offlineRecord(last, session, seq + 1, clock.storeNowMs()), null);
+    drivers.putOffline(slot, departure, clock.storeNowMs(), clock.monotonicMs());
+    recorder.submit(slot);
   }
 }
 
