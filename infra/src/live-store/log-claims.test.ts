@@ -157,7 +157,8 @@ test('lost with a tail: whoever claims first, the newest connection ends as the 
       two: { connectedAtMs: nowMs, session: (await claim(p, 'first', 'two')).session },
     };
     await fixture.command(p, 'DEL', sessionsKey(p));
-    for (const id of order) assert.equal((await claim(p, 'given', id, of[id])).won, id === 'two' || order[0] === id);
+    for (const id of order)
+      assert.equal((await claim(p, 'given', id, of[id])).won, id === 'two' || order[0] === id);
     assert.deepEqual(await standing(p), { session: of.two.session, connectionId: 'two' });
   }
 });
