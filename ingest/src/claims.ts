@@ -27,8 +27,6 @@ export interface ClaimsOptions {
 const ROUND_MS = 10;
 /** Between rounds of many claims: they wait for no answer, and a fuller call costs less for each. */
 const BUSY_ROUND_MS = 100;
-/** After a subscription, so that not all partitions are asked in one moment. */
-const LOOK_SPREAD_MS = 1_000;
 
 export class Claims implements SessionClaims {
   readonly processId: string;
@@ -55,10 +53,12 @@ export class Claims implements SessionClaims {
     const partitions = Array.from({ length: store.map.partitions }, (_, i) => i);
     this.#supersession = new Supersession(store, processId, {
       heard: (news) => this.#partitionOf(news.driverId).hear(news),
-      left: (driverId) => handedBack?.(driverId),
+      left: (driverId) => {
+        if (!this.#partitionOf(driverId).has(driverId)) handedBack?.(driverId);
+      },
       queued: () => this.#schedule(ROUND_MS),
       missed: () => {
-        for (const partition of this.#partitions) partition.lookWithin(LOOK_SPREAD_MS);
+        for (const partition of this.#partitions) partition.lookSoon();
       },
     });
     const active = (partition: PartitionClaims) => this.#activate(partition);
@@ -90,6 +90,11 @@ export class Claims implements SessionClaims {
   /** Drivers whose claims have not been answered. */
   get unanswered(): number {
     return this.#partitions.reduce((sum, { unanswered }) => sum + unanswered, 0);
+  }
+
+  /** Whether claims of that partition can go out. */
+  isReachable(partition: number): boolean {
+    return this.#store.reachable(partition);
   }
 
   close(): void {
