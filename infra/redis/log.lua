@@ -40,7 +40,7 @@ local STATE = '<ddddddddddd'
 -- An entry of sessions: session, time of its connection, when it was last claimed; then the connection's id.
 local SESSION, SESSION_BYTES = '<I6I6I6', 18
 -- Clocks that differ by less are the same clock: a claim is that long on its way.
-local CLOCKS_APART_MS = 500
+local CLOCKS_APART_MS = 1000
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
 local byte, sub, match, find, format, concat, floor, max, min, pack, unpack_struct, band
@@ -559,28 +559,39 @@ end
 -- ARGV map hash, until when arrival counts (ms; 0: always), then for each claim: kind (f first, l late or repeated,
 --   g the same with a session that was given here), driver, connection id, time of the connection by the clock of this
 --   node (0: now), session that it has (0: none)
+-- At most 1,000 claims: a call's values have to fit Lua's stack.
 -- Returns state, then for each: letter (w won, l lost, r lost and the holder has a greater session than before), session
 --   of the driver now, the connection that held the driver before, or holds it   Errors MAPMISMATCH
 local function claim(keys, args)
   local meta, err = open(keys[1], args[1])
   if not meta then return err end
-  local results, changed = {}, false
   local until_ms = tonumber(args[2])
   local is_in_time = until_ms == 0 or meta.now <= until_ms
-  for i = 3, #args, 5 do
-    local connected_at = tonumber(args[i + 3])
-    local one = { kind = args[i], connection = args[i + 2], session = tonumber(args[i + 4]),
-      connected_at = connected_at > 0 and connected_at or meta.now, counts_by_arrival = args[i] == 'f' and is_in_time }
-    local entry = redis.call('HGET', keys[2], args[i + 1])
-    local letter, held_by, session, at, holder = decide_claim(entry, one, meta.now)
+  local drivers, n = {}, 0
+  for i = 4, #args, 5 do
+    n = n + 1
+    drivers[n] = args[i]
+  end
+  -- A driver may stand twice in a call: what the first claim made of his entry counts for the second.
+  local found, stands, results, written, w = redis.call('HMGET', keys[2], unpack(drivers)), {}, {}, {}, 0
+  for k = 1, n do
+    local driver, at = drivers[k], 5 * k - 2
+    local connected_at = tonumber(args[at + 3])
+    local one = { kind = args[at], connection = args[at + 2], session = tonumber(args[at + 4]),
+      connected_at = connected_at > 0 and connected_at or meta.now, counts_by_arrival = args[at] == 'f' and is_in_time }
+    local letter, held_by, session, made_at, holder = decide_claim(stands[driver] or found[k], one, meta.now)
     session = min(session, MAX_U48)
     if holder then
-      redis.call('HSET', keys[2], args[i + 1], pack(SESSION, session, min(at, MAX_U48), meta.now) .. holder)
-      changed = true
+      stands[driver] = pack(SESSION, session, min(made_at, MAX_U48), meta.now) .. holder
+      written[w + 1], written[w + 2] = driver, stands[driver]
+      w = w + 2
     end
-    results[#results + 1], results[#results + 2], results[#results + 3] = letter, digits(session), held_by
+    results[3 * k - 2], results[3 * k - 1], results[3 * k] = letter, digits(session), held_by
   end
-  if changed then acknowledge(meta) end
+  if w > 0 then
+    redis.call('HSET', keys[2], unpack(written))
+    acknowledge(meta)
+  end
   write_meta(keys[1], meta)
   local answer = state_of(meta)
   for i = 1, #results do answer[2 + i] = results[i] end

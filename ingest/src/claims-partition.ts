@@ -205,7 +205,8 @@ export class PartitionClaims {
   }
 
   async #lookAtAll(nowMs: number): Promise<void> {
-    this.#ground.counts.looks += await this.#look.run(nowMs);
+    const calls = await this.#look.run(nowMs);
+    this.#ground.counts.looks += calls;
     if (this.hasMore) this.#ground.active(this);
   }
 

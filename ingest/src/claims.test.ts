@@ -103,6 +103,18 @@ test('on both at once: one stays, and it is the one with the greatest session', 
   }
 });
 
+test('thousands who come back in one moment share a call for each partition', async () => {
+  const [one, two] = [await startProcess(), await startProcess()];
+  const drivers = Array.from({ length: 6_400 }, nextDriver);
+  const older = drivers.map((id) => one.open(id));
+  await settled(one);
+  const newer = drivers.map((id) => two.open(id));
+  await settled(two);
+  await until('all hear it', () => older.every(({ isSuperseded }) => isSuperseded));
+  assert.ok(newer.every(({ isSuperseded }) => !isSuperseded));
+  assert.ok(two.claims.counts.calls <= 2 * PARTITIONS, `${two.claims.counts.calls} calls`);
+});
+
 test('a driver whose session is ahead: the new connection is renumbered above it', async () => {
   const [one, two] = [await startProcess(), await startProcess()];
   const driverId = nextDriver();

@@ -200,6 +200,25 @@ test('a claim counts a revision where it changes something, and many stand in on
   assert.equal((await store.claim(p, [lost])).state.revision, 1);
 });
 
+test('a driver twice in one call: the second claim counts after the first', async () => {
+  const p = next();
+  const of = (connectionId: string) => ({
+    kind: 'first' as const,
+    driverId: 'd',
+    connectionId,
+    connectedAtMs: 0,
+    session: 0,
+  });
+  const { results } = await store.claim(p, [of('one'), of('two'), of('one')]);
+  assert.deepEqual(
+    results.map(({ holder }) => holder),
+    ['', 'one', 'two'],
+  );
+  const sessions = results.map(({ session }) => session);
+  assert.deepEqual(sessions, [sessions[0], (sessions[0] ?? 0) + 1, (sessions[0] ?? 0) + 2]);
+  assert.deepEqual(await standing(p), { session: sessions[2], connectionId: 'one' });
+});
+
 test('a full node takes claims', async () => {
   const p = next();
   await fixture.command(p, 'CONFIG', 'SET', 'maxmemory', '1');
@@ -221,6 +240,17 @@ test('sweepSessions takes what nobody has claimed for long, and nothing that was
   const swept = await store.sweepSessions(p, { claimedBeforeMs, cursor: '0', pageSize: 100 });
   assert.deepEqual(swept, { cursor: null, removed: 1 });
   assert.deepEqual(await standing(p), { session, connectionId: 'one' });
+});
+
+test('a store that has just connected knows the time of the nodes', async () => {
+  const origin = performance.timeOrigin;
+  Object.defineProperty(performance, 'timeOrigin', { value: origin + 3_600_000, configurable: true });
+  try {
+    const fresh = await fixture.connect();
+    assert.ok(Math.abs(fresh.nowMs() - Date.now()) < 1_000);
+  } finally {
+    Object.defineProperty(performance, 'timeOrigin', { value: origin, configurable: true });
+  }
 });
 
 test('the first answer of a term is told, and the time of the node is known', async () => {

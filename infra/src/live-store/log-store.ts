@@ -14,7 +14,7 @@ import { FunctionLoader } from './function-loader.js';
 import { readLogLibrary } from './library.js';
 import { type LogKeys, logKeys } from './log-keys.js';
 import { type LogState, LogStateReader, META_LINES, STATE_SIZE, type ToldState } from './log-state.js';
-import { Transaction } from './node-connection.js';
+import { type NodeConnection, Transaction } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
 import { type ChannelListener, channelName, ProcessChannel } from './process-channel.js';
 import { StoreClock } from './store-clock.js';
@@ -186,7 +186,17 @@ export class LogStore {
       }
       await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
     }
+    await store.#askTime();
     return store;
+  }
+
+  /** So that not even the first session or report is of this process's own clock. */
+  async #askTime(): Promise<void> {
+    const ask = async (node: NodeConnection) => {
+      const [s, us] = (await node.control('TIME')) as [string, string];
+      this.#clock.heard(Number(s) * 1000 + Math.floor(Number(us) / 1000), performance.now());
+    };
+    await Promise.allSettled(this.#cluster.reachableOwners().map(ask));
   }
 
   close(): void {
