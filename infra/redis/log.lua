@@ -37,8 +37,10 @@ local HEAD_BYTES, TAIL_BYTES = 13, 12
 local HEAD, TAIL = '<BI6I6', '<I6I6'
 local COUNTS, COUNTS_BYTES = '<dddddd', 48
 local STATE = '<ddddddddddd'
--- A session: number, time of its connection, when it was last claimed; then the connection's id.
+-- An entry of sessions: session, time of its connection, when it was last claimed; then the connection's id.
 local SESSION, SESSION_BYTES = '<I6I6I6', 18
+-- Clocks that differ by less are the same clock: a claim is that long on its way.
+local CLOCKS_APART_MS = 1000
 
 -- While a library loads, Redis shows it none of these: each function binds them when it is first called.
 local byte, sub, match, find, format, concat, floor, max, min, pack, unpack_struct, band
@@ -516,52 +518,80 @@ local function checkpoints_conflict(keys, args)
   return answer
 end
 
--- One claim against the entry of its driver. Returns letter and session, whether the entry changes, and the connection
--- that held the driver so far.
-local function decide_claim(entry, connection, connected_at, session, now)
+-- What connections of a driver are ordered by: the time at which they were made, by the clock of this node.
+local function is_later(claim, known, known_at)
+  return claim.connected_at > known_at or claim.connected_at == known_at and claim.session > known
+end
+
+-- Whether a claim wins against the connection that holds its driver. A session that this library gave is no later than
+-- one that it gave after it, whatever the clocks say; an entry of the future was written under another clock.
+local function wins(claim, known, known_at, now)
+  if claim.counts_by_arrival then return true end
+  if claim.kind == 'g' and claim.session <= known then return false end
+  return known_at > now + CLOCKS_APART_MS or is_later(claim, known, known_at)
+end
+
+-- One claim against the entry of its driver. Returns the letter, the connection that held the driver so far, and of the
+-- entry from now on: session, time of its connection, whose it is (nothing: it stays as it is).
+local function decide_claim(entry, claim, now)
   local known, known_at, holder = 0, 0, ''
   if entry and #entry >= SESSION_BYTES then
     known, known_at = unpack_struct(SESSION, entry)
     holder = sub(entry, SESSION_BYTES + 1)
   end
-  if holder == connection then return 'w', max(known, session), holder end
-  if holder ~= '' and connected_at > 0 then
-    if known_at > connected_at or known_at == connected_at and known >= max(session, 1) then return 'l', known, holder end
-    return 'w', max(known + 1, session), holder
+  local session = claim.session
+  if holder == claim.connection then return 'w', holder, max(known, session), claim.connected_at, holder end
+  if holder ~= '' and not wins(claim, known, known_at, now) then
+    if session < known then return 'l', holder, known end
+    -- There may be records under this session: those of the holder must not rank below them.
+    return 'r', holder, session + 1, known_at, holder
   end
-  -- The first of a driver, or first by arrival.
-  if connected_at > 0 and session > 0 then return 'w', max(known, session), holder end
-  return 'w', max(known + 1, now, session), holder
+  -- Without an entry what an earlier session was is not known, but that it was not after now.
+  if session == 0 or claim.kind == 'f' and session < now - CLOCKS_APART_MS then session = now end
+  local is_bound = known_at <= now + CLOCKS_APART_MS
+  local at = is_bound and max(claim.connected_at, known_at + 1) or claim.connected_at
+  return 'w', holder, max(known + 1, session), at, claim.connection
 end
 
--- Claims drivers for connections. The order of connections is that of arrival here; a claim that is late or repeated
--- carries the time of its connection, and loses to another connection that was made later.
+-- Claims drivers for connections. Claims that come first are ordered by arrival, unless they lay in a stalled node for
+-- so long that this says nothing; a late or repeated claim loses to another connection that was made later.
 -- KEYS meta, sessions
--- ARGV map hash, then for each: driver, connection id, time of the connection (0: it claims for the first time), session
---   that it has (0: none)
--- Returns state, then for each: w (won) or l (lost), session of the driver now, the connection that held the driver
---   before, or holds it   Errors MAPMISMATCH
+-- ARGV map hash, until when arrival counts (ms; 0: always), then for each claim: kind (f first, l late or repeated,
+--   g the same with a session that was given here), driver, connection id, time of the connection by the clock of this
+--   node (0: now), session that it has (0: none)
+-- At most 1,000 claims: a call's values have to fit Lua's stack.
+-- Returns state, then for each: letter (w won, l lost, r lost and the holder has a greater session than before), session
+--   of the driver now, the connection that held the driver before, or holds it   Errors MAPMISMATCH
 local function claim(keys, args)
   local meta, err = open(keys[1], args[1])
   if not meta then return err end
-  local results, changed = {}, false
-  for i = 2, #args, 4 do
-    local driver, connection = args[i], args[i + 1]
-    local connected_at, session = tonumber(args[i + 2]), tonumber(args[i + 3])
-    local entry = redis.call('HGET', keys[2], driver)
-    local letter, now_session, holder = decide_claim(entry, connection, connected_at, session, meta.now)
-    if letter == 'w' then
-      local known_at = connected_at > 0 and connected_at or meta.now
-      if holder == connection and entry then
-        local _, at = unpack_struct(SESSION, entry)
-        known_at = at
-      end
-      redis.call('HSET', keys[2], driver, pack(SESSION, min(now_session, MAX_U48), known_at, meta.now) .. connection)
-      changed = true
-    end
-    results[#results + 1], results[#results + 2], results[#results + 3] = letter, digits(now_session), holder
+  local until_ms = tonumber(args[2])
+  local is_in_time = until_ms == 0 or meta.now <= until_ms
+  local drivers, n = {}, 0
+  for i = 4, #args, 5 do
+    n = n + 1
+    drivers[n] = args[i]
   end
-  if changed then acknowledge(meta) end
+  -- A driver may stand twice in a call: what the first claim made of his entry counts for the second.
+  local found, stands, results, written, w = redis.call('HMGET', keys[2], unpack(drivers)), {}, {}, {}, 0
+  for k = 1, n do
+    local driver, at = drivers[k], 5 * k - 2
+    local connected_at = tonumber(args[at + 3])
+    local one = { kind = args[at], connection = args[at + 2], session = tonumber(args[at + 4]),
+      connected_at = connected_at > 0 and connected_at or meta.now, counts_by_arrival = args[at] == 'f' and is_in_time }
+    local letter, held_by, session, made_at, holder = decide_claim(stands[driver] or found[k], one, meta.now)
+    session = min(session, MAX_U48)
+    if holder then
+      stands[driver] = pack(SESSION, session, min(made_at, MAX_U48), meta.now) .. holder
+      written[w + 1], written[w + 2] = driver, stands[driver]
+      w = w + 2
+    end
+    results[3 * k - 2], results[3 * k - 1], results[3 * k] = letter, digits(session), held_by
+  end
+  if w > 0 then
+    redis.call('HSET', keys[2], unpack(written))
+    acknowledge(meta)
+  end
   write_meta(keys[1], meta)
   local answer = state_of(meta)
   for i = 1, #results do answer[2 + i] = results[i] end

@@ -101,7 +101,18 @@ export class ClusterClient {
     return (await this.callFrom(slot, request)).reply;
   }
 
-  /** The same, and which process answered. */
+  /** `call`, for what the node's work does not depend on: an error says nothing of the node. */
+  async callUnjudged(slot: number, request: Request): Promise<Reply> {
+    const owner = this.#provenOwner(slot);
+    try {
+      return await owner.connection.call(request);
+    } catch (error) {
+      if (!(error instanceof RedirectError)) throw error;
+      return (await this.#follow(slot, error, request)).reply;
+    }
+  }
+
+  /** `call`, and which process answered. */
   async callFrom(slot: number, request: Request): Promise<{ reply: Reply; place: string }> {
     const owner = this.#provenOwner(slot);
     try {

@@ -247,40 +247,6 @@ test('checkpoints: one for each (driver, id), ten of a driver, another place und
   );
 });
 
-test('a claim that comes first by arrival has the greatest session; a late one loses to a newer connection', async () => {
-  const p = next();
-  const claim = async (connectionId: string, connectedAtMs = 0, session = 0) => {
-    const { results } = await store.claim(p, [{ driverId: 'd', connectionId, connectedAtMs, session }]);
-    return results[0] as { won: boolean; session: number; holder: string };
-  };
-  const one = await claim('one');
-  assert.ok(one.won && one.holder === '');
-  const two = await claim('two');
-  assert.ok(two.won && two.session > one.session && two.holder === 'one');
-  assert.deepEqual(await claim('two', 0, 0), { ...two, holder: 'two' }, 'repeated, as its answer was lost');
-  const nowMs = store.nowMs();
-  const late = await claim('late', nowMs - 60_000, 5);
-  assert.deepEqual(late, { won: false, session: two.session, holder: 'two' });
-  const renumbered = await claim('three', nowMs + 60_000, 5);
-  assert.ok(renumbered.won && renumbered.session === two.session + 1);
-  assert.deepEqual(await store.sessions(p, ['d', 'nobody']), [
-    { session: renumbered.session, connectionId: 'three' },
-    null,
-  ]);
-});
-
-test('a claim that was lost is made good under the session that it had', async () => {
-  const p = next();
-  const { results } = await store.claim(p, [
-    { driverId: 'd', connectionId: 'one', connectedAtMs: 0, session: 0 },
-  ]);
-  const session = results[0]?.session as number;
-  await fixture.command(p, 'DEL', `sessions:{${fixture.map.tagOf(p)}}`);
-  const o = { driverId: 'd', connectionId: 'one', connectedAtMs: store.nowMs(), session };
-  const again = await store.claim(p, [o]);
-  assert.deepEqual(again.results, [{ won: true, session, holder: '' }]);
-});
-
 test('meta deleted while the log stays: a new incarnation, and ids that go on', async () => {
   const p = next();
   const nowMs = Date.now();

@@ -11,6 +11,7 @@ import type { Position } from '../position.js';
 import { AT, BODY_BYTES, type EntryId, encodeBody, formatEntryId, parseEntryId } from '../record.js';
 import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
+import { sessionPartitionOf } from '../session-partition.js';
 import { ClusterClient } from './cluster-client.js';
 import { FunctionLoader } from './function-loader.js';
 import { readLogLibrary } from './library.js';
@@ -23,8 +24,9 @@ import {
   STATE_SIZE,
   type ToldState,
 } from './log-state.js';
-import { Pipeline } from './node-connection.js';
+import { type NodeConnection, Pipeline } from './node-connection.js';
 import type { Argument } from './prepared-command.js';
+import { type ChannelListener, channelName, ProcessChannel } from './process-channel.js';
 import { StoreClock } from './store-clock.js';
 import { isFunctionMissing, StoreError } from './store-error.js';
 
@@ -89,13 +91,20 @@ export interface ConflictingCheckpoint {
 
 export type CheckpointStanding = 'waits' | 'gone' | 'conflict';
 
+/**
+ * `first`: sent at once for a connection that was just made. `late`: sent later, or again. `given`: the same, where the
+ * store has given the connection its session.
+ */
+export type ClaimKind = 'first' | 'late' | 'given';
+
 export interface Claim {
+  kind: ClaimKind;
   driverId: string;
-  /** Of the connection; no other one ever has it. */
+  /** No other connection ever has it. */
   connectionId: string;
-  /** The store's time of the connection; 0 where it claims for the first time. */
+  /** By the clock of the node (`nodeTimeMs`); 0: now. */
   connectedAtMs: number;
-  /** What it has been given; 0: none yet. */
+  /** What it has, given or not; 0: none. */
   session: number;
 }
 
@@ -105,6 +114,8 @@ export interface ClaimResult {
   session: number;
   /** The connection that held the driver before, or holds it; '' for none. */
   holder: string;
+  /** The claim was lost, and its session was not below the holder's: the holder has `session` from now on. */
+  isHolderRenumbered: boolean;
 }
 
 export interface PartitionCounts {
@@ -139,6 +150,10 @@ export class LogStore {
   readonly #states = new LogStateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];
   readonly #unreachableListeners: ((partition: number) => void)[] = [];
+  readonly #termListeners: ((state: LogState) => void)[] = [];
+  /** By partition: what an answer last said of its owner. */
+  readonly #terms: { incarnation: string; term: number }[] = [];
+  readonly #nodeClocks: { owner: string; clock: StoreClock }[] = [];
   readonly #loader: FunctionLoader;
   readonly #paced = new PacedLog();
   readonly #clock = new StoreClock();
@@ -181,7 +196,17 @@ export class LogStore {
       }
       await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
     }
+    await store.#askTime();
     return store;
+  }
+
+  /** So that not even the first session or report is of this process's own clock. */
+  async #askTime(): Promise<void> {
+    const ask = async (node: NodeConnection) => {
+      const [s, us] = (await node.control('TIME')) as [string, string];
+      this.#clock.heard(Number(s) * 1000 + Math.floor(Number(us) / 1000), performance.now());
+    };
+    await Promise.allSettled(this.#cluster.reachableOwners().map(ask));
   }
 
   close(): void {
@@ -191,6 +216,11 @@ export class LogStore {
   /** The nodes' time, as their answers tell it. */
   nowMs(): number {
     return Math.round(this.#clock.at(performance.now()));
+  }
+
+  /** The time of the node that owns the partition, at a moment of this process's monotonic clock. */
+  nodeTimeMs(partition: number, monotonicMs: number): number {
+    return (this.#nodeClocks[partition]?.clock ?? this.#clock).at(monotonicMs);
   }
 
   nodeOf(partition: number): string | null {
@@ -217,6 +247,11 @@ export class LogStore {
   /** On every master that owns a partition. */
   async loadFunctions(): Promise<void> {
     await Promise.all(this.#cluster.owners().map((node) => this.#loader.load(node)));
+  }
+
+  /** Told of a partition's state when an answer first shows its term, also the first of all. */
+  onTerm(listener: (state: LogState) => void): void {
+    this.#termListeners.push(listener);
   }
 
   // ---- writes
@@ -295,22 +330,32 @@ export class LogStore {
     return this.#told(partition, reply);
   }
 
-  /** In the partition of the drivers' sessions (`sessionPartitionOf`). */
+  /**
+   * In the partition of the drivers' sessions (`sessionPartitionOf`). The order of arrival counts for claims that come
+   * first; a node that stalls takes them later, in any order: they then count as late ones.
+   */
   async claim(
     partition: number,
     claims: readonly Claim[],
   ): Promise<{ state: ToldState; results: ClaimResult[] }> {
     const { meta, sessions } = this.#key(partition);
-    const args = claims.flatMap(({ driverId, connectionId, connectedAtMs, session }) => [
+    const args = claims.flatMap(({ kind, driverId, connectionId, connectedAtMs, session }) => [
+      kind.charAt(0),
       driverId,
       connectionId,
-      connectedAtMs,
+      Math.max(0, Math.floor(connectedAtMs)),
       session,
     ]);
-    const reply = await this.#function(partition, 'claim', [meta, sessions], ...args);
+    const untilMs = this.#arrivalCountsUntilMs(partition);
+    const reply = await this.#function(partition, 'claim', [meta, sessions], untilMs, ...args);
     const results = claims.map((_, i) => {
       const [letter, session, holder] = reply.slice(STATE_SIZE + 3 * i, STATE_SIZE + 3 * i + 3).map(String);
-      return { won: letter === 'w', session: Number(session), holder: holder as string };
+      return {
+        won: letter === 'w',
+        session: Number(session),
+        holder: holder as string,
+        isHolderRenumbered: letter === 'r',
+      };
     });
     return { state: this.#told(partition, reply), results };
   }
@@ -482,13 +527,48 @@ export class LogStore {
     partition: number,
     driverIds: readonly string[],
   ): Promise<({ session: number; connectionId: string } | null)[]> {
-    const { sessions } = this.#key(partition);
-    const reply = await this.#call(partition, ['HMGET', sessions, ...driverIds]);
-    return (reply as (Buffer | null)[]).map((value) =>
+    const { meta, sessions } = this.#key(partition);
+    const { reply } = await this.#read(partition, [
+      ['HMGET', meta, ...META_LINES],
+      ['HMGET', sessions, ...driverIds],
+    ]);
+    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
+    this.#meta(partition, lines);
+    return values.map((value) =>
       value === null || value.length < SESSION_BYTES
         ? null
         : { session: value.readUIntLE(0, 6), connectionId: value.toString('latin1', SESSION_BYTES) },
     );
+  }
+
+  // ---- messages between processes
+
+  /**
+   * Hears what is published to `name` (`publish`) until it is closed. `onSubscribed`: from now on; what was published
+   * before may be missed.
+   */
+  subscribe(name: string, listener: ChannelListener): { close(): void } {
+    const partition = this.#channelPartition(name);
+    const channel = new ProcessChannel({
+      channel: channelName(name, this.map.tagOf(partition)),
+      addressOf: () => this.nodeOf(partition),
+      redis: this.#options.redis,
+      log: this.#options.log,
+      listener,
+    });
+    this.onReachable((reached) => reached === partition && channel.renew());
+    return channel;
+  }
+
+  /** Whether it went out: nobody may have heard it. Rejects with StoreError. */
+  async publish(name: string, text: string): Promise<void> {
+    const partition = this.#channelPartition(name);
+    const channel = channelName(name, this.map.tagOf(partition));
+    await this.#cluster.callUnjudged(this.map.slotOf(partition), ['SPUBLISH', channel, text]);
+  }
+
+  #channelPartition(name: string): number {
+    return sessionPartitionOf(name, this.map.partitions);
   }
 
   #key(partition: number): LogKeys {
@@ -563,8 +643,29 @@ export class LogStore {
 
   #told(partition: number, reply: readonly unknown[]): ToldState {
     const state = this.#states.told(partition, reply);
-    this.#clock.heard(state.nowMs, performance.now());
+    const nowMs = performance.now();
+    this.#clock.heard(state.nowMs, nowMs);
+    const known = this.#nodeClocks[partition];
+    const node = known?.owner === state.owner ? known : { owner: state.owner, clock: new StoreClock() };
+    node.clock.heard(state.nowMs, nowMs);
+    this.#nodeClocks[partition] = node;
+    this.#noteTerm(state);
     return state;
+  }
+
+  #noteTerm(state: LogState): void {
+    const { partition, incarnation, term } = state;
+    const known = this.#terms[partition];
+    // The answer of a node that was replaced may come after the first of its successor.
+    if (state.owner === '' || (known?.incarnation === incarnation && term <= known.term)) return;
+    this.#terms[partition] = { incarnation, term };
+    for (const listener of this.#termListeners) listener(state);
+  }
+
+  /** 0: this node's clock is not known. */
+  #arrivalCountsUntilMs(partition: number): number {
+    const clock = this.#nodeClocks[partition]?.clock;
+    return clock ? Math.floor(clock.at(performance.now()) + this.#options.redis.commandTimeoutMs) : 0;
   }
 
   /** What is read under another map must not be taken for ours. */
@@ -576,6 +677,7 @@ export class LogStore {
         `this partition was written under map ${read.mapHash}, not ${this.map.hash}`,
       );
     }
+    this.#noteTerm(read.state);
     return read;
   }
 
