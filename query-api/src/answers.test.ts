@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
+import { randomOf } from './fixtures/random.js';
 import {
   eventually,
   type Running,
@@ -16,17 +17,6 @@ import {
 const NEARBY = '/v1/drivers/nearby';
 const BATCH = '/v1/drivers/nearby:batch';
 const SEED = 20_260_101;
-
-/** mulberry32: small, seeded, good enough to scatter points. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const random = randomOf(SEED);
 const PLACES = { warsaw: [52.23, 21.01], zero: [0, 0], fiji: [-16.5, 180], north: [85.0, 20] } as const;
