@@ -4,8 +4,8 @@
 //
 //   units     1e-7 degree: x from -180 degrees, y from -90; the root spans 2^32 of them both ways, beyond the map
 //   node      a cell. Its four quarters stand together; a leaf has a bucket, or none while it is empty
-//   bucket    BUCKET points side by side (x, y, slot), so that a search reads memory in a row. At MAX_DEPTH (1 m) buckets
-//             are chained; only the first of a chain may have room
+//   bucket    BUCKET points side by side (x, y, slot, and a mask that searches filter by), so that a search reads memory
+//             in a row. At MAX_DEPTH (1 m) buckets are chained; only the first of a chain may have room
 //   place     of a slot: where its point stands (bucket * BUCKET + index), -1 where it is in no grid
 
 const BUCKET = 16;
@@ -23,6 +23,8 @@ const STACK = 3 * MAX_DEPTH + 4;
 
 /** Who looks at the points of a search. */
 export interface Visitor {
+  /** Only points with all of these bits are shown. */
+  mask: number;
   /** Points farther than this need no look; as `haversineOf` has it. */
   limit: number;
   /** It may lower `limit`. */
@@ -53,6 +55,7 @@ export class AdaptiveGrid {
   #x = new Uint32Array(64 * BUCKET);
   #y = new Uint32Array(64 * BUCKET);
   #slot = new Int32Array(64 * BUCKET);
+  #mask = new Uint16Array(64 * BUCKET);
   #fill = new Uint8Array(64);
   #next = new Int32Array(64);
   #node = new Int32Array(64);
@@ -72,7 +75,7 @@ export class AdaptiveGrid {
   get bytes(): number {
     const arrays = [
       ...[this.#x0, this.#y0, this.#depth, this.#cos, this.#quarters, this.#parent, this.#bucket],
-      ...[this.#x, this.#y, this.#slot, this.#fill, this.#next, this.#node, this.#place],
+      ...[this.#x, this.#y, this.#slot, this.#mask, this.#fill, this.#next, this.#node, this.#place],
     ];
     return arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
@@ -88,7 +91,7 @@ export class AdaptiveGrid {
     return (this.#place[slot] as number) >= 0;
   }
 
-  insert(root: number, slot: number, latE7: number, lonE7: number): void {
+  insert(root: number, slot: number, latE7: number, lonE7: number, mask: number): void {
     const x = lonE7 + X_OFFSET;
     const y = latE7 + Y_OFFSET;
     let node = this.#leafAt(root, x, y);
@@ -96,11 +99,11 @@ export class AdaptiveGrid {
       this.#divide(node);
       node = this.#leafAt(node, x, y);
     }
-    this.#add(node, slot, x, y);
+    this.#add(node, slot, x, y, mask);
   }
 
   /** Whether it is still in its cell. */
-  move(slot: number, latE7: number, lonE7: number): boolean {
+  move(slot: number, latE7: number, lonE7: number, mask: number): boolean {
     const place = this.#place[slot] as number;
     const node = this.#node[(place / BUCKET) | 0] as number;
     const x = lonE7 + X_OFFSET;
@@ -111,6 +114,7 @@ export class AdaptiveGrid {
     if (dx < 0 || dy < 0 || dx >= size || dy >= size) return false;
     this.#x[place] = x;
     this.#y[place] = y;
+    this.#mask[place] = mask;
     return true;
   }
 
@@ -123,6 +127,7 @@ export class AdaptiveGrid {
     const moved = this.#slot[last] as number;
     this.#x[place] = this.#x[last] as number;
     this.#y[place] = this.#y[last] as number;
+    this.#mask[place] = this.#mask[last] as number;
     this.#slot[place] = moved;
     this.#place[moved] = place;
     this.#place[slot] = NONE;
@@ -216,17 +221,21 @@ export class AdaptiveGrid {
 
   #searchLeaf(node: number, x: number, y: number, cos: number, visitor: Visitor): number {
     const cosines = cos * (this.#cos[node] as number);
-    const [xs, ys, slots] = [this.#x, this.#y, this.#slot];
+    const xs = this.#x;
+    const ys = this.#y;
+    const masks = this.#mask;
+    const { mask } = visitor;
     let looked = 0;
     for (let bucket = this.#bucket[node] as number; bucket !== NONE; bucket = this.#next[bucket] as number) {
       const first = bucket * BUCKET;
       const end = first + (this.#fill[bucket] as number);
       looked += end - first;
       for (let i = first; i < end; i++) {
+        if (((masks[i] as number) & mask) !== mask) continue;
         const dx = Math.abs((xs[i] as number) - x);
         const dy = Math.abs((ys[i] as number) - y);
         const bound = haversineBound(dx > WORLD_UNITS / 2 ? WORLD_UNITS - dx : dx, dy, cosines);
-        if (bound <= visitor.limit) visitor.visit(slots[i] as number);
+        if (bound <= visitor.limit) visitor.visit(this.#slot[i] as number);
       }
     }
     return looked;
@@ -259,7 +268,7 @@ export class AdaptiveGrid {
     return bucket !== NONE && this.#fill[bucket] === BUCKET && (this.#depth[node] as number) < MAX_DEPTH;
   }
 
-  #add(node: number, slot: number, x: number, y: number): void {
+  #add(node: number, slot: number, x: number, y: number, mask: number): void {
     let bucket = this.#bucket[node] as number;
     if (bucket === NONE || this.#fill[bucket] === BUCKET) {
       const behind = bucket;
@@ -273,6 +282,7 @@ export class AdaptiveGrid {
     this.#x[place] = x;
     this.#y[place] = y;
     this.#slot[place] = slot;
+    this.#mask[place] = mask;
     this.#place[slot] = place;
   }
 
@@ -299,7 +309,7 @@ export class AdaptiveGrid {
     for (let i = first; i < end; i++) {
       const x = this.#x[i] as number;
       const y = this.#y[i] as number;
-      this.#add(this.#leafAt(node, x, y), this.#slot[i] as number, x, y);
+      this.#add(this.#leafAt(node, x, y), this.#slot[i] as number, x, y, this.#mask[i] as number);
     }
     this.#freeBuckets.push(bucket);
   }
@@ -360,6 +370,7 @@ export class AdaptiveGrid {
       this.#x = enlarged(this.#x, new Uint32Array(length * BUCKET));
       this.#y = enlarged(this.#y, new Uint32Array(length * BUCKET));
       this.#slot = enlarged(this.#slot, new Int32Array(length * BUCKET));
+      this.#mask = enlarged(this.#mask, new Uint16Array(length * BUCKET));
     }
     this.#fill[bucket] = 0;
     return bucket;
@@ -383,7 +394,7 @@ function leastCosine(south: number, north: number): number {
   return Math.min(at(south), at(north)) * (1 - 1e-12);
 }
 
-function enlarged<T extends Uint8Array | Uint32Array | Int32Array | Float64Array>(from: T, into: T): T {
+function enlarged<T extends Uint8Array | Uint16Array | Uint32Array | Int32Array | Float64Array>(from: T, into: T): T {
   into.set(from);
   return into;
 }

@@ -97,7 +97,6 @@ function randomQuestion(): Asked {
 test(`answers: 2,000 random questions are answered as by a sort of everyone (seed ${SEED})`, async () => {
   for (let round = 0; round < 40; round++) {
     const points = Array.from({ length: 50 }, randomQuestion);
-    // On a busy machine the deadline may pass first, which the answer says.
     const body = await eventually(async () => {
       const reply = await running.post(BATCH, { points });
       assert.deepEqual([reply.status, reply.body.complete], [200, true]);
@@ -163,7 +162,7 @@ test('answers: GeoJSON on request', async () => {
   assert.equal(refused.headers.get('content-type'), 'application/problem+json');
 });
 
-test('answers: a driver in two partitions is where the newer record says, and the ghost is counted', async () => {
+test('answers: a driver in two partitions is where the newer record says, once', async () => {
   const old = reported('crosser', { ...scattered('warsaw', 0.001), services: 0x4000 });
   const lat = old.latE7 / 1e7;
   let lon = old.lonE7 / 1e7;
@@ -176,7 +175,6 @@ test('answers: a driver in two partitions is where the newer record says, and th
   assert.equal(body.drivers[0].lon, moved.lonE7 / 1e7);
   const byId = await running.ask('/v1/drivers/crosser');
   assert.equal(byId.body.lon, moved.lonE7 / 1e7);
-  assert.match(await running.metrics.registry.metrics(), /whereabouts_query_api_ghosts_total [1-9]/);
 });
 
 test('answers: by id also who is offline or stale; who is nowhere is not found', async () => {
@@ -206,9 +204,9 @@ test('answers: `persisted` once the watermark has passed the record', async () =
   const look = async () => (await running.ask('/v1/drivers/parcel')).body.persisted;
   assert.equal(await look(), false);
   const partition = map.partitionOf(at.lat, at.lon);
-  const { reign, revision, nowMs } = await running.store.begin(partition, 'test', 5_000);
-  await running.store.flushed(partition, { reign, revision, asOfMs: nowMs, flusherId: 'test' });
-  assert.equal(await look(), true);
+  const { term, revision, nowMs } = await running.store.begin(partition, 'test', 5_000);
+  await running.store.flushed(partition, { term, revision, asOfMs: nowMs, flusherId: 'test' });
+  await eventually(async () => assert.equal(await look(), true));
 });
 
 test('answers: the partitions, their owners and what they hold', async () => {
@@ -260,13 +258,13 @@ test('answers: live gives those on duty within the box, also across the antimeri
 });
 
 test('answers: one caller has a share of the questions at once, and all together have a limit', async () => {
-  const points = Array.from({ length: 100 }, () => scattered('warsaw', 0.1));
+  const dear = { radius_m: 50_000, limit: 100 };
+  const points = Array.from({ length: 100 }, () => ({ ...scattered('warsaw', 0.1), ...dear }));
   const ask = async (subject: string) => {
     const authorization = `Bearer ${await tokenOf('drivers:read', { subject })}`;
     return await running.post(BATCH, { points }, { authorization });
   };
   const ofOne = await Promise.all(Array.from({ length: 12 }, () => ask('one')));
-  // On a busy machine others come to nothing before the deadline.
   const refused = ofOne.filter(({ body }) => body.code === 'too_many_at_once');
   assert.ok(refused.length > 0 && refused.length < ofOne.length);
   for (const { status, headers } of refused) {

@@ -214,25 +214,26 @@ export class DriverIndex implements RecordSink {
       this.#count(partition, status, 1);
       this.#partition[slot] = partition;
     }
-    const latE7 = i32(bytes, bodyAt + AT.lat);
-    const lonE7 = i32(bytes, bodyAt + AT.lon);
-    this.latE7[slot] = latE7;
-    this.lonE7[slot] = lonE7;
+    this.latE7[slot] = i32(bytes, bodyAt + AT.lat);
+    this.lonE7[slot] = i32(bytes, bodyAt + AT.lon);
     this.headingCdeg[slot] = u16(bytes, bodyAt + AT.heading);
     this.speedCmps[slot] = u16(bytes, bodyAt + AT.speed);
     this.accuracyDm[slot] = u16(bytes, bodyAt + AT.accuracy);
     this.services[slot] = u16(bytes, bodyAt + AT.services);
     this.statusAndFlags[slot] = statusAndFlags;
-    this.#list(slot, before, status, latE7, lonE7);
+    this.#list(slot, before, status);
   }
 
-  #list(slot: number, before: number, status: number, latE7: number, lonE7: number): void {
+  #list(slot: number, before: number, status: number): void {
+    const latE7 = this.latE7[slot] as number;
+    const lonE7 = this.lonE7[slot] as number;
+    const services = this.services[slot] as number;
     const isListed = status !== OFFLINE && !this.isArchived(slot);
     if (this.grid.has(slot)) {
-      if (isListed && before === status && this.grid.move(slot, latE7, lonE7)) return;
+      if (isListed && before === status && this.grid.move(slot, latE7, lonE7, services)) return;
       this.grid.remove(slot);
     }
-    if (isListed) this.grid.insert(status, slot, latE7, lonE7);
+    if (isListed) this.grid.insert(status, slot, latE7, lonE7, services);
   }
 
   #newcomer(driverId: string): number {

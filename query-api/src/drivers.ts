@@ -31,7 +31,7 @@ export function addDriver(app: Api, ground: Ground): void {
     ),
   };
   // Anything but the empty name, which is a path that is not there.
-  app.get('/v1/drivers/:id([\s\S]+)', { schema }, ({ params: { id }, subject, answerType }) => {
+  app.get('/v1/drivers/:id([\\s\\S]+)', { schema }, ({ params: { id }, subject, answerType }) => {
     const question = { caller: subject, route: '/v1/drivers/{id}', weight: weightOfIds(1) };
     const [driver] = askQuestion(ground, question, (looked) => locate(ground, [id], looked));
     if (!driver && views.missingOf().length === 0) {

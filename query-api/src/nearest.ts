@@ -25,6 +25,7 @@ export interface Question {
 /** One is used for all questions: it holds the found of the last one. */
 export class NearestSearch implements Visitor {
   limit = 0;
+  mask = 0;
   /** Found so far, nearest first. */
   count = 0;
   readonly slots = new Int32Array(MAX_LIMIT + 1);
@@ -36,7 +37,6 @@ export class NearestSearch implements Visitor {
   #lon = 0;
   #reachM = 0;
   #wanted = 0;
-  #services = 0;
   #notBeforeMs = 0;
   readonly #excluded = new Set<number>();
 
@@ -55,7 +55,7 @@ export class NearestSearch implements Visitor {
     this.#lat = lat;
     this.#lon = lon;
     this.#wanted = limit;
-    this.#services = services;
+    this.mask = services;
     this.#notBeforeMs = nowMs - maxAgeMs;
     this.#excluded.clear();
     for (const id of exclude) {
@@ -69,7 +69,6 @@ export class NearestSearch implements Visitor {
   visit(slot: number): void {
     const index = this.#index;
     if ((index.recordedAtMs[slot] as number) < this.#notBeforeMs) return;
-    if (((index.services[slot] as number) & this.#services) !== this.#services) return;
     if (this.#excluded.size > 0 && this.#excluded.has(slot)) return;
     const lat = fromE7(index.latE7[slot] as number);
     const lon = fromE7(index.lonE7[slot] as number);

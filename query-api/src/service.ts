@@ -9,6 +9,7 @@ import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { Admission } from './admission.js';
 import { createAuthorization } from './authorization.js';
 import { followFrom } from './ground.js';
+import type { Ground } from './questions.js';
 import { createQueryMetrics, registerReadings } from './query-metrics.js';
 import { readinessOf } from './readiness.js';
 import { type Server, startServer } from './server.js';
@@ -16,6 +17,7 @@ import type { QuerySettings } from './settings.js';
 
 export interface QueryService {
   port: number;
+  ground: Ground;
   readiness(): Promise<ReadinessReport>;
   drain(): Promise<void>;
   close(): void;
@@ -68,6 +70,7 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   log.info({ host, port: server.port, map: map.hash, partitions: map.partitions }, 'listening');
   return {
     port: server.port,
+    ground,
     async readiness() {
       const { ready, checks } = await readinessOf(ground);
       return { ready, checks: [...checks, ...verify.checks()] };

@@ -13,7 +13,7 @@ export interface Weight {
 }
 
 /** Takes about as long as an ordinary question over HTTP. */
-const LOOKED_EACH = 5_000;
+const LOOKED_EACH = 1_000;
 const RADIUS_EACH_M = 5_000;
 const PARTITIONS_EACH = 64;
 const DRIVERS_EACH = { circle: 100, box: 25 };
