@@ -1,17 +1,21 @@
 // A follower of a real cluster, held against a fold over what the store holds.
 
 import assert from 'node:assert/strict';
-import { after, before, type TestContext, test } from 'node:test';
-import { waitFor } from '../dev/server-process.js';
+import { after, before, test } from 'node:test';
 import type { LogStore } from '../live-store/log-store.js';
 import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/log-fixture.js';
-import { position, QUIET } from '../live-store/testing/store-fixture.js';
-import type { FollowedPartition } from './followed-partition.js';
-import { Follower } from './follower.js';
-import { folded, type Held, MapSink } from './testing/map-sink.js';
+import { position } from '../live-store/testing/store-fixture.js';
+import {
+  assertFold,
+  type Following,
+  follow,
+  markedIds,
+  NEVER_MS,
+  pollToEnd,
+  seen,
+  until,
+} from './testing/following.js';
 
-const DEADLINE_MS = 20_000;
-const POLL_MS = 10;
 const SEED = 1_127;
 
 let fixture: LogFixture;
@@ -29,39 +33,10 @@ const next = () => ++partition;
 const append = (p: number, id: string, recordedAtMs: number, session = 1) =>
   store.append(p, batchOf(position(id, { recordedAtMs, session })), 1);
 
-interface Following {
-  follower: Follower;
-  sink: MapSink;
-  of(p: number): FollowedPartition;
-}
-
-async function follow(t: TestContext, only: readonly number[], pollMs = POLL_MS): Promise<Following> {
-  const reader = await fixture.connect({ readOnly: true, loadsFunctions: false });
-  const sink = new MapSink(only);
-  const follower = new Follower({ store: reader, sink, log: QUIET, pollMs });
-  t.after(() => follower.stop());
-  await follower.start();
-  return { follower, sink, of: (p) => follower.partitions[p] as FollowedPartition };
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  await waitFor(what, DEADLINE_MS, async () => holds() || undefined);
-}
-
-/** Everything that was written before is in the sink. */
-async function seen({ of }: Following, ...partitions: number[]): Promise<void> {
-  const nowMs = performance.now();
-  await until('all is seen', () => partitions.every((p) => (of(p).viewAtMs ?? 0) >= nowMs));
-}
-
-const orderOf = (held: Map<string, Held>) =>
-  [...held]
-    .map(([id, { session, recordedAtMs, partition: p, id: entry }]) => [id, session, recordedAtMs, p, entry])
-    .sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
-
-async function assertFold(following: Following, ...partitions: number[]): Promise<void> {
+async function assertSeen(following: Following, ...partitions: number[]): Promise<void> {
   await seen(following, ...partitions);
-  assert.deepEqual(orderOf(following.sink.held), orderOf(await folded(store, partitions)));
+  await assertFold(following, fixture, partitions, `seed ${SEED}`);
+  assert.deepEqual(markedIds(following.sink), []);
 }
 
 test('follower: log and snapshot as they were, and whatever comes', async (t) => {
@@ -70,50 +45,48 @@ test('follower: log and snapshot as they were, and whatever comes', async (t) =>
   await append(p, 'b', 10);
   await store.compact(p, 0);
   await append(p, 'b', 11);
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   await until('every partition is read', () => following.follower.wasCaughtUp);
-  await assertFold(following, p);
+  await assertSeen(following, p);
   assert.equal(following.sink.held.get('a')?.recordedAtMs, 10);
   await append(p, 'c', 12);
   await append(p, 'a', 9, 2);
-  await assertFold(following, p);
+  await assertSeen(following, p);
   assert.equal(following.sink.held.get('a')?.session, 2);
 });
 
 test('follower: compaction while it follows is no gap; entries that it never saw are one', async (t) => {
   const p = next();
   await append(p, 'a', 10);
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   await seen(following, p);
   const { breaks } = following.follower.counts;
   await store.compact(p, 0);
   await append(p, 'b', 11);
-  await assertFold(following, p);
+  await assertSeen(following, p);
   assert.equal(breaks.gap, 0);
   // Two entries and a compaction between two polls: one page cannot show what the second one held.
   await Promise.all([append(p, 'c', 12), append(p, 'd', 13), store.compact(p, 0), append(p, 'e', 14)]);
-  await assertFold(following, p);
+  await assertSeen(following, p);
 });
 
 test('follower: one that falls behind, with a compaction meanwhile, reads the snapshot again', async (t) => {
   const p = next();
-  const following = await follow(t, [p], 60_000);
+  const following = await follow(t, fixture, [p], NEVER_MS);
   await until('it is read', () => following.of(p).viewAtMs !== null);
   for (let i = 0; i < 100; i++) await append(p, `d${i}`, 10 + i);
   await store.compact(p, 0);
   await append(p, 'last', 500);
   await following.of(p).poll();
   assert.equal(following.of(p).state, 'queued');
-  await until('its turn', () => following.of(p).wantsSnapshot(performance.now()));
-  await following.of(p).readSnapshot();
-  assert.equal(following.of(p).state, 'following');
+  await pollToEnd(following, p);
   assert.equal(following.sink.held.size, 101);
 });
 
 test('follower: compaction between two pages of the log, and between log and snapshot', async (t) => {
   const p = next();
   for (let i = 0; i < 100; i++) await append(p, `d${i}`, 10 + i);
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   // Its polls and those compactions are in one order at the node, whichever it is.
   const compacting = (async () => {
     for (let i = 0; i < 5; i++) {
@@ -122,7 +95,7 @@ test('follower: compaction between two pages of the log, and between log and sna
     }
   })();
   await compacting;
-  await assertFold(following, p);
+  await assertSeen(following, p);
   assert.equal(following.sink.held.size, 105);
 });
 
@@ -132,7 +105,7 @@ test('follower: records that cannot be read are passed over and counted', async 
   odd[5] = 77;
   const cut = batchOf(position('cut', { recordedAtMs: 5 })).subarray(0, 20);
   await store.append(p, Buffer.concat([odd, batchOf(position('good', { recordedAtMs: 5 })), cut]), 3);
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   await seen(following, p);
   assert.ok(following.sink.held.has('good') && !following.sink.held.has('odd'));
   assert.equal(following.follower.counts.unreadable, 2);
@@ -142,7 +115,7 @@ test('follower: flushed and refused are taken together', async (t) => {
   const p = next();
   const { term, revision } = (await append(p, 'a', 10)).state;
   const later = (await append(p, 'b', 10)).state;
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   await seen(following, p);
   const flushedOf = (id: string, of = { term, revision }) =>
     following.of(p).isFlushed(id, of.term, of.revision);
@@ -162,7 +135,7 @@ test('follower: a term that lost nothing marks nothing; data that began anew mar
   const p = next();
   await append(p, 'a', 10);
   await append(p, 'b', 10);
-  const following = await follow(t, [p]);
+  const following = await follow(t, fixture, [p]);
   await seen(following, p);
   await store.rewind(p, 1);
   await append(p, 'c', 10);
@@ -191,7 +164,7 @@ test(`follower: equals a fold over the store under random interleavings (seed ${
   };
   const partitions = [next(), next()];
   const anyone = () => partitions[random(2)] as number;
-  let following = await follow(t, partitions);
+  let following = await follow(t, fixture, partitions);
   for (let step = 0; step < 400; step++) {
     const kind = random(20);
     if (kind < 13) {
@@ -201,23 +174,11 @@ test(`follower: equals a fold over the store under random interleavings (seed ${
       await store.append(anyone(), batchOf(...records), records.length);
     } else if (kind < 16) await store.compact(anyone(), 0);
     else if (kind < 17) await store.rewind(anyone(), 1);
-    else if (kind < 18) await assertFoldOfAll(following, partitions);
+    else if (kind < 18) await assertSeen(following, ...partitions);
     else if (kind < 19 && random(4) === 0) {
       following.follower.stop();
-      following = await follow(t, partitions, 1 + random(30));
+      following = await follow(t, fixture, partitions, 1 + random(30));
     } else await new Promise((resolve) => setTimeout(resolve, random(20)));
   }
-  await assertFoldOfAll(following, partitions);
+  await assertSeen(following, ...partitions);
 });
-
-/** A driver may have records in both: where they are equal in order, either may be held. */
-async function assertFoldOfAll(following: Following, partitions: readonly number[]): Promise<void> {
-  await seen(following, ...partitions);
-  const orders = (held: Map<string, Held>) =>
-    [...held]
-      .map(([id, { session, recordedAtMs }]) => `${id} ${session} ${recordedAtMs}`)
-      .sort();
-  const lost = [...following.sink.held.values()].filter(({ mark }) => mark !== 'none');
-  assert.deepEqual(orders(following.sink.held), orders(await folded(store, partitions)), `seed ${SEED}`);
-  assert.deepEqual(lost, [], `seed ${SEED}`);
-}
