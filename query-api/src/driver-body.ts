@@ -1,7 +1,8 @@
 // A position as callers see it.
 
-import type { LivePosition } from '@whereabouts/infra/live-store/answers';
-import { bearingDeg, fromE7, NONE_U16 } from '@whereabouts/infra/position';
+import { bearingDeg, fromE7, NONE_U16, STATUSES, type Status } from '@whereabouts/infra/position';
+import { STATUS_BITS } from '@whereabouts/infra/record';
+import type { DriverIndex } from './driver-index.js';
 import type { DriverBody } from './schemas.js';
 
 /** Where the caller stands, and how far away the driver is. */
@@ -11,24 +12,30 @@ export interface Sight {
   distanceM: number;
 }
 
-export function driverBody(position: LivePosition, ageMs: number, sight: Sight | null): DriverBody {
-  const lat = fromE7(position.latE7);
-  const lon = fromE7(position.lonE7);
+export function driverBody(
+  index: DriverIndex,
+  slot: number,
+  nowMs: number,
+  sight: Sight | null,
+): DriverBody {
+  const lat = fromE7(index.latE7[slot] as number);
+  const lon = fromE7(index.lonE7[slot] as number);
+  const recordedAtMs = index.recordedAtMs[slot] as number;
   return {
-    driver_id: position.driverId,
+    driver_id: index.idOf(slot),
     lat,
     lon,
     distance_m: sight && rounded(sight.distanceM, 100),
     bearing_deg: sight && rounded(bearingDeg(sight.lat, sight.lon, lat, lon), 10) % 360,
-    heading_deg: scaled(position.headingCdeg, 100),
-    speed_mps: scaled(position.speedCmps, 100),
-    accuracy_m: scaled(position.accuracyDm, 10),
-    status: position.status,
-    services: position.services,
-    recorded_at: new Date(position.recordedAtMs).toISOString(),
-    age_ms: ageMs,
-    persisted: position.persisted,
-    source: position.archived ? 'archive' : 'live',
+    heading_deg: scaled(index.headingCdeg[slot] as number, 100),
+    speed_mps: scaled(index.speedCmps[slot] as number, 100),
+    accuracy_m: scaled(index.accuracyDm[slot] as number, 10),
+    status: STATUSES[(index.statusAndFlags[slot] as number) & STATUS_BITS] as Status,
+    services: index.services[slot] as number,
+    recorded_at: new Date(recordedAtMs).toISOString(),
+    age_ms: Math.max(0, nowMs - recordedAtMs),
+    persisted: index.isPersisted(slot),
+    source: index.isArchived(slot) ? 'archive' : 'live',
     provisional: true,
   };
 }

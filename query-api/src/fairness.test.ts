@@ -6,11 +6,8 @@ import { evenPartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { Admission } from './admission.js';
-import { Density } from './density.js';
 import { head, RawConnection } from './fixtures/raw-http.js';
 import { eventually, type Running, startRunning, tokenOf, whenComplete } from './fixtures/running-service.js';
-import { Lanes } from './lanes.js';
-import { createQueryMetrics } from './query-metrics.js';
 import { readinessOf } from './readiness.js';
 import { startQueryService } from './service.js';
 
@@ -150,11 +147,7 @@ test('fairness: beyond the bound idle and half-open connections give way to newc
 test('fairness: a process that admits nobody any more is not ready, and says why', async () => {
   const limits = { questionsPerS: 1_000, inFlight: 100, inFlightPerSubject: 100 };
   const admission = new Admission(limits, () => {});
-  const ground = {
-    ...{ store: running.store, admission, freshnessMs: 10_000, requestDeadlineMs: 500 },
-    ...{ density: new Density(16), lanes: new Lanes() },
-    metrics: createQueryMetrics(createMetrics('query-api', { commit: 'test' })),
-  };
+  const ground = { ...running.service.ground, admission };
   assert.equal((await readinessOf(ground)).ready, true);
   // What it asked beside the first answer ends by itself.
   const leave = await eventually(async () => admission.enter('who never leaves', 100));

@@ -1,28 +1,26 @@
 // GET /v1/drivers/live: some of the drivers on duty within a box, for a map to show.
 
-import type { LivePosition } from '@whereabouts/infra/live-store/answers';
-import type { Box } from '@whereabouts/infra/live-store/live-store';
-import { isNewer, MAX_LATITUDE } from '@whereabouts/infra/position';
+import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { Static } from 'typebox';
 import type { Api } from './api.js';
-import type { Asking } from './asking.js';
 import { driverBody, driverCollection } from './driver-body.js';
-import { type MissingPartition, type MissingReason, missingRanges } from './missing.js';
+import type { DriverIndex } from './driver-index.js';
 import { LiveParameters } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
-import { askQuestion, coverageOf, type Ground } from './questions.js';
+import { askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { LiveAnswer, LiveCollection } from './schemas.js';
 import { weightOfBox } from './weight.js';
 
-// A partition is asked for more than an even share, as the others in the box may have less than theirs.
-const SHARES = 4;
+/** Where a box holds more than this, as many slots as are needed are gone through in their order instead. */
+const FOUND_AT_MOST = 20_000;
+const ON_DUTY = [STATUSES.indexOf('available'), STATUSES.indexOf('busy')];
 
-interface Seen {
-  newest: Map<string, { position: LivePosition; nowMs: number }>;
-  missing: Map<number, MissingReason>;
-  answered: number;
-  truncated: boolean;
+interface Box {
+  minLat: number;
+  minLon: number;
+  maxLat: number;
+  maxLon: number;
 }
 
 export function addLive(app: Api, ground: Ground): void {
@@ -36,33 +34,37 @@ export function addLive(app: Api, ground: Ground): void {
     querystring: LiveParameters,
     response: responses(
       { [JSON_TYPE]: LiveAnswer, [GEOJSON_TYPE]: LiveCollection },
-      { 503: 'No partition in the box gave an answer, or the service is overloaded' },
+      { 503: 'No partition in the box can be seen, or the service is overloaded' },
     ),
   };
-  app.get(route, { schema }, async ({ query, subject, answerType }) => {
+  app.get(route, { schema }, ({ query, subject, answerType }) => {
     const boxes = boxesOf(query.bbox);
-    const { drivers, ...members } = await askQuestion(ground, {
-      ...{ caller: subject, route, weight: weightOfBox(query.limit, ground.store.map.partitions) },
-      answer: async (asking) => liveBody(ground, query, await look(ground, boxes, query.limit, asking)),
-    });
+    const question = { caller: subject, route, weight: weightOfBox(query.limit) };
+    const answer = (looked: Looked) => liveBody(ground, query, boxes, looked);
+    const { drivers, ...members } = askQuestion(ground, question, answer);
     return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
   });
 }
 
-function liveBody(ground: Ground, { bbox, limit }: Static<typeof LiveParameters>, seen: Seen) {
-  const missing = [...seen.missing].map(([partition, reason]): MissingPartition => ({ partition, reason }));
-  if (seen.answered === 0) {
-    const ranges = missingRanges(ground.store.map, missing);
-    throw unavailable('region_unavailable', 'no partition in the box gave an answer', { missing: ranges });
+function liveBody(
+  { store, index, views, freshnessMs }: Ground,
+  { bbox, limit }: Static<typeof LiveParameters>,
+  boxes: readonly Box[],
+  looked: Looked,
+) {
+  const nowMs = store.nowMs();
+  const cover = ({ minLat, minLon, maxLat, maxLon }: Box) =>
+    store.map.coverBox(minLat, minLon, maxLat, maxLon);
+  const partitions = [...new Set(boxes.flatMap(cover))];
+  const { slots, isTruncated } = slotsIn(index, boxes, limit, nowMs - freshnessMs, looked);
+  if (slots.length === 0 && !partitions.some((partition) => views.isSeen(partition))) {
+    const missing = views.rangesOf(partitions);
+    throw unavailable('region_unavailable', 'no partition in the box can be seen', { missing });
   }
-  const all = [...seen.newest.values()];
-  // By id, so that the same ones are shown each second.
-  all.sort((a, b) => (a.position.driverId < b.position.driverId ? -1 : 1));
-  const drivers = all
-    .slice(0, limit)
-    .map(({ position, nowMs }) => driverBody(position, Math.max(0, nowMs - position.recordedAtMs), null));
-  const truncated = seen.truncated || all.length > limit;
-  return { query: { bbox, limit }, ...coverageOf(ground, missing), truncated, drivers };
+  const drivers = slots
+    .map((slot) => driverBody(index, slot, nowMs, null))
+    .sort((a, b) => (a.driver_id < b.driver_id ? -1 : 1));
+  return { query: { bbox, limit }, ...views.coverageOf(partitions), truncated: isTruncated, drivers };
 }
 
 /** One box, or the two that meet at the antimeridian. */
@@ -88,33 +90,49 @@ function boxesOf(bbox: readonly number[]): Box[] {
   ];
 }
 
-async function look(ground: Ground, boxes: readonly Box[], limit: number, asking: Asking): Promise<Seen> {
-  const { store, freshnessMs } = ground;
-  const seen: Seen = { newest: new Map(), missing: new Map(), answered: 0, truncated: false };
-  const parts = boxes.flatMap((box) =>
-    store.map
-      .coverBox(box.minLat, box.minLon, box.maxLat, box.maxLon)
-      .map((partition) => ({ box, partition })),
-  );
-  const count = Math.min(limit, Math.ceil((limit * SHARES) / parts.length));
-  const askOne = async ({ box, partition }: { box: Box; partition: number }) => {
-    const answer = await asking.ask(store.nodeOf(partition), () =>
-      store.live(partition, box, count, freshnessMs),
-    );
-    if (typeof answer === 'string') {
-      seen.missing.set(partition, answer);
-      return;
+/** Those of the least slots, so that the same drivers are shown each second. */
+function slotsIn(
+  index: DriverIndex,
+  boxes: readonly Box[],
+  limit: number,
+  notBeforeMs: number,
+  looked: Looked,
+): { slots: number[]; isTruncated: boolean } {
+  const found = slotsOf(index, boxes, Math.max(FOUND_AT_MOST, 2 * limit));
+  const all = found ?? slotRange(index.slotsUsed);
+  const slots: number[] = [];
+  for (const slot of all) {
+    looked.count++;
+    const isShown = (index.recordedAtMs[slot] as number) >= notBeforeMs && index.isListed(slot);
+    if (!isShown || !boxes.some((box) => isWithin(index, slot, box))) continue;
+    if (slots.length === limit) return { slots, isTruncated: true };
+    slots.push(slot);
+  }
+  return { slots, isTruncated: false };
+}
+
+/** Null: there are more than so many. */
+function slotsOf(index: DriverIndex, boxes: readonly Box[], atMost: number): number[] | null {
+  const found: number[] = [];
+  for (const { minLat, minLon, maxLat, maxLon } of boxes) {
+    // A unit more on each side, as the bounds are rounded.
+    const box = {
+      ...{ minLatE7: toE7(minLat) - 1, maxLatE7: toE7(maxLat) + 1 },
+      ...{ minLonE7: toE7(minLon) - 1, maxLonE7: toE7(maxLon) + 1 },
+    };
+    for (const root of ON_DUTY) {
+      if (!index.grid.within(root, box, atMost - found.length, (slot) => found.push(slot))) return null;
     }
-    seen.answered++;
-    const { health, nowMs, hits, truncated } = answer;
-    if (health !== 'ok') seen.missing.set(partition, health);
-    seen.truncated ||= truncated;
-    for (const position of hits) {
-      const other = seen.newest.get(position.driverId);
-      if (!other || isNewer(position, other.position))
-        seen.newest.set(position.driverId, { position, nowMs });
-    }
-  };
-  await Promise.all(parts.map(askOne));
-  return seen;
+  }
+  return found.sort((a, b) => a - b);
+}
+
+function* slotRange(end: number): Generator<number> {
+  for (let slot = 0; slot < end; slot++) yield slot;
+}
+
+function isWithin(index: DriverIndex, slot: number, { minLat, minLon, maxLat, maxLon }: Box): boolean {
+  const lat = fromE7(index.latE7[slot] as number);
+  const lon = fromE7(index.lonE7[slot] as number);
+  return lat >= minLat && lat <= maxLat && lon >= minLon && lon <= maxLon;
 }

@@ -1,13 +1,12 @@
 // What an answer could not see: ranges of the curve, each with the reason.
 
 export const MISSING_REASONS = [
-  'unreachable', // its node gave no answer
-  'timeout', // no answer within the request's deadline
-  'not_ready', // its node answered that it cannot serve yet
+  'unreachable', // its node gives no answer
+  'timeout', // its node answers, but we are too far behind
+  'not_ready', // its node cannot serve us yet, or it has not been read yet
   'map_mismatch', // it is written under another partition map than ours
   'silent', // nobody has written or touched it lately: perhaps its node is cut off
-  'warming', // promoted or emptied a moment ago: perhaps not healed yet
-  'crowded', // so many drivers nearer that the limits of a search were reached
+  'warming', // its term had just begun when we first read it: perhaps not healed yet
 ] as const;
 export type MissingReason = (typeof MISSING_REASONS)[number];
 

@@ -2,15 +2,13 @@
 
 import type { Static } from 'typebox';
 import type { Api } from './api.js';
-import type { Asking } from './asking.js';
 import { driverBody, driverCollection } from './driver-body.js';
-import { type MissingPartition, missingRanges } from './missing.js';
-import { type Found, findNearest, type Question } from './nearest.js';
+import type { Question } from './nearest.js';
 import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
-import { askQuestion, coverageOf, type Ground } from './questions.js';
+import { askInTurns, askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import { BatchAnswer, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
+import { BatchAnswer, type DriverBody, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
 import { weightOfCircles } from './weight.js';
 
 export function addNearby(app: Api, ground: Ground): void {
@@ -27,13 +25,12 @@ export function addNearby(app: Api, ground: Ground): void {
       { 503: 'No partition that the circle touches gave an answer, or the service is overloaded' },
     ),
   };
-  app.get(route, { schema }, async ({ query, subject, answerType }) => {
+  app.get(route, { schema }, ({ query, subject, answerType }) => {
     const errors = longitudeErrors(query, '');
     if (errors.length > 0) throw badParameters(errors);
-    const { drivers, ...members } = await askQuestion(ground, {
-      ...{ caller: subject, route, weight: weightOfCircles([query]) },
-      answer: (asking) => answerNearby(ground, query, asking),
-    });
+    const question = { caller: subject, route, weight: weightOfCircles([query]) };
+    const answer = (looked: Looked) => answerNearby(ground, query, looked);
+    const { drivers, ...members } = askQuestion(ground, question, answer);
     return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
   });
 }
@@ -58,30 +55,15 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
   app.post(route.replace(':', '::'), { schema }, async ({ body: { points }, subject }) => {
     const errors = points.flatMap((point, i) => longitudeErrors(point, `points[${i}].`));
     if (errors.length > 0) throw badParameters(errors);
-    const answer = (asking: Asking) => answerBatch(ground, points, asking);
-    return await askQuestion(ground, { caller: subject, route, weight: weightOfCircles(points), answer });
+    const question = { caller: subject, route, weight: weightOfCircles(points) };
+    const all = await askInTurns(ground, question, points, (point, looked) => search(ground, point, looked));
+    if (!all.some(isAnswered)) {
+      const touched = new Set(all.flatMap(({ partitions }) => partitions));
+      throw nothingAnswered(ground, [...touched]);
+    }
+    const answers = all.map((one) => nearbyBody(ground, one));
+    return { complete: answers.every(({ complete }) => complete), answers };
   });
-}
-
-export async function answerNearby(ground: Ground, parameters: QuestionParameters, asking: Asking) {
-  const found = await find(ground, parameters, asking);
-  if (found.answered === 0) throw nothingAnswered(ground, found.missing);
-  return nearbyBody(ground, parameters, found);
-}
-
-async function answerBatch(ground: Ground, points: readonly QuestionParameters[], asking: Asking) {
-  const missing = new Map<number, MissingPartition>();
-  let answered = 0;
-  // All at once: a point that waits for a dark region holds up no other.
-  const look = async (point: QuestionParameters) => {
-    const found = await find(ground, point, asking);
-    answered += found.answered;
-    for (const entry of found.missing) missing.set(entry.partition, entry);
-    return nearbyBody(ground, point, found);
-  };
-  const answers = await Promise.all(points.map(look));
-  if (answered === 0) throw nothingAnswered(ground, [...missing.values()]);
-  return { complete: answers.every(({ complete }) => complete), answers };
 }
 
 /** The schema cannot say that exactly one of two is needed. */
@@ -93,22 +75,42 @@ function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): Para
   return [{ parameter: `${prefix}lng`, code: 'conflict', detail: 'means the same as lon: give one of them' }];
 }
 
-async function find(ground: Ground, parameters: QuestionParameters, asking: Asking): Promise<Found> {
-  const { store, density } = ground;
-  const found = await findNearest(
-    {
-      map: store.map,
-      density,
-      ask: (partition, query) => asking.ask(store.nodeOf(partition), () => store.near(partition, query)),
-      get: (partition, ids) => asking.ask(store.nodeOf(partition), () => store.get(partition, ids)),
-    },
-    searchOf(parameters),
-  );
-  if (found.ghosts > 0) ground.metrics.ghosts.inc(found.ghosts);
-  return found;
+interface Found {
+  parameters: QuestionParameters;
+  /** That a nearer driver could be in. */
+  partitions: readonly number[];
+  isSeen: boolean;
+  drivers: DriverBody[];
 }
 
-function searchOf(parameters: QuestionParameters): Question {
+export function answerNearby(ground: Ground, parameters: QuestionParameters, looked: Looked) {
+  const found = search(ground, parameters, looked);
+  if (!isAnswered(found)) throw nothingAnswered(ground, found.partitions);
+  return nearbyBody(ground, found);
+}
+
+/** Nobody there, and nothing seen, is no answer. */
+function isAnswered({ isSeen, drivers }: Found): boolean {
+  return isSeen || drivers.length > 0;
+}
+
+function search(ground: Ground, parameters: QuestionParameters, looked: Looked): Found {
+  const { store, search, index, views } = ground;
+  const nowMs = store.nowMs();
+  const question = questionOf(parameters);
+  search.find(question, nowMs);
+  looked.count += search.looked;
+  const { lat, lon } = question;
+  const drivers = Array.from({ length: search.count }, (_, i) => {
+    const distanceM = search.distancesM[i] as number;
+    return driverBody(index, search.slots[i] as number, nowMs, { lat, lon, distanceM });
+  });
+  const partitions = store.map.cover(lat, lon, search.reachM);
+  const isSeen = partitions.some((partition) => views.isSeen(partition));
+  return { parameters, partitions, isSeen, drivers };
+}
+
+function questionOf(parameters: QuestionParameters): Question {
   const lon = longitudeOf(parameters);
   return {
     lat: parameters.lat,
@@ -119,7 +121,7 @@ function searchOf(parameters: QuestionParameters): Question {
     maxAgeMs: parameters.max_age_ms,
     status: parameters.status,
     services: parameters.services,
-    exclude: new Set(parameters.exclude),
+    exclude: parameters.exclude,
   };
 }
 
@@ -127,17 +129,14 @@ function longitudeOf({ lon, lng }: QuestionParameters): number {
   return (lon ?? lng) as number;
 }
 
-function nearbyBody(ground: Ground, parameters: QuestionParameters, found: Found) {
+function nearbyBody({ views }: Ground, { parameters, partitions, drivers }: Found) {
   const { lat, radius_m, limit, status, services, max_age_ms, exclude } = parameters;
   const lon = longitudeOf(parameters);
   const query: Static<typeof Query> = { lat, lon, radius_m, limit, status, services, max_age_ms, exclude };
-  const drivers = found.hits.map(({ position, ageMs, distanceM }) =>
-    driverBody(position, ageMs, { lat, lon, distanceM }),
-  );
-  return { query, ...coverageOf(ground, found.missing), drivers };
+  return { query, ...views.coverageOf(partitions), drivers };
 }
 
-function nothingAnswered({ store }: Ground, missing: readonly MissingPartition[]) {
-  const detail = 'no partition that holds this region gave an answer';
-  return unavailable('region_unavailable', detail, { missing: missingRanges(store.map, missing) });
+function nothingAnswered({ views }: Ground, partitions: readonly number[]) {
+  const detail = 'no partition that holds this region can be seen';
+  return unavailable('region_unavailable', detail, { missing: views.rangesOf(partitions) });
 }

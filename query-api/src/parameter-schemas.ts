@@ -4,7 +4,7 @@ import { DRIVER_ID, MAX_LATITUDE } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
 
 const MAX_RADIUS_M = 50_000;
-const MAX_LIMIT = 100;
+export const MAX_LIMIT = 100;
 const MAX_IDS = 100;
 export const MAX_POINTS = 100;
 const MAX_LIVE_LIMIT = 5_000;

@@ -3,10 +3,8 @@
 import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
 import type { Static } from 'typebox';
 import type { Api } from './api.js';
-import type { Asking } from './asking.js';
-import type { MissingPartition } from './missing.js';
 import { NoParameters } from './parameter-schemas.js';
-import { askQuestion, coverageOf, type Ground } from './questions.js';
+import { askQuestion, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { type Partition, PartitionsAnswer, PartitionsCollection } from './schemas.js';
 import { weightOfMap } from './weight.js';
@@ -27,17 +25,12 @@ export function addPartitions(app: Api, ground: Ground): void {
     querystring: NoParameters,
     response: responses({ [JSON_TYPE]: PartitionsAnswer, [GEOJSON_TYPE]: PartitionsCollection }, {}),
   };
-  app.get(route, { schema }, async ({ subject, answerType }) => {
-    const partitions = await askQuestion(ground, {
-      ...{ caller: subject, route, weight: weightOfMap(map.partitions) },
-      answer: (asking) => lookAtPartitions(ground, asking),
-    });
-    const missing = partitions.flatMap(({ partition, health }): MissingPartition[] =>
-      health === 'ok' ? [] : [{ partition, reason: health }],
-    );
+  app.get(route, { schema }, ({ subject, answerType }) => {
+    const question = { caller: subject, route, weight: weightOfMap(map.partitions) };
+    const partitions = askQuestion(ground, question, () => lookAtPartitions(ground));
     const members = {
       map: { hash: map.hash, partitions: map.partitions },
-      ...coverageOf(ground, missing),
+      ...ground.views.coverageOf(),
     };
     if (answerType !== GEOJSON_TYPE) return { ...members, partitions };
     const described = features.map((feature, i) => ({ ...feature, properties: partitions[i] }));
@@ -45,26 +38,25 @@ export function addPartitions(app: Api, ground: Ground): void {
   });
 }
 
-export function lookAtPartitions(ground: Ground, asking: Asking): Promise<PartitionBody[]> {
-  const { partitions } = ground.store.map;
-  return Promise.all(Array.from({ length: partitions }, (_, i) => lookAt(ground, i, asking)));
+export function lookAtPartitions(ground: Ground): PartitionBody[] {
+  return Array.from({ length: ground.store.map.partitions }, (_, partition) => lookAt(ground, partition));
 }
 
-async function lookAt({ store }: Ground, partition: number, asking: Asking): Promise<PartitionBody> {
+function lookAt({ store, follower, index, views }: Ground, partition: number): PartitionBody {
   const { map } = store;
-  const status = await asking.ask(store.nodeOf(partition), () => store.status(partition));
   const place = {
     partition,
     ...map.range(partition),
     slot: map.slotOf(partition),
     tag: map.tagOf(partition),
+    node: store.nodeOf(partition),
+    health: views.reasonOf(partition) ?? ('ok' as const),
   };
-  const node = store.nodeOf(partition);
-  if (typeof status === 'string') {
-    const unknown = { drivers: null, available: null, busy: null, loss_window_ms: null };
-    return { ...place, node, health: status, ...unknown };
+  const log = follower.partitions[partition]?.log ?? null;
+  if (log === null || !views.isSeen(partition)) {
+    return { ...place, drivers: null, available: null, busy: null, loss_window_ms: null };
   }
-  const { health, drivers, available, busy, dirtySinceMs, nowMs } = status;
-  const loss_window_ms = dirtySinceMs === null ? 0 : Math.max(0, nowMs - dirtySinceMs);
-  return { ...place, node, health, drivers, available, busy, loss_window_ms };
+  const [offline, available, busy] = index.countsOf(partition);
+  const loss_window_ms = log.dirtySinceMs === null ? 0 : Math.max(0, store.nowMs() - log.dirtySinceMs);
+  return { ...place, drivers: offline + available + busy, available, busy, loss_window_ms };
 }

@@ -57,12 +57,12 @@ test('process: everything that is wrong with the settings is said at once', asyn
     JWT_SECRET: 'short',
     PARTITION_MAP_FILE: MAIN,
     FRESHNESS_MS: '5',
-    REQUEST_DEADLINE_MS: '100',
+    COVERAGE_LAG_MS: '1',
     MAX_QUESTIONS_IN_FLIGHT: 'many',
   });
   assert.equal(await exited, 78);
   const names = ['PORT', 'REDIS_URL', 'JWT_SECRET', 'PARTITION_MAP_FILE', 'FRESHNESS_MS'];
-  for (const name of [...names, 'REQUEST_DEADLINE_MS', 'MAX_QUESTIONS_IN_FLIGHT']) {
+  for (const name of [...names, 'COVERAGE_LAG_MS', 'MAX_QUESTIONS_IN_FLIGHT']) {
     assert.match(output(), new RegExp(`- ${name}`), name);
   }
 });

@@ -1,10 +1,10 @@
+import type { FollowCounts } from '@whereabouts/infra/follower/followed-partition';
 import type { Counter, Histogram, Metrics } from '@whereabouts/infra/service/metrics';
 
 export interface QueryMetrics {
   duration: Histogram<'route' | 'status'>;
-  ghosts: Counter;
   incomplete: Counter<'reason'>;
-  asks: Histogram<'route'>;
+  looked: Histogram<'route'>;
   refusals: Counter<'reason'>;
   badRequests: Counter<'status'>;
   socketsLost: Counter<'reason'>;
@@ -17,17 +17,14 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
       labelNames: ['route', 'status'],
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1],
     }),
-    ghosts: metrics.counter('ghosts_total', {
-      help: 'Older records of drivers who stood in two partitions, dropped from answers',
-    }),
     incomplete: metrics.counter('incomplete_answers_total', {
       help: 'Answers with something missing, by reason',
       labelNames: ['reason'],
     }),
-    asks: metrics.histogram('partition_asks', {
-      help: 'Partitions asked for one request',
+    looked: metrics.histogram('index_looks', {
+      help: 'Points and cells of the index that one request looked at',
       labelNames: ['route'],
-      buckets: [1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 512],
+      buckets: [1, 10, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000, 1_000_000],
     }),
     refusals: metrics.counter('refused_questions_total', {
       help: 'Questions refused for their number, by limit; those of one subject alone with 429',
@@ -44,20 +41,50 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
   };
 }
 
-export function registerGauges(
-  metrics: Metrics,
-  read: { questionsInFlight(): number; sockets(): number },
-): void {
-  metrics.gauge('questions_in_flight', {
-    help: 'Questions that are being answered now, by their weight',
+/** Metrics that are read when they are asked for. */
+export interface Readings {
+  questionsInFlight(): number;
+  sockets(): number;
+  drivers(): number;
+  indexBytes(): number;
+  /** Null: nothing has been read yet. */
+  viewAgeMs(): number | null;
+  follower: FollowCounts;
+}
+
+export function registerReadings(metrics: Metrics, read: Readings): void {
+  const gauge = (name: string, help: string, value: () => number) =>
+    metrics.gauge(name, {
+      help,
+      collect() {
+        this.set(value());
+      },
+    });
+  gauge('questions_in_flight', 'Questions that are being answered now, by their weight', read.questionsInFlight);
+  gauge('sockets', 'Open sockets of callers', read.sockets);
+  gauge('index_drivers', 'Drivers in the index', read.drivers);
+  gauge('index_bytes', 'Bytes of the columns and the grid of the index, without names', read.indexBytes);
+  gauge('view_age_seconds', 'Age of the oldest view of a partition that has been read', () =>
+    (read.viewAgeMs() ?? 0) / 1_000,
+  );
+  const { follower } = read;
+  const counter = (name: string, help: string, value: () => number) =>
+    metrics.counter(name, {
+      help,
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  counter('followed_records_total', 'Records that were read from logs and snapshots', () => follower.records);
+  counter('unreadable_records_total', 'Records that could not be read, and were passed over', () => follower.unreadable);
+  counter('snapshots_read_total', 'Readings of a snapshot that were begun', () => follower.snapshots);
+  metrics.counter('partition_breaks_total', {
+    help: 'Partitions that had to be read anew, by what broke',
+    labelNames: ['why'],
     collect() {
-      this.set(read.questionsInFlight());
-    },
-  });
-  metrics.gauge('sockets', {
-    help: 'Open sockets of callers',
-    collect() {
-      this.set(read.sockets());
+      this.reset();
+      for (const [why, count] of Object.entries(follower.breaks)) this.inc({ why }, count);
     },
   });
 }

@@ -1,55 +1,81 @@
-// What every question goes through, whichever it is: admitted by its weight, asked against one deadline, and in the
-// end everything that it took is given back.
+// What every question goes through, whichever it is: admitted by its weight, answered out of the index, and in the end
+// everything that it took is given back.
 
-import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import type { Follower } from '@whereabouts/infra/follower/follower';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { Admission } from './admission.js';
-import { Asking } from './asking.js';
-import type { Density } from './density.js';
-import type { Lanes } from './lanes.js';
-import { type MissingPartition, type MissingRange, missingRanges } from './missing.js';
+import type { PartitionViews } from './coverage.js';
+import type { DriverIndex } from './driver-index.js';
+import type { NearestSearch } from './nearest.js';
 import type { QueryMetrics } from './query-metrics.js';
-import { mostOf, type Weight, weightAfter } from './weight.js';
+import { expectedOf, type Weight, weightAfter } from './weight.js';
 
 /** What questions are answered with. */
 export interface Ground {
-  store: LiveStore;
-  density: Density;
-  lanes: Lanes;
+  /** For its map, its clock and its nodes: no question is put to it. */
+  store: LogStore;
+  follower: Follower;
+  index: DriverIndex;
+  search: NearestSearch;
+  views: PartitionViews;
   metrics: QueryMetrics;
   admission: Admission;
   freshnessMs: number;
-  requestDeadlineMs: number;
 }
 
-export interface Question<Answer> {
+export interface Question {
   /** A token's subject. */
   caller: string;
   /** For the metrics. */
   route: string;
   weight: Weight;
-  answer(asking: Asking): Promise<Answer>;
 }
 
-export async function askQuestion<Answer>(ground: Ground, question: Question<Answer>): Promise<Answer> {
-  const { admission, lanes, metrics, requestDeadlineMs } = ground;
-  const { caller, route, weight, answer } = question;
-  const leave = admission.enter(caller, mostOf(weight));
-  const asking = new Asking(lanes, caller, requestDeadlineMs);
+/** Points and cells of the index that a question looked at. */
+export interface Looked {
+  count: number;
+}
+
+export function askQuestion<Answer>(
+  { admission, metrics }: Ground,
+  { caller, route, weight }: Question,
+  answer: (looked: Looked) => Answer,
+): Answer {
+  const leave = admission.enter(caller, expectedOf(weight));
+  const looked = { count: 0 };
   try {
-    return await answer(asking);
+    return answer(looked);
   } finally {
-    asking.end();
-    leave(weightAfter(weight, asking.asks));
-    metrics.asks.observe({ route }, asking.asks);
+    leave(weightAfter(weight, looked.count));
+    metrics.looked.observe({ route }, looked.count);
   }
 }
 
-export interface Coverage {
-  complete: boolean;
-  missing: MissingRange[];
-}
+/** So long a question may keep the others waiting in one go. */
+const TURN_MS = 2;
 
-export function coverageOf({ store, metrics }: Ground, missing: readonly MissingPartition[]): Coverage {
-  for (const reason of new Set(missing.map((entry) => entry.reason))) metrics.incomplete.inc({ reason });
-  return { complete: missing.length === 0, missing: missingRanges(store.map, missing) };
+/** The same for one in parts: others have their turn in between. */
+export async function askInTurns<Part, Answer>(
+  { admission, metrics }: Ground,
+  { caller, route, weight }: Question,
+  parts: readonly Part[],
+  answer: (part: Part, looked: Looked) => Answer,
+): Promise<Answer[]> {
+  const leave = admission.enter(caller, expectedOf(weight));
+  const looked = { count: 0 };
+  const answers: Answer[] = [];
+  try {
+    let turnEndsAtMs = performance.now() + TURN_MS;
+    for (const part of parts) {
+      if (performance.now() > turnEndsAtMs) {
+        await new Promise((resolve) => setImmediate(resolve));
+        turnEndsAtMs = performance.now() + TURN_MS;
+      }
+      answers.push(answer(part, looked));
+    }
+    return answers;
+  } finally {
+    leave(weightAfter(weight, looked.count));
+    metrics.looked.observe({ route }, looked.count);
+  }
 }

@@ -59,6 +59,10 @@ const coverage = {
   missing: Type.Array(refTo(MissingRange), {
     description: 'Ranges of geohashes that could not be seen, and why',
   }),
+  view_age_ms: orNull(Type.Integer({ minimum: 0 }), {
+    description:
+      'How old the oldest view of a partition is that the answer rests on; null where none has been read yet',
+  }),
 };
 
 export const Query = Type.Object(
@@ -118,8 +122,8 @@ export const Partition = Type.Object(
     node: orNull(Type.String(), { description: 'host:port of the master believed to own it' }),
     health: Type.Enum(['ok', ...MISSING_REASONS]),
     drivers: count('Records, also of drivers who are offline; null where unknown, as below'),
-    available: count('Listed as available'),
-    busy: count('Listed as busy'),
+    available: count('Those whose last report said available, however old'),
+    busy: count('The same for busy'),
     loss_window_ms: count('Age of the oldest position that is not archived; 0 where all are'),
   },
   named('Partition'),

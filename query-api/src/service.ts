@@ -1,6 +1,6 @@
 // query-api put together: what a process needs, apart from its environment and its signals.
 
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
@@ -8,16 +8,16 @@ import type { ReadinessReport } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { Admission } from './admission.js';
 import { createAuthorization } from './authorization.js';
-import { Density } from './density.js';
-import { Lanes } from './lanes.js';
-import { createQueryMetrics, registerGauges } from './query-metrics.js';
+import { followFrom } from './ground.js';
 import type { Ground } from './questions.js';
+import { createQueryMetrics, registerReadings } from './query-metrics.js';
 import { readinessOf } from './readiness.js';
 import { type Server, startServer } from './server.js';
 import type { QuerySettings } from './settings.js';
 
 export interface QueryService {
   port: number;
+  ground: Ground;
   readiness(): Promise<ReadinessReport>;
   drain(): Promise<void>;
   close(): void;
@@ -32,10 +32,10 @@ export interface QueryServiceParts {
 
 export async function startQueryService(parts: QueryServiceParts): Promise<QueryService> {
   const { settings, map, metrics, log } = parts;
-  const { redis, freshnessMs, requestDeadlineMs, host, port, corsOrigins } = settings;
+  const { redis, host, port, corsOrigins } = settings;
   const verify = await createTokenVerifier(settings.tokens, { log, metrics });
   const authorize = createAuthorization(verify);
-  const store = await LiveStore.connect({ redis, map, log, readOnly: true });
+  const store = await LogStore.connect({ redis, map, log, readOnly: true });
   const queryMetrics = createQueryMetrics(metrics);
   const admission = new Admission(
     {
@@ -45,37 +45,43 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
     },
     (reason) => queryMetrics.refusals.inc({ reason }),
   );
-  const ground: Ground = {
-    ...{ store, admission, freshnessMs, requestDeadlineMs, metrics: queryMetrics },
-    density: new Density(map.partitions),
-    lanes: new Lanes(),
+  const ground = followFrom({ store, log, metrics: queryMetrics, admission, settings });
+  const end = () => {
+    verify.close();
+    ground.stop();
+    store.close();
   };
   const bounds = { inAll: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress };
   let server: Server;
   try {
     server = await startServer({ ground, authorize, log, corsOrigins, bounds, host, port });
   } catch (error) {
-    verify.close();
-    store.close();
+    end();
     throw error;
   }
-  registerGauges(metrics, { questionsInFlight: () => admission.inFlight, sockets: () => server.sockets() });
+  registerReadings(metrics, {
+    questionsInFlight: () => admission.inFlight,
+    sockets: () => server.sockets(),
+    drivers: () => ground.index.drivers,
+    indexBytes: () => ground.index.bytes,
+    viewAgeMs: () => ground.views.viewAgeMs(),
+    follower: ground.follower.counts,
+  });
   log.info({ host, port: server.port, map: map.hash, partitions: map.partitions }, 'listening');
   return {
     port: server.port,
+    ground,
     async readiness() {
       const { ready, checks } = await readinessOf(ground);
       return { ready, checks: [...checks, ...verify.checks()] };
     },
     async drain() {
       await server.drain();
-      verify.close();
-      store.close();
+      end();
     },
     close() {
       server.close();
-      verify.close();
-      store.close();
+      end();
     },
   };
 }

@@ -19,7 +19,8 @@ export interface QuerySettings extends ShellSettings {
   tokens: TokenSettings;
   partitionMapFile: string;
   freshnessMs: number;
-  requestDeadlineMs: number;
+  sweepAfterMs: number;
+  coverageLagMs: number;
   maxQuestionsInFlight: number;
   maxQuestionsInFlightPerSubject: number;
   maxQuestionsPerS: number;
@@ -41,20 +42,25 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
       max: 3_600_000,
       about: 'older positions are neither taken nor answered with',
     }),
-    requestDeadlineMs: reader.integer('REQUEST_DEADLINE_MS', {
-      default: 500,
-      min: 50,
-      // A ghost behind a border is forgotten after 1 s: a question that took longer could miss the driver.
-      max: 900,
-      about: 'a question is answered with what is known by then',
+    sweepAfterMs: reader.integer('SWEEP_AFTER_MS', {
+      default: 300_000,
+      min: 1000,
+      max: 86_400_000,
+      about: 'drivers whose last report is older than this, and in Postgres, leave the cache',
+    }),
+    coverageLagMs: reader.integer('COVERAGE_LAG_MS', {
+      default: 2_000,
+      min: 500,
+      max: 60_000,
+      about: 'a partition that was not seen, or not fed, for longer is missing from answers',
     }),
     ...limits(reader),
     corsOrigins: corsOrigins(reader),
   };
-  if (settings.requestDeadlineMs < settings.redis.commandTimeoutMs) {
+  if (settings.sweepAfterMs < settings.freshnessMs) {
     reader.problem(
-      `REQUEST_DEADLINE_MS is ${settings.requestDeadlineMs} and REDIS_COMMAND_TIMEOUT_MS ` +
-        `${settings.redis.commandTimeoutMs}: give a deadline that is not below the command time-out`,
+      `SWEEP_AFTER_MS is ${settings.sweepAfterMs} and FRESHNESS_MS ${settings.freshnessMs}: ` +
+        'what is fresh cannot leave the index, give a greater SWEEP_AFTER_MS',
     );
   }
   checkPartitionMap(reader, settings.partitionMapFile);

@@ -1,61 +1,50 @@
-// What a question weighs. An ordinary one for the nearest ten weighs 1.
+// What a question weighs. An ordinary one for the nearest ten weighs 1, nearly all of it for being a request at all.
 //
-//   in flight   1 for each 16 calls of the store that it may make, begun, and what it weighs by the positions that it
-//               may give back: 1 for each whole hundred around a point, 1 for each 25 in a box
-//   rate        the same, with the calls that it made
-//
-// Measured against an ordinary one: 5,000 drivers of a box cost 230 (and weigh 204), 100 points 39, 100 ids 6, a circle
-// of 50 km in which nobody fits 7, and one that gives back 100 drivers 1.8.
+//   in flight   what it may cost the index, by the radius or the number asked for, and what it may give back: 1 for each
+//               whole hundred drivers around a point, 1 for each 25 in a box or asked for by id
+//   rate        the same, with the points and cells of the index that it looked at
 
 export interface Weight {
-  /** For the calls that it may make. */
-  calls: number;
-  /** The least that these count for, made or not. */
+  /** For what it looks at, as far as can be told before. */
+  looks: number;
+  /** The least that this counts for. */
   least: number;
-  positions: number;
+  drivers: number;
 }
 
-const CALLS_EACH = 16;
-/** A circle of this radius touches some 14 of the 64 partitions of a city. */
+/** Takes about as long as an ordinary question over HTTP. */
+const LOOKED_EACH = 1_000;
 const RADIUS_EACH_M = 5_000;
-/** So many ids cost a partition about as much as the call that asks for them. */
-const IDS_EACH = 25;
-const POSITIONS_EACH = { circle: 100, box: 25 };
+const PARTITIONS_EACH = 64;
+const DRIVERS_EACH = { circle: 100, box: 25 };
 
 export function weightOfCircles(circles: readonly { radius_m: number; limit: number }[]): Weight {
-  let [calls, positions] = [0, 0];
+  let [looks, drivers] = [0, 0];
   for (const { radius_m, limit } of circles) {
-    calls += Math.ceil(radius_m / RADIUS_EACH_M);
-    positions += Math.floor(limit / POSITIONS_EACH.circle);
+    looks += Math.ceil(radius_m / RADIUS_EACH_M);
+    drivers += Math.floor(limit / DRIVERS_EACH.circle);
   }
-  return { calls, least: circles.length, positions };
+  return { looks, least: circles.length, drivers };
 }
 
-/** A driver may stand in any partition, so all are asked for all of the ids. */
-export function weightOfIds(ids: number, partitions: number): Weight {
-  return { ...weightOfMap(partitions), positions: ofCalls(partitions) * Math.floor(ids / IDS_EACH) };
+export function weightOfIds(ids: number): Weight {
+  return { looks: 1, least: 1, drivers: Math.floor(ids / DRIVERS_EACH.box) };
 }
 
-/** A box may touch all partitions. */
-export function weightOfBox(limit: number, partitions: number): Weight {
-  return { calls: ofCalls(partitions), least: 1, positions: Math.floor(limit / POSITIONS_EACH.box) };
+export function weightOfBox(limit: number): Weight {
+  return { looks: 1, least: 1, drivers: Math.floor(limit / DRIVERS_EACH.box) };
 }
 
 export function weightOfMap(partitions: number): Weight {
-  const calls = ofCalls(partitions);
-  return { calls, least: calls, positions: 0 };
+  const looks = Math.ceil(partitions / PARTITIONS_EACH);
+  return { looks, least: looks, drivers: 0 };
 }
 
-export function mostOf({ calls, positions }: Weight): number {
-  return calls + positions;
+export function expectedOf({ looks, drivers }: Weight): number {
+  return looks + drivers;
 }
 
-/** Never more than was said at first. */
-export function weightAfter(weight: Weight, callsMade: number): number {
-  const { calls, least, positions } = weight;
-  return Math.min(calls, Math.max(least, ofCalls(callsMade))) + positions;
-}
-
-function ofCalls(count: number): number {
-  return Math.ceil(count / CALLS_EACH);
+/** It may be more than was expected. */
+export function weightAfter({ least, drivers }: Weight, looked: number): number {
+  return Math.max(least, Math.ceil(looked / LOOKED_EACH)) + drivers;
 }

@@ -413,6 +413,12 @@ export class LogStore {
 
   // ---- reads
 
+  /** For `nowMs`, where nothing else tells a node's time: the answers of reads do not. */
+  async readClock(partition: number): Promise<void> {
+    const [seconds, micros] = (await this.#call(partition, ['TIME'])) as [Buffer, Buffer];
+    this.#clock.heard(nodeTimeMs([seconds, micros]), performance.now());
+  }
+
   /** Up to `count` entries after an id. */
   async entries(partition: number, after: EntryId, count: number): Promise<LogPage> {
     const { log } = this.#key(partition);
@@ -472,7 +478,7 @@ export class LogStore {
       number,
     ];
     const { state, mapHash } = meta;
-    const nowMs = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
+    const nowMs = nodeTimeMs(time);
     this.#clock.heard(nowMs, performance.now());
     const checkpointsWaiting = Number(waiting ?? 0);
     return {
@@ -715,6 +721,9 @@ function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: nu
   const [cursor, removed] = reply as [Buffer, number];
   return { cursor: String(cursor) === '0' ? null : String(cursor), removed };
 }
+
+const nodeTimeMs = ([seconds, micros]: [Buffer, Buffer]): number =>
+  Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 
 function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
   const at = fields.findIndex((field, i) => i % 2 === 0 && String(field) === 'b');

@@ -1,0 +1,22 @@
+// Where a follower puts what it reads. The newest record of a driver wins, by (session, recorded-at), and of equal ones
+// the later id: a sink may be given any record again, late or out of order.
+
+import type { EntryId } from '../record.js';
+
+export interface RecordSink {
+  /** The bytes may change when it returns. False: this record cannot be read. */
+  take(
+    partition: number,
+    driverId: string,
+    bytes: Buffer,
+    bodyAt: number,
+    bodyEnd: number,
+    id: EntryId,
+  ): boolean;
+  /** What came under this term above this revision is not in the store any more; it may come again. */
+  lost(partition: number, term: number, above: number): void;
+  /** All of the partition will be given again. Until a record is, nobody knows whether the store still has it. */
+  readAnew(partition: number): void;
+  /** All was given: what was not is not in the store any more. */
+  settled(partition: number): void;
+}

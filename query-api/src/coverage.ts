@@ -1,0 +1,112 @@
+// What an answer rests on: which of the partitions that it touches are seen, and how old the oldest view of them is.
+// A partition is missing when the follower is further behind than `lagMs`, when nobody feeds it, or when it was first read
+// so early in a term that it may not have been healed. A failover that takes less leaves every answer complete.
+
+import type { FollowedPartition } from '@whereabouts/infra/follower/followed-partition';
+import type { StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
+import { type MissingPartition, type MissingReason, type MissingRange, missingRanges } from './missing.js';
+
+export interface Coverage {
+  complete: boolean;
+  missing: MissingRange[];
+  /** Null: none of the partitions has been read yet. */
+  view_age_ms: number | null;
+}
+
+export interface CoverageOptions {
+  partitions: readonly FollowedPartition[];
+  map: { range(partition: number): { from: string; to: string } };
+  lagMs: number;
+  /** The nodes' time. */
+  nowMs(): number;
+  /** Once for each answer and reason. */
+  incomplete(reason: MissingReason): void;
+}
+
+/** Of the other codes a reader knows only that this node cannot serve it. */
+const REASONS: Partial<Record<StoreErrorCode, MissingReason>> = {
+  region_unavailable: 'unreachable',
+  map_mismatch: 'map_mismatch',
+};
+/** The drivers of such a partition are known as well as can be. */
+const SEEN: readonly (MissingReason | null)[] = [null, 'silent', 'warming'];
+/** So long one look at all partitions is good for; views are not younger than it says. */
+const LOOK_GOOD_MS = 10;
+
+export class PartitionViews {
+  readonly #o: CoverageOptions;
+  readonly #all: number[];
+  #reasons: (MissingReason | null)[] = [];
+  #missing = 0;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: CoverageOptions) {
+    this.#o = options;
+    this.#all = options.partitions.map(({ partition }) => partition);
+  }
+
+  /** Null: it is seen. */
+  reasonOf(partition: number): MissingReason | null {
+    this.#look();
+    return this.#reasons[partition] as MissingReason | null;
+  }
+
+  isSeen(partition: number): boolean {
+    return SEEN.includes(this.reasonOf(partition));
+  }
+
+  missingOf(partitions: readonly number[] = this.#all): MissingPartition[] {
+    this.#look();
+    if (this.#missing === 0) return [];
+    return partitions.flatMap((partition) => {
+      const reason = this.#reasons[partition];
+      return reason ? [{ partition, reason }] : [];
+    });
+  }
+
+  rangesOf(partitions: readonly number[] = this.#all): MissingRange[] {
+    return missingRanges(this.#o.map, this.missingOf(partitions));
+  }
+
+  /** For an answer that is given. */
+  coverageOf(partitions: readonly number[] = this.#all): Coverage {
+    const missing = this.missingOf(partitions);
+    if (missing.length > 0) {
+      for (const reason of new Set(missing.map((entry) => entry.reason))) this.#o.incomplete(reason);
+    }
+    return {
+      complete: missing.length === 0,
+      missing: missing.length === 0 ? [] : missingRanges(this.#o.map, missing),
+      view_age_ms: this.viewAgeMs(partitions),
+    };
+  }
+
+  viewAgeMs(partitions: readonly number[] = this.#all): number | null {
+    let oldestAtMs = Number.POSITIVE_INFINITY;
+    for (const partition of partitions) {
+      const viewAtMs = this.#o.partitions[partition]?.viewAtMs ?? null;
+      if (viewAtMs !== null && viewAtMs < oldestAtMs) oldestAtMs = viewAtMs;
+    }
+    return oldestAtMs === Number.POSITIVE_INFINITY ? null : Math.ceil(performance.now() - oldestAtMs);
+  }
+
+  #look(): void {
+    const atMs = performance.now();
+    if (atMs - this.#lookedAtMs < LOOK_GOOD_MS) return;
+    this.#lookedAtMs = atMs;
+    const nowMs = this.#o.nowMs();
+    this.#reasons = this.#o.partitions.map((partition) => this.#judge(partition, atMs, nowMs));
+    this.#missing = this.#reasons.filter((reason) => reason !== null).length;
+  }
+
+  #judge(partition: FollowedPartition, atMs: number, nowMs: number): MissingReason | null {
+    const { lagMs } = this.#o;
+    const { viewAtMs, error, seenChangedAtMs, firstTermBeganAtMs } = partition;
+    if (viewAtMs === null || atMs - viewAtMs > lagMs) {
+      if (error !== null) return REASONS[error.code] ?? 'not_ready';
+      return viewAtMs === null ? 'not_ready' : 'timeout';
+    }
+    if (atMs - seenChangedAtMs > lagMs) return 'silent';
+    return nowMs - (firstTermBeganAtMs ?? 0) < lagMs ? 'warming' : null;
+  }
+}
