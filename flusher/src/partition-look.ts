@@ -1,21 +1,22 @@
-// What the loop sees of the cache: where checkpoints wait, and the state of each partition, with all that follows from
-// it for people: which regions are dark, and how large the loss window is.
+// What the loop sees of the cache: the state of each partition, with all that follows from it for people: which regions
+// are dark, and how large the loss window is.
 
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
-import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { FlushMetrics } from './flush-metrics.js';
+import { type PartitionStatus, statusOf } from './partition-status.js';
 
 export class PartitionLook {
   readonly regions: DarkRegions;
   readonly lossWindow: LossWindow;
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #metrics: FlushMetrics;
   #mapMismatch: string | null = null;
 
-  constructor(o: { store: LiveStore; budgetMs: number; log: Logger; metrics: FlushMetrics }) {
+  constructor(o: { store: LogStore; budgetMs: number; log: Logger; metrics: FlushMetrics }) {
     const { store, budgetMs, log } = o;
     this.#store = store;
     this.#metrics = o.metrics;
@@ -31,21 +32,21 @@ export class PartitionLook {
     return this.#mapMismatch;
   }
 
-  /** Partitions where checkpoints wait, of those that answered. */
-  async withCheckpoints(): Promise<number[]> {
-    const have = await this.#askEach((partition) => this.#store.hasCheckpoints(partition));
-    return [...have.keys()].filter((partition) => have[partition]);
-  }
-
   /** Of the partitions that answered. */
   async states(): Promise<PartitionStatus[]> {
+    const store = this.#store;
     let mismatch: string | null = null;
-    const statuses = await this.#askEach(
-      (partition) => this.#store.status(partition),
-      ({ code, message }) => {
-        if (code === 'map_mismatch') mismatch = message;
-      },
-    );
+    const ask = async (partition: number): Promise<PartitionStatus | null> => {
+      if (!store.reachable(partition)) return null;
+      try {
+        return await statusOf(store, partition);
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        if (error.code === 'map_mismatch') mismatch = error.message;
+        return null;
+      }
+    };
+    const statuses = await Promise.all(Array.from({ length: store.map.partitions }, (_, i) => ask(i)));
     this.#mapMismatch = mismatch;
     this.#tellLossWindow(statuses);
     return statuses.filter((status) => status !== null);
@@ -63,25 +64,5 @@ export class PartitionLook {
     metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
     metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
     metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
-  }
-
-  /** What each partition answers; null where it cannot be reached, or does not. */
-  async #askEach<T>(
-    ask: (partition: number) => Promise<T>,
-    onRefusal: (error: StoreError) => void = () => {},
-  ): Promise<(T | null)[]> {
-    const store = this.#store;
-    return Promise.all(
-      Array.from({ length: store.map.partitions }, async (_, partition) => {
-        if (!store.reachable(partition)) return null;
-        try {
-          return await ask(partition);
-        } catch (error) {
-          if (!(error instanceof StoreError)) throw error;
-          onRefusal(error);
-          return null;
-        }
-      }),
-    );
   }
 }

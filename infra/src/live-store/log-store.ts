@@ -394,6 +394,18 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
+  /** The snapshot's values of these drivers; null: it has none. */
+  async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
+    const { meta, snapshot } = this.#key(partition);
+    const { reply } = await this.#read(partition, [
+      ['HMGET', meta, ...META_LINES],
+      ['HMGET', snapshot, ...driverIds],
+    ]);
+    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
+    this.#meta(partition, lines);
+    return values;
+  }
+
   /** Of each driver, the id of the record that Postgres refused. */
   async refused(partition: number): Promise<{ state: LogState; refused: Map<string, EntryId> }> {
     const { meta, refused } = this.#key(partition);
