@@ -91,6 +91,13 @@ WITH done AS (
 )
 SELECT partition, (extract(epoch FROM as_of) * 1000)::double precision AS as_of_ms FROM behind`;
 
+// $1 driver ids, $2 sessions, $3 recorded at; all of one length. Returns the drivers whose row is as new, or newer.
+const HELD_POSITIONS = `
+SELECT driver_id
+FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS given (driver_id, session, recorded_at)
+JOIN driver_positions AS held USING (driver_id)
+WHERE (held.session, held.recorded_at) >= (given.session, given.recorded_at)`;
+
 // $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
 // Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
 // A statement of its own tells afterwards what stands there instead.
@@ -188,6 +195,16 @@ export class Archive {
     });
     this.#judge.note(answer.refused.map(driverOf), rows.length, performance.now());
     return answer;
+  }
+
+  /** Of these drivers, those of whom it has a row that is as new, or newer. Rejects with ArchiveError. */
+  async held(positions: readonly Position[]): Promise<Set<string>> {
+    const rows = await this.#rows(HELD_POSITIONS, [
+      arrayLiteral(positions.map(({ driverId }) => driverId)),
+      arrayLiteral(positions.map(({ session }) => session)),
+      arrayLiteral(positions.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
+    ]);
+    return new Set(rows.map(({ driver_id: driverId }) => String(driverId)));
   }
 
   /** Rows that were refused before, each driver at most once; in the order given, until some are refused again. */

@@ -50,9 +50,14 @@ export class Batch {
     }));
   }
 
-  /** A driver stands in many entries, and in two partitions after crossing a border: the newest counts, then the later. */
-  add(row: FlushRow): void {
+  /**
+   * A driver stands in many entries, and in two partitions after crossing a border: the newest counts, then the later.
+   * Returns the other one.
+   */
+  add(row: FlushRow): FlushRow | undefined {
     const held = this.#rows.get(row.position.driverId);
-    if (!held || !isNewer(held.position, row.position)) this.#rows.set(row.position.driverId, row);
+    if (held && isNewer(held.position, row.position)) return row;
+    this.#rows.set(row.position.driverId, row);
+    return held;
   }
 }

@@ -181,7 +181,8 @@ export class FlushPass {
     const room = MAX_TRIED - this.#refusedBefore.size;
     if (notes.size === 0 || room === 0 || !this.#o.refused.isDue(partition)) return;
     for (const row of await this.#o.refused.takeDue(partition, notes, room)) {
-      if (!isAfter(row.id, began.flushed)) this.#refusedBefore.add(row);
+      const older = isAfter(row.id, began.flushed) ? undefined : this.#refusedBefore.add(row);
+      if (older) await this.#o.refused.taken([older]);
     }
   }
 

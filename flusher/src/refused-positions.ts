@@ -1,7 +1,7 @@
 // Positions that Postgres refused: noted in the cache, kept there, tried again, until it has them or something newer.
 //
 //   commit refuses a few ──▶ note ──▶ the watermark moves on ──▶ every 15 s: tried again ──▶ taken: the note goes
-//                                                                            no more there: the note goes
+//                                                                            overtaken: the note goes
 //
 // What always holds: a note goes before any watermark moves over its record, so none of them ever counts as persisted;
 // and no sweep removes a noted driver. So they are bounded by the number of drivers in the cache; here are only their
@@ -115,10 +115,13 @@ export class RefusedPositions {
 
   /** Rejects with ArchiveError. */
   async tryAgain(archive: Archive, rows: readonly FlushRow[]): Promise<void> {
+    // Who has crossed a border has left a note behind, and Postgres has a newer row by now.
+    const held = await archive.held(rows.map(({ position }) => position));
+    const isHeld = ({ position }: FlushRow) => held.has(position.driverId);
     // In another order each time: after some that are refused again, the others wait.
-    const taken = await archive.commitRefused(shuffled(rows));
+    const taken = await archive.commitRefused(shuffled(rows.filter((row) => !isHeld(row))));
     this.#metrics.refusedTaken.inc(taken.length);
-    await this.taken(taken);
+    await this.taken([...taken, ...rows.filter(isHeld)]);
   }
 
   async #each(
