@@ -1,8 +1,8 @@
-// The pace of the flusher: every 100 ms it looks at all partitions, one plain read each, and from what it saw
+// The pace of the flusher: every 100 ms it looks at all partitions, one plain read each: where checkpoints wait, and every
+// half second at the most for the whole state (three times the cost, and no interval needs it oftener). From what it saw
 //
 //   checkpoints wait       -> a round of the checkpoint writer  (one at a time)
-//   partitions are due     -> a pass                            (one at a time; every half second at the most, since
-//                                                                smaller ones cost more for each row)
+//   partitions are due     -> a pass                            (one at a time)
 //   logs have grown        -> turns of compaction, and of the sweep, also while Postgres is away
 //   Postgres is away       -> else nothing but its probe; what is dirty stays in the cache
 //
@@ -31,7 +31,7 @@ import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js
 
 const LOOK_EVERY_MS = 100;
 /** A tenth of the interval is fine enough to keep it. */
-const PASS_EVERY_MS = { min: LOOK_EVERY_MS, max: 500, ofInterval: 0.1 };
+const STATES_EVERY_MS = { min: LOOK_EVERY_MS, max: 500, ofInterval: 0.1 };
 /** A partition that a pass had to leave is not due again before about this. */
 const LEFT_WAIT_MS = 300;
 /** Of the interval, to either side, drawn anew for each pass: flushers that start together drift apart. */
@@ -74,8 +74,8 @@ export class FlushLoop {
   #looks = 0;
   #jitter = 1;
   #lastPassMs = 0;
-  readonly #passEveryMs: number;
-  #passAtMs = Number.NEGATIVE_INFINITY;
+  readonly #statesEveryMs: number;
+  #statesAtMs = Number.NEGATIVE_INFINITY;
   #left: LeftOver;
 
   constructor(o: FlushLoopOptions) {
@@ -88,8 +88,8 @@ export class FlushLoop {
     this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
     this.#tellGates();
     const { lossBudgetMs: budgetMs, flushIntervalMs } = o.settings;
-    const { min, max, ofInterval } = PASS_EVERY_MS;
-    this.#passEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
+    const { min, max, ofInterval } = STATES_EVERY_MS;
+    this.#statesEveryMs = Math.min(max, Math.max(min, ofInterval * flushIntervalMs));
     this.look = new PartitionLook({ store, budgetMs, log, metrics });
     this.#left = { partitions: 0, positions: 0, checkpoints: 0, dark: store.map.partitions };
   }
@@ -137,36 +137,36 @@ export class FlushLoop {
   }
 
   async #tick(): Promise<void> {
-    const { positions, checkpoints } = this.gates;
+    const isForStates = performance.now() - this.#statesAtMs >= this.#statesEveryMs;
+    if (isForStates) this.#statesAtMs = performance.now();
     // What a look sees while a pass is under way may be flushed by the time that it is back.
     const wasFlushing = this.#pass !== null;
-    const known = await this.look.states();
+    const known = isForStates ? await this.look.states() : [];
+    const { positions, checkpoints } = this.gates;
     if (checkpoints.mayAsk() && this.#round === null) {
-      this.#round = this.#writeCheckpoints(this.#withCheckpoints(known)).finally(() => {
+      const waiting = isForStates ? known : await this.look.checkpointsWaiting();
+      this.#round = this.#writeCheckpoints(this.#withCheckpoints(waiting)).finally(() => {
         this.#round = null;
       });
     }
-    if (this.#upkeep === null) {
-      this.#upkeep = this.#compaction
-        .run(known)
-        .then(() => this.#sweep.run(known))
-        .finally(() => {
-          this.#upkeep = null;
-        });
-    }
-    const mayFlush = positions.mayAsk();
-    if (performance.now() - this.#passAtMs < this.#passEveryMs) return;
-    this.#passAtMs = performance.now();
-    const due = wasFlushing || !mayFlush ? [] : this.#due(known);
+    const due = positions.mayAsk() && !wasFlushing ? this.#due(known) : [];
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
       });
     }
+    if (!isForStates || this.#upkeep !== null) return;
+    this.#upkeep = this.#compaction
+      .run(known)
+      .then(() => this.#sweep.run(known))
+      .then(() => this.look.callFunctions())
+      .finally(() => {
+        this.#upkeep = null;
+      });
   }
 
   /** And one more in turn: a count says nothing of conflicts that nobody has told, and may be lost. */
-  #withCheckpoints(known: readonly PartitionStatus[]): number[] {
+  #withCheckpoints(known: readonly { partition: number; checkpointsWaiting: number }[]): number[] {
     const turn = this.#looks++ % this.#o.store.map.partitions;
     return known
       .filter(({ partition, checkpointsWaiting }) => checkpointsWaiting > 0 || partition === turn)
@@ -193,7 +193,7 @@ export class FlushLoop {
   /** So many that the passes of one interval take everybody, with room. */
   #rowsOfPass(known: readonly PartitionStatus[]): number {
     const drivers = known.reduce((sum, status) => sum + Math.max(status.drivers, rowsOf(status)), 0);
-    const passEveryMs = this.#passEveryMs + this.#lastPassMs;
+    const passEveryMs = this.#statesEveryMs + this.#lastPassMs;
     return Math.max(LEAST_PASS_ROWS, (PASS_ROOM * drivers * passEveryMs) / this.#o.settings.flushIntervalMs);
   }
 

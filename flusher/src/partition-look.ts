@@ -1,5 +1,5 @@
-// What the loop sees of the cache: the state of each partition, with all that follows from it for people: which regions
-// are dark, and how large the loss window is.
+// What the loop sees of the cache, in one plain read of each partition: where checkpoints wait, or its whole state, with
+// all that follows from it for people: which regions are dark, and how large the loss window is.
 
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
@@ -8,6 +8,9 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { FlushMetrics } from './flush-metrics.js';
 import { type PartitionStatus, statusOf } from './partition-status.js';
+
+/** Holds no lease. */
+const NOBODY = 'nobody';
 
 export class PartitionLook {
   readonly regions: DarkRegions;
@@ -32,24 +35,41 @@ export class PartitionLook {
     return this.#mapMismatch;
   }
 
+  /** How many checkpoints wait in each partition that answered. */
+  async checkpointsWaiting(): Promise<{ partition: number; checkpointsWaiting: number }[]> {
+    const counts = await this.#askEach((partition) => this.#store.checkpointsWaiting(partition));
+    return counts.flatMap((checkpointsWaiting, partition) =>
+      checkpointsWaiting === null ? [] : [{ partition, checkpointsWaiting }],
+    );
+  }
+
   /** Of the partitions that answered. */
   async states(): Promise<PartitionStatus[]> {
-    const store = this.#store;
     let mismatch: string | null = null;
-    const ask = async (partition: number): Promise<PartitionStatus | null> => {
-      if (!store.reachable(partition)) return null;
-      try {
-        return await statusOf(store, partition);
-      } catch (error) {
-        if (!(error instanceof StoreError)) throw error;
-        if (error.code === 'map_mismatch') mismatch = error.message;
-        return null;
-      }
-    };
-    const statuses = await Promise.all(Array.from({ length: store.map.partitions }, (_, i) => ask(i)));
+    const statuses = await this.#askEach(
+      (partition) => statusOf(this.#store, partition),
+      ({ code, message }) => {
+        if (code === 'map_mismatch') mismatch = message;
+      },
+    );
     this.#mapMismatch = mismatch;
     this.#tellLossWindow(statuses);
     return statuses.filter((status) => status !== null);
+  }
+
+  /**
+   * Calls a function on each node that does nothing. Where somebody has removed them, plain reads go on: only a call that
+   * fails has them loaded again.
+   */
+  async callFunctions(): Promise<void> {
+    const partitionOf = new Map<string | null, number>();
+    const store = this.#store;
+    for (let i = 0; i < store.map.partitions; i++)
+      if (store.reachable(i)) partitionOf.set(store.nodeOf(i), i);
+    const calls = [...partitionOf.values()].map((partition) => store.release(partition, NOBODY));
+    for (const call of await Promise.allSettled(calls)) {
+      if (call.status === 'rejected' && !(call.reason instanceof StoreError)) throw call.reason;
+    }
   }
 
   #tellLossWindow(statuses: readonly (PartitionStatus | null)[]): void {
@@ -64,5 +84,24 @@ export class PartitionLook {
     metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
     metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
     metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
+  }
+  /** What each partition answers; null where it cannot be reached, or does not. */
+  async #askEach<T>(
+    ask: (partition: number) => Promise<T>,
+    onRefusal: (error: StoreError) => void = () => {},
+  ): Promise<(T | null)[]> {
+    const store = this.#store;
+    return Promise.all(
+      Array.from({ length: store.map.partitions }, async (_, partition) => {
+        if (!store.reachable(partition)) return null;
+        try {
+          return await ask(partition);
+        } catch (error) {
+          if (!(error instanceof StoreError)) throw error;
+          onRefusal(error);
+          return null;
+        }
+      }),
+    );
   }
 }

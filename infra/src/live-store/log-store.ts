@@ -443,17 +443,22 @@ export class LogStore {
     const { state, mapHash } = this.#meta(partition, lines);
     const nowMs = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
     this.#clock.heard(nowMs, performance.now());
-    const checkpointsWaiting = Number(waiting ?? 0);
+    const checkpointsWaiting = waitingOf(waiting);
     return {
       state,
       mapHash,
       nowMs,
       drivers,
       entries,
-      // Where the count cannot be read, some may wait.
-      checkpointsWaiting: Number.isSafeInteger(checkpointsWaiting) ? checkpointsWaiting : 1,
+      checkpointsWaiting,
       refused: refusedCount,
     };
+  }
+
+  /** How many wait for Postgres: what `counts` tells too, for half of its cost. */
+  async checkpointsWaiting(partition: number): Promise<number> {
+    const reply = await this.#call(partition, ['HGET', this.#key(partition).checkpoints, '*']);
+    return waitingOf(reply as unknown as Buffer | null);
   }
 
   /** A page of what waits for Postgres, and of conflicts. `unreadable`: fields that are none of ours. */
@@ -603,6 +608,12 @@ function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
     id: parseEntryId(id.toString('latin1')) ?? { term: 0, revision: 0 },
     batch: (at < 0 ? undefined : fields[at + 1]) ?? Buffer.alloc(0),
   };
+}
+
+/** Where the count cannot be read, some may wait. */
+function waitingOf(count: Buffer | null): number {
+  const waiting = Number(count ?? 0);
+  return Number.isSafeInteger(waiting) ? waiting : 1;
 }
 
 const isConflict = (value: Buffer): boolean => value.toString('latin1', 0, CONFLICT.length) === CONFLICT;
