@@ -1,11 +1,11 @@
 // Rows as the parameters of a statement that takes a whole batch: an array for each column, as the text that Postgres
 // reads. pg makes the same of any array, but quotes and escapes numbers too: that took half of what a row costs here.
 
-import { COLUMNS, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import { COLUMNS, type Position } from '@whereabouts/infra/position';
 
 export interface ArchiveRow {
   partition: number;
-  position: StoredPosition;
+  position: Position;
 }
 
 const NEEDS_ESCAPE = /["\\]/;

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
+import { NONE_U16, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { type Archive, MAX_BATCH_ROWS } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
@@ -23,8 +23,8 @@ before(async () => {
 after(() => fixture.stop());
 beforeEach(() => fixture.sql('TRUNCATE driver_positions, checkpoints, flush_progress'));
 
-const row = (position: StoredPosition, partition = 0): ArchiveRow => ({ partition, position });
-const fleet = (count: number, fields: Partial<StoredPosition> = {}) =>
+const row = (position: Position, partition = 0): ArchiveRow => ({ partition, position });
+const fleet = (count: number, fields: Partial<Position> = {}) =>
   Array.from({ length: count }, (_, i) => row(stored(`d${i}`, { seq: i + 1, ...fields }), i % 64));
 const counted = async (from: string) =>
   (await fixture.sql<{ n: number }>(`SELECT count(*)::integer AS n FROM ${from}`))[0]?.n;
@@ -116,7 +116,7 @@ describe('positions', () => {
     const at = (session: number, recordedAtMs: number, seq: number) =>
       stored('d', { session, recordedAtMs, seq, headingCdeg: seq });
     const seen = async () => (await fixture.sql('SELECT seq::integer FROM driver_positions'))[0]?.seq;
-    const written = async (p: StoredPosition) => (await archive.commit([row(p)], [])).written;
+    const written = async (p: Position) => (await archive.commit([row(p)], [])).written;
     assert.equal(await written(at(10, 1000, 1)), 1);
     assert.equal(await written(at(10, 1000, 2)), 0, 'equal');
     assert.equal(await written(at(10, 999, 3)), 0, 'older');

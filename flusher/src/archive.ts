@@ -7,7 +7,7 @@
 //   commit(rows, progress):  rows ──▶ pieces ──▶ a transaction each; the last one carries the progress
 //     refused: halves, down to the row     slow: halves, and fewer at once from now on     contended: again
 
-import { COLUMNS, fromE7, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import { COLUMNS, fromE7, type Position } from '@whereabouts/infra/position';
 import type { PoolClient } from 'pg';
 import { archiveError, archiveRefuses, troubleOf } from './archive-error.js';
 import { type ArchiveRow, arrayLiteral, columnParameters, rowParameters } from './archive-row.js';
@@ -44,10 +44,10 @@ export interface Turn {
   sent(): void;
 }
 
-export interface CommitAnswer {
+export interface CommitAnswer<R extends ArchiveRow = ArchiveRow> {
   /** Inserted or updated; the others were not newer than what is there. */
   written: number;
-  refused: ArchiveRow[];
+  refused: R[];
   /** What Postgres said of the last of them. */
   why: Error | null;
   /** The archive is older than the last flush: their progress was not moved. */
@@ -91,6 +91,13 @@ WITH done AS (
 )
 SELECT partition, (extract(epoch FROM as_of) * 1000)::double precision AS as_of_ms FROM behind`;
 
+// $1 driver ids, $2 sessions, $3 recorded at; all of one length. Returns the drivers whose row is as new, or newer.
+const HELD_POSITIONS = `
+SELECT driver_id
+FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS given (driver_id, session, recorded_at)
+JOIN driver_positions AS held USING (driver_id)
+WHERE (held.session, held.recorded_at) >= (given.session, given.recorded_at)`;
+
 // $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
 // Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
 // A statement of its own tells afterwards what stands there instead.
@@ -131,7 +138,7 @@ SELECT (SELECT max(driver_id) FROM page) AS last, (SELECT count(*)::integer FROM
 // moments; a driver who is written between them is in the cache then, and whoever restores leaves that alone.
 // Times come as epoch ms, whatever form the session would give them; an infinite one as Infinity.
 const READ_POSITIONS = `
-SELECT ${COLUMNS.map(({ name, type }) => (type === 'timestamptz' ? `${epochMs(name)} AS ${name}` : name)).join(', ')}
+SELECT ${epochMs('persisted_at')} AS persisted_at, ${COLUMNS.map(({ name, type }) => (type === 'timestamptz' ? `${epochMs(name)} AS ${name}` : name)).join(', ')}
 FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
 
 const NO_ROWS: string[] = COLUMNS.map(() => '{}');
@@ -161,15 +168,15 @@ export class Archive {
    * Rows in any order, each driver at most once. They are made ready at once, while Postgres still has to do with the
    * ones before. Rejects with ArchiveError; then any rows may have been written, but no progress was moved.
    */
-  async commit(
-    rows: readonly ArchiveRow[],
+  async commit<R extends ArchiveRow>(
+    rows: readonly R[],
     progress: readonly Progress[],
     turn: Turn = AT_ONCE,
-  ): Promise<CommitAnswer> {
+  ): Promise<CommitAnswer<R>> {
     const sorted = rows.toSorted(byDriverOfRow);
     const whole = rowParameters(sorted);
     await turn.before;
-    const answer: CommitAnswer = { written: 0, refused: [], why: null, behind: [], transactions: 0 };
+    const answer: CommitAnswer<R> = { written: 0, refused: [], why: null, behind: [], transactions: 0 };
     const check = (refused: readonly ArchiveRow[], isLast: boolean) => {
       if (this.#areTablesWrong(refused, rows.length, isLast))
         throw archiveRefuses(refused.length, rows.length, answer.why);
@@ -190,9 +197,19 @@ export class Archive {
     return answer;
   }
 
+  /** Of these drivers, those of whom it has a row that is as new, or newer. Rejects with ArchiveError. */
+  async held(positions: readonly Position[]): Promise<Set<string>> {
+    const rows = await this.#rows(HELD_POSITIONS, [
+      arrayLiteral(positions.map(({ driverId }) => driverId)),
+      arrayLiteral(positions.map(({ session }) => session)),
+      arrayLiteral(positions.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
+    ]);
+    return new Set(rows.map(({ driver_id: driverId }) => String(driverId)));
+  }
+
   /** Rows that were refused before, each driver at most once; in the order given, until some are refused again. */
-  async commitRefused(rows: readonly ArchiveRow[]): Promise<ArchiveRow[]> {
-    const taken: ArchiveRow[] = [];
+  async commitRefused<R extends ArchiveRow>(rows: readonly R[]): Promise<R[]> {
+    const taken: R[] = [];
     await this.#pieces.write(rows, async (piece, _, refused) => {
       if (piece.length === 0 || refused.length >= REFUSED_AGAIN) return;
       await this.#transaction(rowParameters(piece.toSorted(byDriverOfRow)), [], AT_ONCE);
@@ -205,17 +222,17 @@ export class Archive {
    * Rejects with ArchiveError. `untried`: left out, because so many were refused before them; `why`: what Postgres said
    * of the last of those; `conflicting`: another of that driver and id stands there, of another time or place.
    */
-  async insertCheckpoints(positions: readonly StoredPosition[]): Promise<{
+  async insertCheckpoints(positions: readonly Position[]): Promise<{
     written: number;
-    refused: StoredPosition[];
-    untried: StoredPosition[];
-    conflicting: StoredPosition[];
+    refused: Position[];
+    untried: Position[];
+    conflicting: Position[];
     why: Error | null;
   }> {
     let written = 0;
     let why: Error | null = null;
-    const untried: StoredPosition[] = [];
-    const conflicting: StoredPosition[] = [];
+    const untried: Position[] = [];
+    const conflicting: Position[] = [];
     const atMost = mayRefuse(positions.length);
     // Not always the same ones are left out. Each statement is sorted, as those of positions are: two flushers may well
     // insert the same ones at once.
@@ -238,7 +255,7 @@ export class Archive {
     return { written, refused, untried, conflicting, why };
   }
 
-  async #conflictsOf(positions: readonly StoredPosition[]): Promise<StoredPosition[]> {
+  async #conflictsOf(positions: readonly Position[]): Promise<Position[]> {
     // Those of a version that gave no ids are told apart by session and seq alone.
     const named = positions.filter(({ checkpointId }) => checkpointId !== null);
     const rows = await this.#rows(CONFLICTING_CHECKPOINTS, [
@@ -248,7 +265,7 @@ export class Archive {
       arrayLiteral(named.map(({ latE7 }) => fromE7(latE7))),
       arrayLiteral(named.map(({ lonE7 }) => fromE7(lonE7))),
     ]);
-    return rows.map(({ n }) => named[Number(n) - 1] as StoredPosition);
+    return rows.map(({ n }) => named[Number(n) - 1] as Position);
   }
 
   /**
@@ -283,7 +300,16 @@ export class Archive {
     return rows[0] as { last: string | null; deleted: number };
   }
 
-  /** The `limit` drivers after `after`, by their id: the columns of COLUMNS as the driver of Postgres reads them. */
+  /** By the clock of Postgres, which stamps each row that it writes. */
+  async nowMs(): Promise<number> {
+    const rows = await this.#rows(`SELECT ${epochMs('now()')} AS now`, []);
+    return Number(rows[0]?.now);
+  }
+
+  /**
+   * The `limit` drivers after `after`, by their id: when each row was written, and the columns of COLUMNS as the driver of
+   * Postgres reads them.
+   */
   readPositions(after: string, limit: number): Promise<Record<string, unknown>[]> {
     return this.#rows(READ_POSITIONS, [after, limit]);
   }

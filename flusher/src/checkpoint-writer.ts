@@ -1,24 +1,31 @@
 // Brings waiting checkpoints to Postgres, alone: flushing a whole partition for each trip that ends would cost more
 // than Postgres can take. They leave the cache after the commit, so a crash in between costs a second INSERT that
 // finds its row there.
+//
+// Each round goes on in a partition where the one before stopped, so what Postgres refuses, however much it is, stands
+// before nobody.
 
 import type {
   ConflictingCheckpoint,
-  LiveStore,
+  LogStore,
   WaitingCheckpoint,
-} from '@whereabouts/infra/live-store/live-store';
+} from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import type { Position } from '@whereabouts/infra/position';
+import { decodeBody, isReadable } from '@whereabouts/infra/record';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import type { Archive } from './archive.js';
 import { archiveRefuses } from './archive-error.js';
 import type { FlushMetrics } from './flush-metrics.js';
 
-/** Of all partitions in one round, besides those that were refused before; the next round takes the rest. */
+/** Of all partitions in one round, but for the last page of each; the next round takes the rest. */
 const ROUND_LIMIT = 5_000;
 /** Of one partition in one round. */
 const PARTITION_LIMIT = 512;
-/** One that Postgres refuses stays in the cache (nothing drops a checkpoint); all of them are tried again this often. */
+const PAGE_SIZE = 128;
+const MAX_PAGES = 64;
+/** One that Postgres refuses stays in the cache (nothing drops a checkpoint), and is tried again this often. */
 const REFUSED_RETRY_MS = 15_000;
 const MAX_REFUSED_KNOWN = 10_000;
 /** By then the ingest that took it has told its driver, or never will. */
@@ -29,22 +36,37 @@ const TOLD_EVERY_MS = 60_000;
 export const partitionLimit = (partitions: number): number =>
   Math.max(1, Math.min(PARTITION_LIMIT, Math.floor(ROUND_LIMIT / partitions)));
 
-interface Found extends WaitingCheckpoint {
+interface Found {
+  field: string;
   partition: number;
+  position: Position;
 }
 
+/** Where the scan of a partition stands. */
+interface Walk {
+  cursor: string | null;
+  place: string | null;
+  /** Of the refused, those that it has come by. */
+  stillRefused: Set<string>;
+  unreadable: number;
+}
+
+const newWalk = (): Walk => ({ cursor: null, place: null, stillRefused: new Set(), unreadable: 0 });
+
 export class CheckpointWriter {
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #archive: Archive;
   readonly #log: Logger;
   readonly #paced = new PacedLog(TOLD_EVERY_MS);
   readonly #metrics: FlushMetrics;
-  /** Fields of those that Postgres refuses, with their partition. */
-  readonly #refused = new Map<string, number>();
-  #retryAtMs = 0;
+  /** Fields of those that Postgres refuses. */
+  readonly #refused = new Map<string, { partition: number; notBeforeMs: number }>();
+  readonly #walks = new Map<number, Walk>();
+  /** Fields that are none of ours, by partition, as its last whole scan found them. */
+  readonly #unreadable = new Map<number, number>();
   #open = 0;
 
-  constructor(o: { store: LiveStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
+  constructor(o: { store: LogStore; archive: Archive; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
     this.#archive = o.archive;
     this.#log = o.log;
@@ -56,14 +78,18 @@ export class CheckpointWriter {
     return this.#refused.size;
   }
 
-  /** Of the last round: what was not tried, and partitions that did not answer. Not what Postgres refuses. */
+  get unreadable(): number {
+    return [...this.#unreadable.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Of the last round: what was not tried, and partitions that were not scanned to their end. Not what is refused. */
   get open(): number {
     return this.#open;
   }
 
-  /** In the next round. */
+  /** In the next rounds. */
   tryAllAgain(): void {
-    this.#retryAtMs = 0;
+    for (const refused of this.#refused.values()) refused.notBeforeMs = 0;
   }
 
   /**
@@ -72,7 +98,10 @@ export class CheckpointWriter {
    * does not answer waits for the next round.
    */
   async run(partitions: readonly number[]): Promise<number> {
-    const found = await this.#gather(partitions);
+    this.#open = 0;
+    this.#forgetOthers(new Set(partitions));
+    const share = partitionLimit(partitions.length);
+    const found = (await Promise.all(partitions.map((partition) => this.#gather(partition, share)))).flat();
     this.#metrics.refusedCheckpoints.set(this.refused);
     if (found.length === 0) return 0;
     const answer = await this.#archive.insertCheckpoints(found.map(({ position }) => position));
@@ -91,40 +120,65 @@ export class CheckpointWriter {
     return settled.length;
   }
 
-  async #gather(partitions: readonly number[]): Promise<Found[]> {
-    const share = partitionLimit(partitions.length);
-    const standing = new Map<number, number>();
-    for (const partition of this.#refused.values())
-      standing.set(partition, (standing.get(partition) ?? 0) + 1);
-    // The refused take no part of the share, or nobody would come past them.
-    const limit = (partition: number) => share + (standing.get(partition) ?? 0);
-    this.#open = 0;
-    const pages = await Promise.all(
-      partitions.map(async (partition) => {
-        const { waiting, conflicts } = await this.#store
-          .waitingCheckpoints(partition, limit(partition))
-          .catch((error) => {
-            this.#open++;
-            return nothingYet(error);
-          });
-        await this.#forgetConflicts(partition, conflicts);
-        return waiting.map((entry) => ({ ...entry, partition }));
-      }),
-    );
-    const hidden = partitions.filter((partition, i) => (pages[i]?.length ?? 0) >= limit(partition));
-    const found = pages.flat();
-    this.#forgetDone(new Set(found.map(({ field }) => field)), new Set(hidden));
-    const nowMs = performance.now();
-    if (nowMs < this.#retryAtMs) return found.filter(({ field }) => !this.#refused.has(field));
-    this.#retryAtMs = nowMs + REFUSED_RETRY_MS;
-    return found;
+  /** The next ones of a partition: a few more than its share. */
+  async #gather(partition: number, share: number): Promise<Found[]> {
+    const found = new Map<string, Found>();
+    const walk = this.#walks.get(partition) ?? newWalk();
+    const isFromStart = walk.cursor === null;
+    this.#walks.set(partition, walk);
+    try {
+      for (let pages = 0; pages < MAX_PAGES && found.size < share; pages++) {
+        const { cursor, place } = walk;
+        const page = await this.#store.waitingCheckpoints(partition, { cursor, place, pageSize: PAGE_SIZE });
+        walk.unreadable += page.unreadable;
+        for (const entry of page.waiting) this.#take(found, walk, { ...entry, partition });
+        await this.#forgetConflicts(partition, page.conflicts);
+        walk.cursor = page.cursor;
+        walk.place = page.place;
+        if (page.cursor !== null) continue;
+        this.#scanned(partition, walk);
+        if (!isFromStart) this.#open++;
+        return [...found.values()];
+      }
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#walks.delete(partition);
+    }
+    this.#open++;
+    return [...found.values()];
   }
 
-  /** Of the refused, those that wait no more: another flusher has brought them. */
-  #forgetDone(waiting: ReadonlySet<string>, hidden: ReadonlySet<number>): void {
-    for (const [field, partition] of this.#refused) {
-      if (!waiting.has(field) && !hidden.has(partition)) this.#refused.delete(field);
+  #take(found: Map<string, Found>, walk: Walk, entry: WaitingCheckpoint & { partition: number }): void {
+    const { field, driverId, checkpointId, body, partition } = entry;
+    if (!isReadable(body)) {
+      walk.unreadable++;
+      return;
     }
+    const refused = this.#refused.get(field);
+    if (refused !== undefined) walk.stillRefused.add(field);
+    if (refused !== undefined && performance.now() < refused.notBeforeMs) return;
+    found.set(field, { field, partition, position: { ...decodeBody(driverId, body), checkpointId } });
+  }
+
+  /** To its end. Of the refused, those that wait no more were brought there by another flusher. */
+  #scanned(partition: number, { stillRefused, unreadable }: Walk): void {
+    this.#walks.delete(partition);
+    for (const [field, refused] of this.#refused) {
+      if (refused.partition === partition && !stillRefused.has(field)) this.#refused.delete(field);
+    }
+    this.#unreadable.set(partition, unreadable);
+    if (unreadable === 0) return;
+    const said = 'checkpoints that cannot be read are passed over';
+    this.#paced.log(`${partition} ${said}`, (times) =>
+      this.#log.error({ partition, checkpoints: unreadable, times }, said),
+    );
+  }
+
+  /** Of the other partitions nothing waits, or they do not answer. */
+  #forgetOthers(partitions: ReadonlySet<number>): void {
+    for (const [field, { partition }] of this.#refused)
+      if (!partitions.has(partition)) this.#refused.delete(field);
+    for (const partition of this.#walks.keys()) if (!partitions.has(partition)) this.#walks.delete(partition);
   }
 
   async #settle(
@@ -159,16 +213,12 @@ export class CheckpointWriter {
 
   #remember({ field, position, partition }: Found, why: Error | null): void {
     if (!this.#refused.has(field) && this.#refused.size >= MAX_REFUSED_KNOWN) this.#refused.clear();
-    if (this.#refused.size === 0) this.#retryAtMs = performance.now() + REFUSED_RETRY_MS;
-    this.#refused.set(field, partition);
+    this.#refused.set(field, { partition, notBeforeMs: performance.now() + REFUSED_RETRY_MS });
+    // The scan that is under way has come by it already.
+    this.#walks.get(partition)?.stillRefused.add(field);
     const { driverId, seq } = position;
     const told = { driver_id: driverId, seq, partition, why: why?.message };
     const said = 'Postgres refuses a checkpoint: it waits, and is tried again';
     this.#paced.log('refused', (times) => this.#log.error({ ...told, times }, said));
   }
-}
-
-function nothingYet(error: unknown): { waiting: []; conflicts: [] } {
-  if (!(error instanceof StoreError)) throw error;
-  return { waiting: [], conflicts: [] };
 }

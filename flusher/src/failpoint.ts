@@ -3,6 +3,7 @@
 
 export const FAILPOINTS = [
   'after_begin',
+  'after_page',
   'after_scan',
   'after_upsert',
   'after_commit',

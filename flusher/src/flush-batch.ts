@@ -1,25 +1,35 @@
 // Rows on their way to Postgres, filled by several partitions at once.
 
-import type { PartitionState } from '@whereabouts/infra/live-store/answers';
-import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
-import { isNewer, type StoredPosition } from '@whereabouts/infra/position';
+import type { ToldState } from '@whereabouts/infra/live-store/log-state';
+import { isNewer, type Position } from '@whereabouts/infra/position';
+import type { EntryId } from '@whereabouts/infra/record';
 import type { Progress } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
+import type { PartitionStatus } from './partition-status.js';
+
+export interface FlushRow extends ArchiveRow {
+  position: Position;
+  /** Of the entry that it came from. */
+  id: EntryId;
+  /** Of this driver Postgres refused the record of that entry; null: none. */
+  noted: EntryId | null;
+}
 
 /** One partition's way through a pass. */
 export interface Flush {
   partition: number;
   /** As the look saw it that made it due. */
   seen: PartitionStatus;
-  /** As of begin: what its scan covers. */
-  began: PartitionState;
-  staleIds: string[];
+  /** As of begin: all up to its term and revision is read. */
+  began: ToldState;
+  /** What Postgres refused before, by driver. */
+  notes: ReadonlyMap<string, EntryId>;
   /** Records that are none of ours: as long as there is one, nobody knows whether Postgres has it. */
   unreadable: number;
 }
 
 export class Batch {
-  readonly #rows = new Map<string, ArchiveRow>();
+  readonly #rows = new Map<string, FlushRow>();
   /** Their last row is in this batch or an earlier one: their progress goes with it. */
   readonly finished: Flush[] = [];
 
@@ -27,7 +37,7 @@ export class Batch {
     return this.#rows.size;
   }
 
-  get rows(): ArchiveRow[] {
+  get rows(): FlushRow[] {
     return [...this.#rows.values()];
   }
 
@@ -40,10 +50,14 @@ export class Batch {
     }));
   }
 
-  /** A driver that has crossed a border may stand in two partitions: the newer record counts. */
-  add(partition: number, position: StoredPosition): void {
-    const held = this.#rows.get(position.driverId);
-    if (held && !isNewer(position, held.position)) return;
-    this.#rows.set(position.driverId, { partition, position });
+  /**
+   * A driver stands in many entries, and in two partitions after crossing a border: the newest counts, then the later.
+   * Returns the other one.
+   */
+  add(row: FlushRow): FlushRow | undefined {
+    const held = this.#rows.get(row.position.driverId);
+    if (held && isNewer(held.position, row.position)) return row;
+    this.#rows.set(row.position.driverId, row);
+    return held;
   }
 }

@@ -1,28 +1,33 @@
-// The pace of the flusher: every 100 ms it asks where checkpoints wait, every half second at the most for the state of
-// all partitions (five times the cost, and no interval needs it oftener), and from what it saw
+// The pace of the flusher: every 100 ms it looks at all partitions, one plain read each: where checkpoints wait, and every
+// half second at the most for the whole state (three times the cost, and no interval needs it oftener). From what it saw
 //
 //   checkpoints wait       -> a round of the checkpoint writer  (one at a time)
 //   partitions are due     -> a pass                            (one at a time)
-//   Postgres is away       -> nothing but its probe; what is dirty stays in the cache
+//   logs have grown        -> turns of compaction, and of the sweep, also while Postgres is away
+//   Postgres is away       -> else nothing but its probe; what is dirty stays in the cache
 //
 // Positions and checkpoints each have a gate: where the table of one is wrong, the other goes on.
 //
 //   starting ──start──▶ running ──drain──▶ draining ──▶ stopped
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { Logger } from '@whereabouts/infra/service/log';
+import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import type { Archive } from './archive.js';
 import { ArchiveError } from './archive-error.js';
 import { ArchiveGate } from './archive-gate.js';
 import { CheckpointWriter } from './checkpoint-writer.js';
+import { Compaction } from './compaction.js';
 import type { Reached } from './failpoint.js';
 import type { FlushMetrics } from './flush-metrics.js';
 import { FlushPass, type LeftReason, type PassReport } from './flush-pass.js';
 import type { LeftOver } from './left-over.js';
 import { PartitionLook } from './partition-look.js';
+import { mostRowsOf, type PartitionStatus, rowsOf } from './partition-status.js';
 import { RefusedPositions } from './refused-positions.js';
-import { byUrgency, paced, rowsOf, type TriggerSettings, triggerOf } from './triggers.js';
+import { Sweep } from './sweep.js';
+import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
 /** A tenth of the interval is fine enough to keep it. */
@@ -36,13 +41,14 @@ const COMES_ALONG = 0.1;
 const LEAST_PASS_ROWS = 2_500;
 const PASS_ROOM = 1.2;
 /** Why a partition was left that is to be taken by the very next pass. */
-const AT_ONCE: readonly LeftReason[] = ['behind', 'reign_changed'];
+const AT_ONCE: readonly LeftReason[] = ['behind', 'term_changed', 'place_changed'];
+const TOLD_EVERY_MS = 60_000;
 
 export interface FlushLoopOptions {
-  store: LiveStore;
+  store: LogStore;
   archive: Archive;
   flusherId: string;
-  settings: TriggerSettings & { freshnessMs: number; sweepAfterMs: number };
+  settings: TriggerSettings & { sweepAfterMs: number };
   log: Logger;
   metrics: FlushMetrics;
   reached: Reached;
@@ -54,13 +60,18 @@ export class FlushLoop {
   readonly refused: RefusedPositions;
   readonly #o: FlushLoopOptions;
   readonly #checkpoints: CheckpointWriter;
+  readonly #compaction: Compaction;
+  readonly #sweep: Sweep;
+  readonly #paced = new PacedLog(TOLD_EVERY_MS);
   readonly #notBeforeMs = new Map<number, number>();
-  /** By partition, as it was last scanned. */
+  /** By partition, as it was last read. */
   readonly #unreadable = new Map<number, number>();
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #pass: Promise<unknown> | null = null;
   #round: Promise<unknown> | null = null;
+  #upkeep: Promise<unknown> | null = null;
+  #looks = 0;
   #jitter = 1;
   #lastPassMs = 0;
   readonly #statesEveryMs: number;
@@ -68,9 +79,11 @@ export class FlushLoop {
   #left: LeftOver;
 
   constructor(o: FlushLoopOptions) {
-    const { store, archive, log, metrics } = o;
+    const { store, archive, flusherId, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
+    this.#compaction = new Compaction({ store, flusherId, metrics });
+    this.#sweep = new Sweep({ store, sweepAfterMs: o.settings.sweepAfterMs, metrics });
     this.refused = new RefusedPositions({ store, log, metrics });
     this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };
     this.#tellGates();
@@ -86,9 +99,9 @@ export class FlushLoop {
     return this.#checkpoints.refused;
   }
 
-  /** Records that the last scans could not read. */
+  /** Records, checkpoints among them, that the last passes and rounds could not read. */
   get unreadable(): number {
-    return [...this.#unreadable.values()].reduce((sum, count) => sum + count, 0);
+    return [...this.#unreadable.values()].reduce((sum, count) => sum + count, this.#checkpoints.unreadable);
   }
 
   start(): void {
@@ -107,7 +120,7 @@ export class FlushLoop {
 
   async #drain(untilMs: number): Promise<void> {
     await this.#running;
-    await Promise.all([this.#pass, this.#round]);
+    await Promise.all([this.#pass, this.#round, this.#upkeep]);
     this.refused.tryAllAgain();
     this.#checkpoints.tryAllAgain();
     while ((await this.#flushAll()) && performance.now() < untilMs) await delay(LOOK_EVERY_MS);
@@ -124,25 +137,40 @@ export class FlushLoop {
   }
 
   async #tick(): Promise<void> {
+    const isForStates = performance.now() - this.#statesAtMs >= this.#statesEveryMs;
+    if (isForStates) this.#statesAtMs = performance.now();
+    // What a look sees while a pass is under way may be flushed by the time that it is back.
+    const wasFlushing = this.#pass !== null;
+    const known = isForStates ? await this.look.states() : [];
     const { positions, checkpoints } = this.gates;
     if (checkpoints.mayAsk() && this.#round === null) {
-      const waiting = await this.look.withCheckpoints();
-      this.#round = this.#writeCheckpoints(waiting).finally(() => {
+      const waiting = isForStates ? known : await this.look.checkpointsWaiting();
+      this.#round = this.#writeCheckpoints(this.#withCheckpoints(waiting)).finally(() => {
         this.#round = null;
       });
     }
-    const mayFlush = positions.mayAsk();
-    if (performance.now() - this.#statesAtMs < this.#statesEveryMs) return;
-    this.#statesAtMs = performance.now();
-    // What a look sees while a pass is under way may be flushed by the time that it is back.
-    const wasFlushing = this.#pass !== null;
-    const known = await this.look.states();
-    const due = wasFlushing || !mayFlush ? [] : this.#due(known);
+    const due = positions.mayAsk() && !wasFlushing ? this.#due(known) : [];
     if (due.length > 0) {
       this.#pass = this.#flush(due).then(() => {
         this.#pass = null;
       });
     }
+    if (!isForStates || this.#upkeep !== null) return;
+    this.#upkeep = this.#compaction
+      .run(known)
+      .then(() => this.#sweep.run(known))
+      .then(() => this.look.callFunctions())
+      .finally(() => {
+        this.#upkeep = null;
+      });
+  }
+
+  /** And one more in turn: a count says nothing of conflicts that nobody has told, and may be lost. */
+  #withCheckpoints(known: readonly { partition: number; checkpointsWaiting: number }[]): number[] {
+    const turn = this.#looks++ % this.#o.store.map.partitions;
+    return known
+      .filter(({ partition, checkpointsWaiting }) => checkpointsWaiting > 0 || partition === turn)
+      .map(({ partition }) => partition);
   }
 
   #due(known: readonly PartitionStatus[]): PartitionStatus[] {
@@ -164,17 +192,17 @@ export class FlushLoop {
 
   /** So many that the passes of one interval take everybody, with room. */
   #rowsOfPass(known: readonly PartitionStatus[]): number {
-    const drivers = known.reduce((sum, status) => sum + status.drivers, 0);
+    const drivers = known.reduce((sum, status) => sum + Math.max(status.drivers, rowsOf(status)), 0);
     const passEveryMs = this.#statesEveryMs + this.#lastPassMs;
     return Math.max(LEAST_PASS_ROWS, (PASS_ROOM * drivers * passEveryMs) / this.#o.settings.flushIntervalMs);
   }
 
   async #flush(due: readonly PartitionStatus[]): Promise<PassReport> {
     const { settings, log, metrics } = this.#o;
-    const { freshnessMs, sweepAfterMs } = settings;
+    const { sweepAfterMs } = settings;
     const startedMs = performance.now();
-    const { refused } = this;
-    const report = await new FlushPass({ ...this.#o, refused, freshnessMs, sweepAfterMs }).run(due);
+    const own = { refused: this.refused, paced: this.#paced };
+    const report = await new FlushPass({ ...this.#o, ...own, sweepAfterMs }).run(due);
     const tookMs = performance.now() - startedMs;
     this.#lastPassMs = tookMs;
     metrics.passDuration.observe(tookMs / 1000);
@@ -197,6 +225,7 @@ export class FlushLoop {
     const gate = this.gates.checkpoints;
     try {
       const done = await this.#checkpoints.run(partitions);
+      this.#o.metrics.unreadable.set(this.unreadable);
       gate.succeeded();
       return done;
     } catch (error) {
@@ -239,7 +268,7 @@ export class FlushLoop {
   }
 
   #noteLeft(dirty: readonly PartitionStatus[], checkpoints: number, known: number): void {
-    const positions = dirty.reduce((sum, status) => sum + rowsOf(status), this.refused.count);
+    const positions = dirty.reduce((sum, status) => sum + mostRowsOf(status), this.refused.count);
     const dark = this.#o.store.map.partitions - known;
     this.#left = { partitions: dirty.length, positions, checkpoints, dark };
   }

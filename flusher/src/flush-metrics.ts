@@ -30,7 +30,7 @@ export function flushMetrics(metrics: Metrics) {
     rowsWritten: counter('rows_written_total', 'Rows of driver_positions inserted or updated'),
     rowsRefused: counter(
       'rows_refused_total',
-      'Positions that Postgres refused; they stay in the cache, marked, and are tried again',
+      'Positions that Postgres refused; they stay in the cache, noted, and are tried again',
     ),
     refusedTaken: counter('refused_rows_taken_total', 'Of those, taken when they were tried again'),
     refusedPositions: gauge(
@@ -59,9 +59,10 @@ export function flushMetrics(metrics: Metrics) {
     }),
     rewinds: counter('rewinds_total', 'Partitions flushed anew because the archive had lost what it had'),
     swept: metrics.counter('swept_total', {
-      help: 'Stale drivers taken out of the answers and out of the cache',
+      help: 'Entries of old drivers removed from the cache: of positions and of sessions',
       labelNames: ['from'],
     }),
+    compacted: counter('compacted_total', 'Positions that compaction has folded into snapshots'),
     checkpointsPersisted: counter('checkpoints_persisted_total', 'Checkpoints that stand in Postgres'),
     checkpointsConflicting: counter(
       'checkpoints_conflicting_total',

@@ -1,45 +1,49 @@
 // One pass over the partitions that are due.
 //
-//   a few partitions at once:  begin ──▶ scan, page by page ──┐
+//   a few partitions at once:  begin ──▶ read, page by page ──┐
 //                                                             ├──▶ one open batch ──▶ commit ──▶ for each finished
 //                                                             ┘    (5,000 rows)                  partition: move its
-//                                                                                                watermark, sweep
+//                                                                                                watermark
 // What always holds: batches are committed one after the other, and a partition's progress is in the same
 // transaction as its last row, or a later one. So its watermark moves only over rows that Postgres has. A crash
-// anywhere leaves it where it was, and the scan is repeated. Where a record cannot be read, the others are written, and
-// the watermark stays: it may be of a newer version, whose flusher has to find it above the watermark.
+// anywhere leaves it where it was, and the reading is repeated. Where a record cannot be read, the others are written,
+// and the watermark stays: it may be of a newer version, whose flusher has to find it above the watermark.
 //
-// Rows in memory: one batch in commit, one sealed, one open (5,000 each), a page (about 1,000) for each of SCANS_AT_ONCE,
-// and those that were refused before (1,000): at most 24,000.
+// Rows in memory: one batch in commit, one sealed, one open (5,000 each), for each of READS_AT_ONCE the newest of each
+// driver (5,000) and a page, and those that were refused before (1,000).
 
-import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
-import type { StoredPosition } from '@whereabouts/infra/position';
+import { type EntryId, isAfter } from '@whereabouts/infra/record';
 import type { Logger } from '@whereabouts/infra/service/log';
+import type { PacedLog } from '@whereabouts/infra/service/paced-log';
 import { type Archive, type Behind, type CommitAnswer, MAX_BATCH_ROWS, type Turn } from './archive.js';
 import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
-import { Batch, type Flush } from './flush-batch.js';
+import { Batch, type Flush, type FlushRow } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import type { PartitionStatus } from './partition-status.js';
 import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
-import { sweep } from './sweep.js';
+import { readUnflushed } from './unflushed.js';
 
-const SCANS_AT_ONCE = 8;
-/** Reigns change once in a failover; more often than this within one pass, and the next pass will see. */
+const READS_AT_ONCE = 8;
+/** A term ends once in a failover; more often than this within one pass, and the next pass will see. */
 const MAX_BEGINS = 3;
+const BEGIN_AGAIN: readonly StoreErrorCode[] = ['term_changed', 'place_changed'];
 /** Longer than a commit takes; after a crash it is what the partition waits for, so well below the loss budget. */
 const LEASE_MS = 3_000;
-/** What a pass sweeps of a partition; the next one finds the rest. */
-const MAX_STALE_IDS = 4096;
+const NO_NOTES: ReadonlyMap<string, EntryId> = new Map();
+const TOLD_UNREADABLE = 5;
 
 export interface FlushPassOptions {
-  store: LiveStore;
+  store: LogStore;
   archive: Archive;
   refused: RefusedPositions;
   flusherId: string;
-  freshnessMs: number;
   sweepAfterMs: number;
   log: Logger;
+  /** For what each pass would say again. */
+  paced: PacedLog;
   metrics: FlushMetrics;
   reached: Reached;
 }
@@ -55,7 +59,7 @@ export interface PassReport {
   /** Partitions that are still to be flushed, and why. */
   left: Map<number, LeftReason>;
   archiveError: ArchiveError | null;
-  /** Records that cannot be read, of each partition that was scanned. */
+  /** Records that cannot be read, of each partition that was read. */
   unreadable: Map<number, number>;
 }
 
@@ -70,8 +74,8 @@ export class FlushPass {
     unreadable: new Map(),
   };
   readonly #leases = new Set<number>();
-  /** Partitions with a refused row that could not be marked: their watermark must not move over it. */
-  readonly #unmarked = new Set<number>();
+  /** Partitions with a refused row that could not be noted: their watermark must not move over it. */
+  readonly #unnoted = new Set<number>();
   readonly #settling: Promise<void>[] = [];
   /** Refused before, to be tried again once the rest is done. */
   readonly #refusedBefore = new Batch();
@@ -91,13 +95,13 @@ export class FlushPass {
   /** In the order given. Never rejects for an outage: the report says what was left. */
   async run(due: readonly PartitionStatus[]): Promise<PassReport> {
     const queue = [...due];
-    const scanner = async () => {
+    const reader = async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
         if (this.#report.archiveError === null) await this.#flush(next).catch((error) => this.#failed(error));
         else this.#report.left.set(next.partition, this.#report.archiveError.code);
       }
     };
-    await Promise.all(Array.from({ length: SCANS_AT_ONCE }, scanner));
+    await Promise.all(Array.from({ length: READS_AT_ONCE }, reader));
     await this.#seal().catch((error) => this.#failed(error));
     await this.#committed.catch((error) => this.#failed(error));
     await Promise.all(this.#settling);
@@ -118,14 +122,14 @@ export class FlushPass {
       try {
         const flush = await this.#begin(seen);
         if (flush === null) return;
-        await this.#scan(flush);
+        await this.#read(flush);
         this.#report.unreadable.set(seen.partition, flush.unreadable);
         if (flush.unreadable === 0) this.#open.finished.push(flush);
-        else await this.#leaveUnreadable(flush);
+        else this.#report.left.set(seen.partition, 'bad_record');
         return;
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
-        if (error.code === 'reign_changed' && begins < MAX_BEGINS) continue;
+        if (BEGIN_AGAIN.includes(error.code) && begins < MAX_BEGINS) continue;
         this.#report.left.set(seen.partition, error.code);
         return;
       }
@@ -135,42 +139,50 @@ export class FlushPass {
   /** null where another flusher was faster. */
   async #begin(seen: PartitionStatus): Promise<Flush | null> {
     const { partition } = seen;
-    const { store, flusherId, reached } = this.#o;
+    const { store, flusherId, refused, reached } = this.#o;
     const began = await store.begin(partition, flusherId, LEASE_MS);
     this.#leases.add(partition);
     reached('after_begin');
-    if (began.reign !== seen.reign || began.flushed === seen.flushed) {
-      return { partition, seen, began, staleIds: [], unreadable: 0 };
+    const isAsSeen =
+      began.flushed.term === seen.flushed.term && began.flushed.revision === seen.flushed.revision;
+    if (began.term === seen.term && !isAsSeen) {
+      await this.#release(partition);
+      return null;
     }
-    await this.#release(partition);
-    return null;
+    const notes = seen.refused > 0 ? (await store.refused(partition)).refused : NO_NOTES;
+    refused.found(partition, notes.size);
+    return { partition, seen, began, notes, unreadable: 0 };
   }
 
-  async #scan(flush: Flush): Promise<void> {
-    const { store, metrics, refused, reached } = this.#o;
-    const { partition, began } = flush;
-    const scan = { reign: began.reign, since: began.flushed, ...this.#ages(flush) };
-    const tries = refused.isDue(partition);
-    let refusedBefore = 0;
-    let cursor = '0';
-    do {
-      const page = await store.unflushed(partition, { ...scan, cursor });
+  async #read(flush: Flush): Promise<void> {
+    const { store, metrics, reached } = this.#o;
+    const { began, notes } = flush;
+    await this.#takeRefused(flush);
+    // A driver stands in many entries: of all that is in memory at once, only the newest is written.
+    let newest = new Batch();
+    // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
+    const isClean = began.dirtySinceMs === null && began.flushed.term > 0;
+    for await (const page of isClean ? [] : readUnflushed(store, began, notes)) {
       metrics.rowsScanned.inc(page.rows.length);
-      if (flush.staleIds.length < MAX_STALE_IDS) flush.staleIds.push(...page.staleIds);
-      refusedBefore += page.refused.length;
-      if (tries) this.#takeRefused(partition, page.refused);
-      flush.unreadable += page.unreadableIds.length;
-      await this.#take(partition, page.rows);
-      cursor = page.cursor;
-    } while (cursor !== '0');
-    refused.found(partition, refusedBefore, tries);
+      for (const row of page.rows) newest.add(row);
+      if (page.unreadable.length > 0) this.#tellUnreadable(flush, page.unreadable);
+      if (newest.size >= MAX_BATCH_ROWS) {
+        await this.#take(newest.rows);
+        newest = new Batch();
+      }
+      reached('after_page');
+    }
+    await this.#take(newest.rows);
     reached('after_scan');
   }
 
-  #takeRefused(partition: number, positions: readonly StoredPosition[]): void {
-    for (const position of positions) {
-      if (this.#refusedBefore.size === MAX_TRIED) return;
-      if (this.#o.refused.comesAlong(partition)) this.#refusedBefore.add(partition, position);
+  /** Those above the watermark are dirty as well, and come with the others. */
+  async #takeRefused({ partition, began, notes }: Flush): Promise<void> {
+    const room = MAX_TRIED - this.#refusedBefore.size;
+    if (notes.size === 0 || room === 0 || !this.#o.refused.isDue(partition)) return;
+    for (const row of await this.#o.refused.takeDue(partition, notes, room)) {
+      const older = isAfter(row.id, began.flushed) ? undefined : this.#refusedBefore.add(row);
+      if (older) await this.#o.refused.taken([older]);
     }
   }
 
@@ -179,16 +191,23 @@ export class FlushPass {
     await this.#o.refused.tryAgain(this.#o.archive, this.#refusedBefore.rows);
   }
 
-  async #leaveUnreadable(flush: Flush): Promise<void> {
-    const { store, metrics } = this.#o;
-    this.#report.left.set(flush.partition, 'bad_record');
-    await sweep(store, flush.partition, flush.staleIds, this.#ages(flush), metrics);
+  #tellUnreadable(flush: Flush, unreadable: readonly string[]): void {
+    const { log, paced } = this.#o;
+    const { partition } = flush;
+    flush.unreadable += unreadable.length;
+    const told = { partition, records: unreadable.length, first: unreadable.slice(0, TOLD_UNREADABLE) };
+    const said = 'records that cannot be read are passed over';
+    paced.log(`${partition} ${said}`, (times) => log.error({ ...told, times }, said));
   }
 
-  async #take(partition: number, positions: readonly StoredPosition[]): Promise<void> {
-    await this.#room;
-    while (this.#open.size > 0 && this.#open.size + positions.length > MAX_BATCH_ROWS) await this.#seal();
-    for (const position of positions) this.#open.add(partition, position);
+  async #take(rows: readonly FlushRow[]): Promise<void> {
+    for (let at = 0; at < rows.length; ) {
+      await this.#room;
+      while (this.#open.size > 0 && this.#open.size + rows.length - at > MAX_BATCH_ROWS) await this.#seal();
+      const end = at + MAX_BATCH_ROWS;
+      for (const row of rows.slice(at, end)) this.#open.add(row);
+      at = end;
+    }
   }
 
   /** Closes the open batch; returns once there is room for the next. */
@@ -215,7 +234,7 @@ export class FlushPass {
     metrics.batches.inc();
     metrics.transactions.inc(answer.transactions);
     metrics.rowsWritten.inc(answer.written);
-    await this.#settleMarks(batch, answer);
+    await this.#settleNotes(batch, answer);
     const behind = new Map(answer.behind.map((entry) => [entry.partition, entry]));
     for (const flush of batch.finished) {
       const entry = behind.get(flush.partition);
@@ -225,30 +244,28 @@ export class FlushPass {
   }
 
   /** Before any watermark moves over what was refused, so that none of it ever counts as persisted. */
-  async #settleMarks(batch: Batch, { refused, why }: CommitAnswer): Promise<void> {
+  async #settleNotes(batch: Batch, { refused, why }: CommitAnswer<FlushRow>): Promise<void> {
     if (refused.length > 0) {
-      for (const [partition, error] of await this.#o.refused.mark(refused, why)) {
-        this.#unmarked.add(partition);
+      for (const [partition, error] of await this.#o.refused.note(refused, why)) {
+        this.#unnoted.add(partition);
         this.#unsettled(partition, error);
       }
     }
-    // Marked before, and dirty again after a rewind.
-    const marked = batch.rows.filter((row) => row.position.quarantined && !refused.includes(row));
-    if (marked.length > 0) await this.#o.refused.unmark(marked);
+    const noted = batch.rows.filter((row) => row.noted !== null && !refused.includes(row));
+    if (noted.length > 0) await this.#o.refused.taken(noted);
   }
 
   async #moveWatermark(flush: Flush): Promise<void> {
     const { store, flusherId, metrics, reached } = this.#o;
     const { partition, began, seen } = flush;
-    if (this.#unmarked.has(partition)) return;
-    const { reign, revision, nowMs: asOfMs } = began;
-    await store.flushed(partition, { reign, revision, asOfMs, flusherId });
+    if (this.#unnoted.has(partition)) return;
+    const { term, revision, nowMs: asOfMs } = began;
+    await store.flushed(partition, { term, revision, asOfMs, flusherId });
     this.#leases.delete(partition);
     reached('after_flushed');
     this.#report.flushed++;
     metrics.flushed.inc();
     metrics.accepted.inc(seen.acceptedSinceFlush);
-    if (flush.staleIds.length > 0) await sweep(store, partition, flush.staleIds, this.#ages(flush), metrics);
   }
 
   /** Postgres is not the one it was: what it had is flushed to it again. */
@@ -272,10 +289,5 @@ export class FlushPass {
   async #release(partition: number): Promise<void> {
     this.#leases.delete(partition);
     await this.#o.store.release(partition, this.#o.flusherId).catch(() => {});
-  }
-
-  #ages({ began }: Flush): { freshBeforeMs: number; removeBeforeMs: number } {
-    const { freshnessMs, sweepAfterMs } = this.#o;
-    return { freshBeforeMs: began.nowMs - freshnessMs, removeBeforeMs: began.nowMs - sweepAfterMs };
   }
 }

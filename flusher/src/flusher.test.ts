@@ -4,9 +4,12 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { batchOf } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { validatePosition } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { FAILPOINTS } from './failpoint.js';
+import { statusOf } from './partition-status.js';
+import { stored } from './testing/archive-fixture.js';
 import { type Flusher, type Stack, startStack, until } from './testing/flusher-process.js';
 import { pgbouncer, startPooler } from './testing/pooler.js';
 import { differences, Fleet } from './testing/truth.js';
@@ -23,6 +26,7 @@ beforeEach(async () => {
   // Where a test failed before it had started Postgres again, the others need not fail with it.
   await stack.postgres.sql('SELECT').catch(() => stack.postgres.server.restart());
   await stack.postgres.sql('TRUNCATE driver_positions, checkpoints, flush_progress, backward');
+  await stack.postgres.sql('ALTER TABLE checkpoints DROP CONSTRAINT IF EXISTS odd');
   for (const partition of [0, 32, 63]) await stack.redis.command(partition, 'FLUSHALL');
 });
 
@@ -32,7 +36,7 @@ const newFleet = (drivers: number) => {
 };
 const wrong = (fleet: Fleet) => differences(fleet.newest, (text) => stack.postgres.sql(text));
 const statuses = () =>
-  Promise.all(Array.from({ length: stack.redis.map.partitions }, (_, i) => stack.redis.store.status(i)));
+  Promise.all(Array.from({ length: stack.redis.map.partitions }, (_, i) => statusOf(stack.redis.store, i)));
 
 /** Whatever goes back in the archive leaves a row in `backward`. */
 async function watchForSteps(): Promise<void> {
@@ -190,7 +194,7 @@ test('Postgres away at the end: it tries until its deadline, says what is left, 
   await flusher.logged('flusher is running');
   const fleet = newFleet(500);
   await fleet.report();
-  await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b'), checkpointOf('c')]);
+  await stack.redis.store.checkpoint(7, [checkpointOf('a'), checkpointOf('b'), checkpointOf('c')]);
   await stack.postgres.server.stop();
   flusher.kill('SIGTERM');
   assert.deepEqual(await flusher.exited, { code: 1, signal: null });
@@ -213,7 +217,7 @@ test('refused to the end: what is left is said, and it does not wait in vain', a
   await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id <> 'a')`);
   try {
     await fleet.report();
-    await stack.redis.store.record(7, [checkpointOf('a'), checkpointOf('b')]);
+    await stack.redis.store.checkpoint(7, [checkpointOf('a'), checkpointOf('b')]);
     await until('both are told', async () =>
       /1 positions and 1 checkpoints are refused/.test(await readyz(flusher)),
     );
@@ -434,7 +438,7 @@ describe('trouble with Postgres', () => {
     await fleet.report();
     await assertArrived(fleet);
     await admin('REVOKE INSERT ON checkpoints FROM whereabouts_flusher');
-    await stack.redis.store.record(7, [checkpointOf('a')]);
+    await stack.redis.store.checkpoint(7, [checkpointOf('a')]);
     await until('it is told', async () => /"name":"checkpoints","ok":false/.test(await readyz(flusher)));
     await fleet.report();
     await assertArrived(fleet);
@@ -447,7 +451,7 @@ describe('trouble with Postgres', () => {
     await until('the positions are told', async () =>
       /"name":"postgres","ok":false.*"name":"checkpoints","ok":true/.test(await readyz(flusher)),
     );
-    await stack.redis.store.record(7, [checkpointOf('b')]);
+    await stack.redis.store.checkpoint(7, [checkpointOf('b')]);
     await until('another', async () => (await checkpointCount()) === 2);
     await admin('GRANT INSERT ON driver_positions TO whereabouts_flusher');
     await assertArrived(fleet);
@@ -458,7 +462,7 @@ describe('trouble with Postgres', () => {
     const flusher = stack.flusher();
     await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (checkpoint_id IS NULL)`);
     const ids = Array.from({ length: 60 }, (_, i) => `c${i}`);
-    await stack.redis.store.record(7, ids.map(checkpointOf));
+    await stack.redis.store.checkpoint(7, ids.map(checkpointOf));
     await until('it is told', async () =>
       /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
     );
@@ -480,7 +484,7 @@ describe('by way of PgBouncer', { skip: pgbouncer === undefined }, () => {
       const fleet = newFleet(500);
       try {
         await fleet.report();
-        await stack.redis.store.record(7, [checkpointOf('a')]);
+        await stack.redis.store.checkpoint(7, [checkpointOf('a')]);
         await assertArrived(fleet);
         await until('the checkpoint', async () => (await checkpointCount()) === 1);
         await stack.postgres.server.stop();
@@ -592,11 +596,11 @@ describe('checkpoints', () => {
     const { store, map } = stack.redis;
     const partition = map.partitionOf(52.2, 21);
     const batch = [checkpoint(1, 1), checkpoint(2, 1)];
-    assert.deepEqual((await store.record(partition, batch)).outcomes, ['accepted', 'accepted']);
+    assert.deepEqual((await store.checkpoint(partition, batch)).outcomes, ['accepted', 'accepted']);
     await until('they are in Postgres', async () => (await waiting()) === 0);
     // After a reconnect: another session, another seq, the same checkpoint.
-    await store.record(partition, [checkpoint(1, 2)]);
-    await store.record(partition, [checkpoint(2, 1)]);
+    await store.checkpoint(partition, [checkpoint(1, 2)]);
+    await store.checkpoint(partition, [checkpoint(2, 1)]);
     await until('they are in Postgres', async () => (await waiting()) === 0);
     assert.deepEqual(await rows(), [
       { seq: 1, checkpoint_id: 'trip-1' },
@@ -610,11 +614,11 @@ describe('checkpoints', () => {
     const flusher = stack.flusher();
     const { store } = stack.redis;
     const [bad, good] = ['bad', 'good'].map((name) => Array.from({ length: 60 }, (_, i) => `${name}${i}`));
-    await store.record(7, (bad ?? []).map(checkpointOf));
+    await store.checkpoint(7, (bad ?? []).map(checkpointOf));
     await until('nothing shows that any would be taken', async () =>
       /"name":"checkpoints","ok":false,"detail":"refusing rows/.test(await readyz(flusher)),
     );
-    await store.record(7, (good ?? []).map(checkpointOf));
+    await store.checkpoint(7, (good ?? []).map(checkpointOf));
     await until('the good ones are there', async () => (await checkpointCount()) === 60);
     await until('the others are known', async () => (await flusher.metric('refused_checkpoints')) === 60);
     await until('it is no outage', async () => (await flusher.metric('archive_up')) === 1);
@@ -628,14 +632,32 @@ describe('checkpoints', () => {
     await stop(flusher);
   });
 
+  test('as many as a round takes are refused in one partition: those behind them come all the same', async () => {
+    await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (driver_id NOT LIKE 'bad%')`);
+    const { store } = stack.redis;
+    // Some wait in each partition, so that a round takes no more than 78 of one.
+    const good = Array.from({ length: 64 * 3 }, (_, i) => checkpointOf(`good${i}`));
+    const bad = Array.from({ length: 100 }, (_, i) => checkpointOf(`bad${i}`));
+    await store.checkpoint(7, bad);
+    for (const [i, each] of good.entries()) await store.checkpoint(i % 64, [each]);
+    const flusher = stack.flusher();
+    await until('all good ones are there', async () => (await checkpointCount()) === good.length);
+    const late = Array.from({ length: 10 }, (_, i) => checkpointOf(`late${i}`));
+    await store.checkpoint(7, late);
+    await until('the late ones too', async () => (await checkpointCount()) === good.length + 10);
+    await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
+    await until('all are there', async () => (await checkpointCount()) === good.length + 110);
+    await stop(flusher);
+  });
+
   test('a refused one waits, the others go on', async () => {
     await stack.postgres.sql(`ALTER TABLE checkpoints ADD CONSTRAINT odd CHECK (seq <> 13)`);
     const flusher = stack.flusher();
     const { store, map } = stack.redis;
     const partition = map.partitionOf(52.2, 21);
-    await store.record(partition, [checkpoint(12, 1), checkpoint(13, 1), checkpoint(14, 1)]);
+    await store.checkpoint(partition, [checkpoint(12, 1), checkpoint(13, 1), checkpoint(14, 1)]);
     await until('two of three are in Postgres', async () => (await waiting()) === 1);
-    await store.record(partition, [checkpoint(15, 1)]);
+    await store.checkpoint(partition, [checkpoint(15, 1)]);
     await until('the next too', async () => (await rows()).length === 3);
     await stack.postgres.sql(`ALTER TABLE checkpoints DROP CONSTRAINT odd`);
     await flusher.logged('Postgres refuses a checkpoint: it waits, and is tried again');
@@ -704,9 +726,9 @@ test('a node that loses its functions gets them back, also while Postgres is awa
   await until('the first flush', async () => (await statuses()).every(({ flushedAtMs }) => flushedAtMs > 0));
   await stack.postgres.server.stop();
   await flusher.logged('Postgres is away: positions stay in the cache');
-  const { command, map } = stack.redis;
+  const { command } = stack.redis;
   // One that loads nothing itself.
-  const reader = await stack.redis.connect(map, false);
+  const reader = await stack.redis.connect({ loadsFunctions: false });
   for (const partition of [0, 63]) {
     await command(partition, 'FUNCTION', 'FLUSH');
     await until('it is written to again', () =>
@@ -726,29 +748,74 @@ test('records that cannot be read are told, and no reason to wait at the end', a
   const fleet = newFleet(1_000);
   await fleet.report();
   await assertArrived(fleet);
-  const { command, map } = stack.redis;
-  const [positions, checkpoints] = ['positions', 'checkpoints'].map((name) => `${name}:{${map.tagOf(9)}}`);
-  await command(9, 'HSET', positions as string, 'odd', 'x', 'even', '');
-  await command(9, 'HSET', checkpoints as string, 'odd:1:1', 'x', 'odd', 'x', '*', 'x');
+  const { command, map, store } = stack.redis;
+  const odd = Buffer.from(batchOf(stored('odd', { session: 1, recordedAtMs: Date.now() })));
+  odd[5] = 77; // the format
+  await store.append(9, odd, 1);
+  const checkpoints = `checkpoints:{${map.tagOf(9)}}`;
+  await command(9, 'HSET', checkpoints, 'odd:1', 'x', '*', 'x');
   await fleet.report();
   await until('they are counted', async () => (await flusher.metric('unreadable_records')) === 2);
   assert.match((await flusher.get('/readyz?verbose')).text, /"name":"records","ok":false,"detail":"2 /);
   await until('all others are written', async () => (await wrong(fleet)).length === 0);
   const line = await flusher.logged('records that cannot be read are passed over');
-  assert.equal(line.partition, 9);
+  assert.deepEqual([line.partition, line.first], [9, ['odd']]);
+  await flusher.logged('checkpoints that cannot be read are passed over');
   const since = performance.now();
   flusher.kill('SIGTERM');
   // What cannot be read may be a checkpoint: it counts as left.
   assert.equal((await flusher.exited).code, 1);
   assert.ok(performance.now() - since < 30_000);
   const { err } = flusher.lines.at(-1) as { err: { message: string } };
-  assert.match(err.message, /^not in Postgres: 1 partitions, about \d+ positions, 3 checkpoints\./);
-  await command(9, 'HDEL', positions as string, 'odd', 'even');
-  await command(9, 'DEL', checkpoints as string);
+  assert.match(err.message, /^not in Postgres: 1 partitions, about \d+ positions, 1 checkpoints\./);
+  await store.compact(9, 0);
+  await command(9, 'HDEL', `snapshot:{${map.tagOf(9)}}`, 'odd');
+  await command(9, 'DEL', checkpoints);
   const next = stack.flusher();
   await assertArrived(fleet);
   assert.equal(await next.metric('unreadable_records'), 0);
   await stop(next);
+});
+
+test('logs are folded and the old leave the cache, also while Postgres is away', async () => {
+  const flusher = stack.flusher({ SWEEP_AFTER_MS: '10000' });
+  const fleet = newFleet(1_000);
+  await fleet.report();
+  await assertArrived(fleet);
+  await stack.postgres.server.stop();
+  await flusher.logged('Postgres is away: positions stay in the cache');
+  const young = [stored('young', { session: 1, recordedAtMs: Date.now() + 100_000 })];
+  await fleet.append(7, young);
+  const entries = async () => (await statuses()).reduce((sum, status) => sum + status.entries, 0);
+  await until('the logs are empty', async () => (await entries()) === 0);
+  assert.ok((await flusher.metric('compacted_total')) >= 1_001);
+  const drivers = async () => (await statuses()).reduce((sum, status) => sum + status.drivers, 0);
+  await until('the young one is left', async () => (await drivers()) === 1, 60_000);
+  assert.equal(await flusher.metric('swept_total'), 1_000);
+  await stack.postgres.server.restart();
+  await assertArrived(fleet);
+  await stop(flusher);
+});
+
+test('checkpoint conflicts that nobody has told go after a minute, told ones do not hinder', async () => {
+  const flusher = stack.flusher();
+  const { store, map, command } = stack.redis;
+  const key = `checkpoints:{${map.tagOf(11)}}`;
+  await flusher.logged('flusher is running');
+  await command(
+    11,
+    'HSET',
+    key,
+    'd:old',
+    `conflict${Date.now() - 61_000}`,
+    'd:young',
+    `conflict${Date.now()}`,
+  );
+  await until('the old one goes', async () => {
+    const { standings } = await store.checkpointStandings(11, ['d:old', 'd:young']);
+    return standings[0] === 'gone' && standings[1] === 'conflict';
+  });
+  await stop(flusher);
 });
 
 test('bad settings are told all at once', async () => {

@@ -1,25 +1,31 @@
-// Every order in which updates of two drivers and a crash can fall between the steps of two flushes, one after the
-// other, on the real stores. An order is a word:
+// Every order in which updates of two drivers, compaction and a crash can fall between the steps of two flushes, one
+// after the other, on the real stores. An order is a word:
 //
-//   a, b   a driver reports            f   the flusher's next step: begin, scan, upsert, commit, move the watermark
-//   x      the flusher dies; what it had not committed is rolled back, and the next f begins anew
+//   a, b   a driver reports            f   the flusher's next step: begin, read, upsert, commit, move the watermark
+//   c      the log is compacted        x   the flusher dies; what it had not committed is rolled back, and the next f
+//                                          begins anew
 //
 // A failing one is printed, and replayed alone: WHEREABOUTS_INTERLEAVING=afbffxfffff node --test ...
 // Each order ends with everything flushed, where the next one begins, so that an order alone is what it was in the row.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { PartitionState } from '@whereabouts/infra/live-store/answers';
+import type { ToldState } from '@whereabouts/infra/live-store/log-state';
+import { batchOf } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
-import { isNewer, type Position, type StoredPosition } from '@whereabouts/infra/position';
+import { isNewer, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import type { Archive } from './archive.js';
+import { Batch, type FlushRow } from './flush-batch.js';
+import { statusOf } from './partition-status.js';
 import { type Stack, startStack } from './testing/flusher-process.js';
+import { liveView } from './testing/live-view.js';
+import { readUnflushed } from './unflushed.js';
 
 const PARTITION = 7;
 const STEPS = 5;
 // `baa` comes to the same as `aab` but for the names.
-const UPDATES = ['aab', 'aba'];
+const UPDATES = ['aab', 'aba', 'acb', 'cab'];
 const STEP_DEADLINE_MS = 10_000;
 /** Held by the test, wanted by every commit: so a transaction stops between its upsert and its commit. */
 const GATE = 7_365_001;
@@ -57,11 +63,11 @@ const WAITING = `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT gr
 
 /** One flush, a step at a time, with the flusher's own calls of both stores. */
 class SteppedFlush {
-  readonly #steps = [this.#begin, this.#scan, this.#upsert, this.#commit, this.#move];
+  readonly #steps = [this.#begin, this.#read, this.#upsert, this.#commit, this.#move];
   #next = 0;
-  #began: PartitionState | null = null;
+  #began: ToldState | null = null;
   #flushedAtMs = 0;
-  #rows: StoredPosition[] = [];
+  #rows: FlushRow[] = [];
   #transaction: Promise<unknown> | null = null;
 
   get isDone(): boolean {
@@ -80,24 +86,22 @@ class SteppedFlush {
 
   async #begin(): Promise<void> {
     const { store } = stack.redis;
-    this.#flushedAtMs = (await store.status(PARTITION)).flushedAtMs;
+    this.#flushedAtMs = (await statusOf(store, PARTITION)).flushedAtMs;
     this.#began = await store.begin(PARTITION, 'stepped', LEASE_MS);
   }
 
-  async #scan(): Promise<void> {
-    const { reign, flushed: since } = this.#began as PartitionState;
-    const o = { reign, since, cursor: '0', freshBeforeMs: 0, removeBeforeMs: 0 };
-    const page = await stack.redis.store.unflushed(PARTITION, o);
-    assert.equal(page.cursor, '0');
-    this.#rows = page.rows;
+  async #read(): Promise<void> {
+    const newest = new Batch();
+    for await (const { rows } of readUnflushed(stack.redis.store, this.#began as ToldState, new Map()))
+      for (const row of rows) newest.add(row);
+    this.#rows = newest.rows;
   }
 
   async #upsert(): Promise<void> {
     let isThrough = false;
-    const rows = this.#rows.map((row) => ({ partition: PARTITION, position: row }));
-    const asOfMs = (this.#began as PartitionState).nowMs;
+    const asOfMs = (this.#began as ToldState).nowMs;
     const progress = { partition: PARTITION, asOfMs, flushedAtMs: this.#flushedAtMs };
-    this.#transaction = archive.commit(rows, [progress]).then((answer) => {
+    this.#transaction = archive.commit(this.#rows, [progress]).then((answer) => {
       isThrough = true;
       assert.deepEqual([answer.refused, answer.behind], [[], []]);
     });
@@ -119,32 +123,30 @@ class SteppedFlush {
   }
 
   async #move(): Promise<void> {
-    const { reign, revision, nowMs: asOfMs } = this.#began as PartitionState;
-    await stack.redis.store.flushed(PARTITION, { reign, revision, asOfMs, flusherId: 'stepped' });
+    const { term, revision, nowMs: asOfMs } = this.#began as ToldState;
+    await stack.redis.store.flushed(PARTITION, { term, revision, asOfMs, flusherId: 'stepped' });
   }
 }
 
 async function report(driverId: string): Promise<void> {
   const last = newest.get(driverId)?.recordedAtMs ?? 0;
   const given = position(driverId, { recordedAtMs: Math.max(Date.now(), last + 1), seq: ++seq });
-  const { outcomes } = await stack.redis.store.record(PARTITION, [given]);
-  assert.deepEqual(outcomes, ['accepted']);
+  await stack.redis.store.append(PARTITION, batchOf(given), 1);
   newest.set(driverId, given);
 }
 
 /** What the cache calls persisted stands in Postgres, and Postgres has nothing that nobody reported. */
 async function assertHolds(): Promise<{ persisted: number }> {
-  const ids = [...newest.keys()];
-  const { found } = await stack.redis.store.get(PARTITION, ids);
+  const view = await liveView(stack.redis.store, PARTITION);
   const { rows } = await admin.query('SELECT driver_id, session, recorded_at FROM driver_positions');
   let persisted = 0;
-  for (const [i, id] of ids.entries()) {
-    const last = newest.get(id) as Position;
+  for (const [id, last] of newest) {
+    const found = view.get(id);
     const row = rows.find((each) => each.driver_id === id);
     const archived = row && { session: Number(row.session), recordedAtMs: row.recorded_at.getTime() };
-    assert.equal(found[i]?.recordedAtMs, last.recordedAtMs, `${id}: the cache has the newest`);
+    assert.equal(found?.recordedAtMs, last.recordedAtMs, `${id}: the cache has the newest`);
     assert.ok(!archived || !isNewer(archived, last), `${id}: Postgres is ahead of its driver`);
-    if (!found[i]?.persisted) continue;
+    if (!found?.persisted) continue;
     persisted++;
     assert.equal(archived?.recordedAtMs, last.recordedAtMs, `${id}: persisted, and not in Postgres`);
   }
@@ -162,14 +164,15 @@ async function play(word: string): Promise<void> {
     else if (letter === 'x') {
       await flush.crash();
       flush = new SteppedFlush();
-    } else await report(letter);
+    } else if (letter === 'c') await stack.redis.store.compact(PARTITION, 0);
+    else await report(letter);
     if (letter === 'f' || letter === 'x') await assertHolds();
   }
   while (!flush.isDone) await step();
   flush = new SteppedFlush();
   while (!flush.isDone) await step();
   assert.equal((await assertHolds()).persisted, newest.size, 'in the end all are persisted');
-  assert.equal((await stack.redis.store.status(PARTITION)).dirtySinceMs, null);
+  assert.equal((await statusOf(stack.redis.store, PARTITION)).dirtySinceMs, null);
 }
 
 /** All ways to lay the letters of `updates`, in their order, between those of `steps`. */

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
@@ -27,7 +27,7 @@ const LOST_EVERY_MS = 60_000;
 await launch('flusher', async () => {
   const settings = readFlusherSettings(new SettingsReader(process.env));
   dropPgEnvironment(process.env);
-  const { ops, freshnessMs } = settings;
+  const { ops } = settings;
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const log = createLogger('flusher', ops.logLevel);
   const service = createMetrics('flusher', { commit: ops.buildCommit });
@@ -42,7 +42,7 @@ await launch('flusher', async () => {
       lost.log('lost', (times) => log.warn({ err: error, times }, 'a connection to Postgres was lost')),
   });
   const retention = new Retention({ archive, days: settings.retentionDays, log, metrics });
-  let store: LiveStore | null = null;
+  let store: LogStore | null = null;
   let loop: FlushLoop | null = null;
 
   await runService({
@@ -54,7 +54,7 @@ await launch('flusher', async () => {
     drainDeadlineMs: ops.drainDeadlineMs,
     readiness: () => readiness(store, loop),
     async start() {
-      store = await LiveStore.connect({ redis: settings.redis, map, log, freshnessMs, loadsFunctions: true });
+      store = await LogStore.connect({ redis: settings.redis, map, log, loadsFunctions: true });
       const flusherId = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
       loop = new FlushLoop({ store, archive, flusherId, settings, log, metrics, reached });
       loop.look.regions.register(service);
@@ -72,7 +72,7 @@ await launch('flusher', async () => {
 });
 
 /** Postgres away or a dark region is no reason to take the flusher out: it says so, and goes on. */
-function readiness(store: LiveStore | null, loop: FlushLoop | null): ReadinessReport {
+function readiness(store: LogStore | null, loop: FlushLoop | null): ReadinessReport {
   if (store === null || loop === null) return { ready: false, checks: [] };
   const masters = store.mastersReachable();
   const { gates, refused, refusedCheckpoints } = loop;

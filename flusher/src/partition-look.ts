@@ -1,21 +1,25 @@
-// What the loop sees of the cache: where checkpoints wait, and the state of each partition, with all that follows from
-// it for people: which regions are dark, and how large the loss window is.
+// What the loop sees of the cache, in one plain read of each partition: where checkpoints wait, or its whole state, with
+// all that follows from it for people: which regions are dark, and how large the loss window is.
 
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
-import type { LiveStore, PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { FlushMetrics } from './flush-metrics.js';
+import { type PartitionStatus, statusOf } from './partition-status.js';
+
+/** Holds no lease. */
+const NOBODY = 'nobody';
 
 export class PartitionLook {
   readonly regions: DarkRegions;
   readonly lossWindow: LossWindow;
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #metrics: FlushMetrics;
   #mapMismatch: string | null = null;
 
-  constructor(o: { store: LiveStore; budgetMs: number; log: Logger; metrics: FlushMetrics }) {
+  constructor(o: { store: LogStore; budgetMs: number; log: Logger; metrics: FlushMetrics }) {
     const { store, budgetMs, log } = o;
     this.#store = store;
     this.#metrics = o.metrics;
@@ -31,17 +35,19 @@ export class PartitionLook {
     return this.#mapMismatch;
   }
 
-  /** Partitions where checkpoints wait, of those that answered. */
-  async withCheckpoints(): Promise<number[]> {
-    const have = await this.#askEach((partition) => this.#store.hasCheckpoints(partition));
-    return [...have.keys()].filter((partition) => have[partition]);
+  /** How many checkpoints wait in each partition that answered. */
+  async checkpointsWaiting(): Promise<{ partition: number; checkpointsWaiting: number }[]> {
+    const counts = await this.#askEach((partition) => this.#store.checkpointsWaiting(partition));
+    return counts.flatMap((checkpointsWaiting, partition) =>
+      checkpointsWaiting === null ? [] : [{ partition, checkpointsWaiting }],
+    );
   }
 
   /** Of the partitions that answered. */
   async states(): Promise<PartitionStatus[]> {
     let mismatch: string | null = null;
     const statuses = await this.#askEach(
-      (partition) => this.#store.status(partition),
+      (partition) => statusOf(this.#store, partition),
       ({ code, message }) => {
         if (code === 'map_mismatch') mismatch = message;
       },
@@ -49,6 +55,21 @@ export class PartitionLook {
     this.#mapMismatch = mismatch;
     this.#tellLossWindow(statuses);
     return statuses.filter((status) => status !== null);
+  }
+
+  /**
+   * Calls a function on each node that does nothing. Where somebody has removed them, plain reads go on: only a call that
+   * fails has them loaded again.
+   */
+  async callFunctions(): Promise<void> {
+    const partitionOf = new Map<string | null, number>();
+    const store = this.#store;
+    for (let i = 0; i < store.map.partitions; i++)
+      if (store.reachable(i)) partitionOf.set(store.nodeOf(i), i);
+    const calls = [...partitionOf.values()].map((partition) => store.release(partition, NOBODY));
+    for (const call of await Promise.allSettled(calls)) {
+      if (call.status === 'rejected' && !(call.reason instanceof StoreError)) throw call.reason;
+    }
   }
 
   #tellLossWindow(statuses: readonly (PartitionStatus | null)[]): void {
@@ -64,7 +85,6 @@ export class PartitionLook {
     metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
     metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
   }
-
   /** What each partition answers; null where it cannot be reached, or does not. */
   async #askEach<T>(
     ask: (partition: number) => Promise<T>,

@@ -1,19 +1,21 @@
-// Positions that Postgres refused: marked in the cache, kept there, tried again, until it has them or something newer.
+// Positions that Postgres refused: noted in the cache, kept there, tried again, until it has them or something newer.
 //
-//   commit refuses a few ──▶ mark ──▶ the watermark moves on ──▶ each scan finds the mark ──▶ due: tried again ──▶ unmark
+//   commit refuses a few ──▶ note ──▶ the watermark moves on ──▶ every 15 s: tried again ──▶ taken: the note goes
+//                                                                            overtaken: the note goes
 //
-// What always holds: a mark goes before any watermark moves over its record, so none of them ever counts as persisted;
-// and nothing deletes a marked record but its driver's next report. So they are bounded by the number of drivers in the
-// cache; here are only their counts, and of one pass at most MAX_TRIED.
+// What always holds: a note goes before any watermark moves over its record, so none of them ever counts as persisted;
+// and no sweep removes a noted driver. So they are bounded by the number of drivers in the cache; here are only their
+// counts, and of one pass at most MAX_TRIED.
 
-import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import type { StoredPosition } from '@whereabouts/infra/position';
+import type { EntryId } from '@whereabouts/infra/record';
 import type { Logger } from '@whereabouts/infra/service/log';
 import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import type { Archive } from './archive.js';
-import type { ArchiveRow } from './archive-row.js';
+import type { FlushRow } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import { notedRecords } from './noted-records.js';
 import { shuffled } from './shuffled.js';
 
 const TRIED_EVERY_MS = 15_000;
@@ -26,15 +28,20 @@ interface Standing {
   notBeforeMs: number;
 }
 
+interface Note {
+  driverId: string;
+  id: EntryId;
+}
+
 export class RefusedPositions {
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #log: Logger;
   readonly #paced = new PacedLog(TOLD_EVERY_MS);
   readonly #metrics: FlushMetrics;
-  /** By partition, as its last scan found them. */
+  /** By partition, as a look, a pass or a note told them last. */
   readonly #standing = new Map<number, Standing>();
 
-  constructor(o: { store: LiveStore; log: Logger; metrics: FlushMetrics }) {
+  constructor(o: { store: LogStore; log: Logger; metrics: FlushMetrics }) {
     this.#store = o.store;
     this.#log = o.log;
     this.#metrics = o.metrics;
@@ -46,7 +53,7 @@ export class RefusedPositions {
     return count;
   }
 
-  /** The next scans find all of them due. */
+  /** The next passes find all of them due. */
   tryAllAgain(): void {
     for (const standing of this.#standing.values()) standing.notBeforeMs = 0;
   }
@@ -60,24 +67,27 @@ export class RefusedPositions {
     return (this.#standing.get(partition)?.notBeforeMs ?? 0) <= performance.now();
   }
 
-  /** Of more than one pass tries, each comes along as likely as any other. */
-  comesAlong(partition: number): boolean {
-    return Math.random() * (this.#standing.get(partition)?.count ?? 0) < MAX_TRIED;
-  }
-
-  /** What a scan has found; `isTried`: some of them are to be tried by the pass. */
-  found(partition: number, count: number, isTried: boolean): void {
+  /** So many notes there are. Those that this process has not seen before are due at once. */
+  found(partition: number, count: number): void {
     const notBeforeMs = this.#standing.get(partition)?.notBeforeMs ?? 0;
-    if (count === 0) this.#standing.delete(partition);
-    else {
-      const nextMs = isTried ? performance.now() + TRIED_EVERY_MS : notBeforeMs;
-      this.#standing.set(partition, { count, notBeforeMs: nextMs });
-    }
-    this.#metrics.refusedPositions.set(this.count);
+    this.#stand(partition, { count, notBeforeMs });
   }
 
-  /** Returns for each row whose mark could not be set: its partition, and why. */
-  async mark(refused: readonly ArchiveRow[], why: Error | null): Promise<[number, StoreError][]> {
+  /**
+   * Of the notes of a partition that are due, the records that are to be tried; of more than one pass tries, each comes
+   * along as likely as any other. Notes whose record is no more go. Rejects with StoreError.
+   */
+  async takeDue(partition: number, notes: ReadonlyMap<string, EntryId>, room: number): Promise<FlushRow[]> {
+    const wanted = new Map(shuffled([...notes]).slice(0, room));
+    const { rows, gone } = await notedRecords(this.#store, partition, wanted);
+    if (gone.length > 0) await this.#note(partition, gone, false);
+    const count = this.#standing.get(partition)?.count ?? 0;
+    this.#stand(partition, { count, notBeforeMs: performance.now() + TRIED_EVERY_MS });
+    return rows;
+  }
+
+  /** Returns for each partition where notes could not be made why. */
+  async note(refused: readonly FlushRow[], why: Error | null): Promise<[number, StoreError][]> {
     this.#metrics.rowsRefused.inc(refused.length);
     const first = refused
       .slice(0, TOLD_IDS)
@@ -85,52 +95,62 @@ export class RefusedPositions {
     const said = 'Postgres refuses positions: they stay in the cache alone, and are tried again';
     const told = { refused: refused.length, first, why: why?.message };
     this.#paced.log(said, (times) => this.#log.error({ ...told, times }, said));
-    for (const [partition, rows] of byPartition(refused)) {
-      const nowMs = performance.now();
-      const known = this.#standing.get(partition) ?? { count: 0, notBeforeMs: nowMs + TRIED_EVERY_MS };
-      this.#standing.set(partition, { ...known, count: known.count + rows.length });
+    for (const partition of new Set(refused.map((row) => row.partition))) {
+      if (!this.stand(partition))
+        this.#stand(partition, { count: 1, notBeforeMs: performance.now() + TRIED_EVERY_MS });
     }
-    this.#metrics.refusedPositions.set(this.count);
-    return this.#set(refused, true);
+    return this.#each(
+      refused.map(({ partition, position: { driverId }, id }) => ({ partition, driverId, id })),
+      true,
+    );
   }
 
-  /** Takes the marks back: Postgres has them. One that stays by an outage is found again by the next scan. */
-  async unmark(taken: readonly ArchiveRow[]): Promise<void> {
-    const marked = taken.filter(({ position }) => position.quarantined);
-    if (marked.length > 0) await this.#set(marked, false);
+  /** Takes back what was noted of these drivers: Postgres has their newest. A note that stays is found again. */
+  async taken(rows: readonly FlushRow[]): Promise<void> {
+    const notes = rows.flatMap(({ partition, position: { driverId }, noted }) =>
+      noted === null ? [] : [{ partition, driverId, id: noted }],
+    );
+    if (notes.length > 0) await this.#each(notes, false);
   }
 
   /** Rejects with ArchiveError. */
-  async tryAgain(archive: Archive, rows: readonly ArchiveRow[]): Promise<void> {
+  async tryAgain(archive: Archive, rows: readonly FlushRow[]): Promise<void> {
+    // Who has crossed a border has left a note behind, and Postgres has a newer row by now.
+    const held = await archive.held(rows.map(({ position }) => position));
+    const isHeld = ({ position }: FlushRow) => held.has(position.driverId);
     // In another order each time: after some that are refused again, the others wait.
-    const taken = await archive.commitRefused(shuffled(rows));
+    const taken = await archive.commitRefused(shuffled(rows.filter((row) => !isHeld(row))));
     this.#metrics.refusedTaken.inc(taken.length);
-    await this.unmark(taken);
-    for (const [partition, { length }] of byPartition(taken)) {
-      const standing = this.#standing.get(partition);
-      if (standing) standing.count = Math.max(0, standing.count - length);
-    }
-    this.#metrics.refusedPositions.set(this.count);
+    await this.taken([...taken, ...rows.filter(isHeld)]);
   }
 
-  async #set(rows: readonly ArchiveRow[], isRefused: boolean): Promise<[number, StoreError][]> {
+  async #each(
+    notes: readonly (Note & { partition: number })[],
+    isRefused: boolean,
+  ): Promise<[number, StoreError][]> {
+    const groups = new Map<number, Note[]>();
+    for (const { partition, ...note } of notes) {
+      const group = groups.get(partition);
+      if (group === undefined) groups.set(partition, [note]);
+      else group.push(note);
+    }
     const failures: [number, StoreError][] = [];
-    for (const [partition, positions] of byPartition(rows)) {
-      await this.#store.quarantine(partition, positions, isRefused).catch((error) => {
+    for (const [partition, group] of groups) {
+      await this.#note(partition, group, isRefused).catch((error) => {
         if (!(error instanceof StoreError)) throw error;
         failures.push([partition, error]);
       });
     }
     return failures;
   }
-}
 
-function byPartition(rows: readonly ArchiveRow[]): Map<number, StoredPosition[]> {
-  const groups = new Map<number, StoredPosition[]>();
-  for (const { partition, position } of rows) {
-    const group = groups.get(partition);
-    if (group === undefined) groups.set(partition, [position]);
-    else group.push(position);
+  async #note(partition: number, notes: readonly Note[], isRefused: boolean): Promise<void> {
+    this.found(partition, await this.#store.refuse(partition, notes, isRefused));
   }
-  return groups;
+
+  #stand(partition: number, standing: Standing): void {
+    if (standing.count === 0) this.#standing.delete(partition);
+    else this.#standing.set(partition, standing);
+    this.#metrics.refusedPositions.set(this.count);
+  }
 }

@@ -1,20 +1,22 @@
 // node flusher/dist/refused.js [--driver ID] [--drop] [--json]: which positions Postgres refuses, and stand in the cache
-// alone. --drop lets them go, where somebody has decided that they are not worth keeping; nothing else ever does.
+// alone. --drop gives them up, where somebody has decided that they are not worth keeping: they are not tried again, and
+// leave the cache as any other does. Nothing else ever gives one up.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
-import { fromE7, type StoredPosition } from '@whereabouts/infra/position';
+import { fromE7 } from '@whereabouts/infra/position';
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { partitionMapSettings, redisSettings, SettingsReader } from '@whereabouts/infra/service/settings';
+import type { FlushRow } from './flush-batch.js';
+import { notedRecords } from './noted-records.js';
 
 const USAGE = 'usage: node flusher/dist/refused.js [--driver ID] [--drop] [--json]';
 /** In one call, during which the node does nothing else. */
 const DROPPED_AT_ONCE = 512;
-const NOTHING_STALE = { freshBeforeMs: 0, removeBeforeMs: 0 };
 
 interface Request {
   driver?: string;
@@ -31,26 +33,19 @@ function readRequest(): Request | null {
   }
 }
 
-async function refusedOf(store: LiveStore, partition: number): Promise<StoredPosition[]> {
-  const { reign, flushed: since } = await store.status(partition);
-  const refused: StoredPosition[] = [];
-  let cursor = '0';
-  do {
-    const page = await store.unflushed(partition, { reign, since, cursor, ...NOTHING_STALE });
-    // Those of above the watermark are dirty as well: the next flush tries them.
-    refused.push(...page.refused, ...page.rows.filter(({ quarantined }) => quarantined));
-    cursor = page.cursor;
-  } while (cursor !== '0');
-  return refused;
+/** A note whose driver has a newer record is none that anybody misses: the flusher takes it back. */
+async function refusedOf(store: LogStore, partition: number): Promise<FlushRow[]> {
+  const { refused } = await store.refused(partition);
+  return (await notedRecords(store, partition, refused)).rows;
 }
 
-async function drop(store: LiveStore, partition: number, refused: readonly StoredPosition[]): Promise<void> {
-  for (let at = 0; at < refused.length; at += DROPPED_AT_ONCE) {
-    await store.forget(partition, refused.slice(at, at + DROPPED_AT_ONCE));
-  }
+async function drop(store: LogStore, partition: number, refused: readonly FlushRow[]): Promise<void> {
+  const notes = refused.map(({ position: { driverId }, id }) => ({ driverId, id }));
+  for (let at = 0; at < notes.length; at += DROPPED_AT_ONCE)
+    await store.refuse(partition, notes.slice(at, at + DROPPED_AT_ONCE), false);
 }
 
-function show(partition: number, position: StoredPosition, { drop, json }: Request): void {
+function show({ partition, position }: FlushRow, { drop, json }: Request): void {
   const { driverId, latE7, lonE7 } = position;
   const [lat, lon] = [fromE7(latE7), fromE7(lonE7)];
   const at = new Date(position.recordedAtMs).toISOString();
@@ -70,14 +65,14 @@ await launch('refused', async () => {
   const settings = reader.finish({ redis: redisSettings(reader), ...partitionMapSettings(reader) });
   const map = parsePartitionMap(readFileSync(settings.partitionMapFile, 'utf8'));
   const log = createLogger('refused', 'error');
-  const store = await LiveStore.connect({ redis: settings.redis, map, log });
+  const store = await LogStore.connect({ redis: settings.redis, map, log });
   let failed = 0;
   for (let partition = 0; partition < map.partitions; partition++) {
     try {
       const all = await refusedOf(store, partition);
-      const wanted = all.filter(({ driverId }) => (request.driver ?? driverId) === driverId);
+      const wanted = all.filter(({ position: { driverId } }) => (request.driver ?? driverId) === driverId);
       if (request.drop) await drop(store, partition, wanted);
-      for (const position of wanted) show(partition, position, request);
+      for (const row of wanted) show(row, request);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       process.stderr.write(`partition ${partition}: ${error.message}\n`);

@@ -6,14 +6,17 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import { batchOf } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { fromE7, type Position, toE7 } from '@whereabouts/infra/position';
 import { archiveError } from './archive-error.js';
 import { MAX_ATTEMPTS, PAGE_ROWS, type RestorationOptions, restoreArchive } from './restoration.js';
 import { stored } from './testing/archive-fixture.js';
 import { type Stack, startStack } from './testing/flusher-process.js';
+import { liveView } from './testing/live-view.js';
 
 const RESTORE = fileURLToPath(new URL('./restore.js', import.meta.url));
 const HOUR_MS = 3_600_000;
+const PERSISTED_MS = 1_700_000_100_000;
 const DRIVERS = PAGE_ROWS + 1;
 
 let stack: Stack;
@@ -48,6 +51,7 @@ const row = (p: Position, more: object = {}) => ({
   accuracy_m: null,
   status: p.status,
   services: p.services,
+  persisted_at: PERSISTED_MS,
   ...more,
 });
 
@@ -57,7 +61,9 @@ function options(more: Partial<RestorationOptions>): RestorationOptions & { wait
     map: stack.redis.map,
     sinceMs: 0,
     readPage: async () => [row(driver(1)), row(driver(2))],
-    send: async (_, positions) => ({ restored: positions.length, standing: 0, invalid: 0 }),
+    archiveNowMs: async () => PERSISTED_MS,
+    addKnown: async () => {},
+    send: async () => {},
     wait: async (ms) => waits.push(ms),
     random: () => 1,
     progress: () => {},
@@ -92,9 +98,7 @@ test('more than a page, more than a batch for a partition: all of them, as they 
   const archive = postgres.archive();
   const all = Array.from({ length: DRIVERS }, (_, i) => driver(i));
   for (let at = 0; at < all.length; at += 1000) {
-    const rows = all
-      .slice(at, at + 1000)
-      .map((position) => ({ partition: 0, position: stored(position.driverId, position) }));
+    const rows = all.slice(at, at + 1000).map((position) => ({ partition: 0, position: position }));
     await archive.commit(rows, []);
   }
   await postgres.sql(`UPDATE driver_positions SET recorded_at = now() WHERE driver_id = 'r-7'`);
@@ -127,16 +131,69 @@ test('more than a page, more than a batch for a partition: all of them, as they 
   }
   assert.ok(byPartition.size > 30, `${byPartition.size} partitions`);
   for (const [partition, positions] of byPartition) {
-    const { found } = await redis.store.get(
-      partition,
-      positions.map(({ driverId }) => driverId),
-    );
-    for (const [i, position] of positions.entries()) {
+    const view = await liveView(redis.store, partition);
+    for (const position of positions) {
       if (position.driverId === 'r-7') continue;
-      const expected = { ...position, revision: 0, persisted: true, unlisted: true, archived: true };
-      assert.deepEqual(found[i], expected, position.driverId);
+      const { id, isInLog, isRefused, persisted, ...found } = view.get(position.driverId) ?? assert.fail();
+      assert.deepEqual(found, { ...position, archived: true }, position.driverId);
     }
   }
+});
+
+test('beside drivers who report: whose record is as new is left alone, also in a format that nobody knows', async () => {
+  const { redis, postgres, env } = stack;
+  await postgres.sql('TRUNCATE driver_positions');
+  const [same, newer, older, odd, folded] = [20_001, 20_002, 20_003, 20_004, 20_005].map(driver) as [
+    Position,
+    Position,
+    Position,
+    Position,
+    Position,
+  ];
+  const rows = [same, newer, older, odd, folded].map((position) => ({ partition: 0, position }));
+  await postgres.archive().commit(rows, []);
+  const partitionOf = (p: Position) => redis.map.partitionOf(fromE7(p.latE7), fromE7(p.lonE7));
+  const append = (p: Position, batch = batchOf(p)) => redis.store.append(partitionOf(p), batch, 1);
+  const unknown = Buffer.from(batchOf(odd));
+  unknown[2 + odd.driverId.length] = 77; // the format
+  await append(folded);
+  await redis.store.compact(partitionOf(folded), 0);
+  await append(same);
+  await append({ ...newer, recordedAtMs: newer.recordedAtMs + 1 });
+  await append({ ...older, recordedAtMs: older.recordedAtMs - 1 });
+  await append(odd, unknown);
+  const done = (await restore(env)).at(-1);
+  assert.deepEqual([done.rows, done.restored, done.standing], [5, 1, 4]);
+  for (const [position, archived] of [
+    [same, false],
+    [newer, false],
+    [older, true],
+    [folded, false],
+  ] as const) {
+    const view = await liveView(redis.store, partitionOf(position));
+    assert.equal(view.get(position.driverId)?.archived, archived, position.driverId);
+  }
+});
+
+test('what is written to the table after the cache was read is of drivers who report', async () => {
+  const o = options({});
+  const sent: string[] = [];
+  const counts = await restoreArchive({
+    ...o,
+    readPage: async () => [row(driver(1), { persisted_at: PERSISTED_MS + 1 }), row(driver(2))],
+    send: async (_, positions) => sent.push(...positions.map(({ driverId }) => driverId)),
+  });
+  assert.deepEqual([counts.standing, sent], [1, ['r-2']]);
+});
+
+test('a partition whose drivers are not known gets none', async () => {
+  const o = options({});
+  const darkOne = o.map.partitionOf(fromE7(driver(1).latE7), fromE7(driver(1).lonE7));
+  const addKnown = async (partition: number) => {
+    if (partition === darkOne) throw new StoreError('place_changed', 'again and again');
+  };
+  const counts = await restoreArchive({ ...o, addKnown });
+  assert.deepEqual([counts.restored, counts.failed], [1, 1]);
 });
 
 test('Redis fails a few times, then takes it: the waits grow and are bounded', async () => {
@@ -214,7 +271,7 @@ test('whatever stands in the table: who can be read is restored, the others are 
   const { postgres, env } = stack;
   await postgres.sql('TRUNCATE driver_positions');
   const rows = Array.from({ length: ODD.length + 2 }, (_, i) => driver(10_000 + i));
-  const stored_ = rows.map((position) => ({ partition: 0, position: stored(position.driverId, position) }));
+  const stored_ = rows.map((position) => ({ partition: 0, position: position }));
   await postgres.archive().commit(stored_, []);
   await postgres.sql(`
     ALTER TABLE driver_positions DROP CONSTRAINT lat_range, DROP CONSTRAINT lon_range, DROP CONSTRAINT heading_range,

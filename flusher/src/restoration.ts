@@ -1,21 +1,25 @@
 // Loads the archive back into a cache that was lost: page by page along the drivers' ids, each page's rows to the
 // partitions of the map in force, whatever map they were written under.
 //
-//   page (5,000 rows) ──▶ by partition ──▶ batches of 512, a few at once ──▶ restore
+//   who stands in the cache ──▶ page (5,000 rows) ──▶ by partition ──▶ batches of 512, a few at once ──▶ append
 //
-// Nothing needs undoing: a record that stands is left alone, so it may be cut short and run again, beside drivers who
-// report meanwhile. An outage is tried again a few times; a batch that fails for ever is counted, and the rest goes on.
-// Rows in memory: one page.
+// Who stands there is read first, and left alone. Newest wins at every reader, but of two equal records the later one
+// does: a driver whose last report is in Postgres already would count as loaded from there, and be found no more. A row
+// that was written after that reading began is of a driver who reports now. Whoever reports between the two has a newer
+// record. So it may be cut short and run again, beside drivers who report meanwhile. An outage is tried again a few
+// times; a batch that fails for ever is counted, and the rest goes on.
+// In memory: one page, and the order of each driver who stands in the cache.
 
-import type { RestoreAnswer } from '@whereabouts/infra/live-store/live-store';
+import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
-import { fromE7, MAX_BATCH_RECORDS, type Position, PositionError } from '@whereabouts/infra/position';
+import { fromE7, isNewer, type Position, PositionError } from '@whereabouts/infra/position';
 import { ArchiveError } from './archive-error.js';
 import { archivedPosition } from './archived-position.js';
+import type { KnownPositions } from './known-positions.js';
 
 export const PAGE_ROWS = 5_000;
-const BATCHES_AT_ONCE = 4;
+const AT_ONCE = 4;
 // The waits together are 5 to 10 s, all but the shortest within the time that a cluster takes to fail over by itself.
 export const MAX_ATTEMPTS = 9;
 const FIRST_WAIT_MS = 100;
@@ -27,8 +31,12 @@ export interface RestorationOptions {
   map: PartitionMap;
   /** Rows that were recorded before are left out. */
   sinceMs: number;
+  /** The time of Postgres. */
+  archiveNowMs(): Promise<number>;
+  /** Adds who stands in the partition. */
+  addKnown(partition: number, known: KnownPositions): Promise<void>;
   readPage(after: string, limit: number): Promise<Record<string, unknown>[]>;
-  send(partition: number, positions: readonly Position[]): Promise<RestoreAnswer>;
+  send(partition: number, positions: readonly Position[]): Promise<unknown>;
   wait(ms: number): Promise<unknown>;
   random(): number;
   /** After each page. */
@@ -39,7 +47,7 @@ export interface RestoreCounts {
   /** Looked at. */
   rows: number;
   restored: number;
-  /** Their driver had a record already. */
+  /** Their driver has a record that is as new. */
   standing: number;
   tooOld: number;
   /** No driver can have reported them. */
@@ -48,6 +56,14 @@ export interface RestoreCounts {
   invalidIds: string[];
   /** Could not be sent. */
   failed: number;
+}
+
+/** The cache, as it was when Postgres had this time. */
+interface Cache {
+  asOfMs: number;
+  known: KnownPositions;
+  /** Partitions that did not answer: whom they hold is not known. */
+  dark: Set<number>;
 }
 
 interface Batch {
@@ -66,16 +82,12 @@ export async function restoreArchive(o: RestorationOptions): Promise<RestoreCoun
     invalidIds: [],
     failed: 0,
   };
+  const cache = await readCache(o);
   let after = '';
   for (;;) {
     const rows = await insistently(o, () => o.readPage(after, PAGE_ROWS));
-    const batches = batchesOf(o, rows, counts);
-    const worker = async () => {
-      for (let batch = batches.pop(); batch !== undefined; batch = batches.pop()) {
-        await send(o, batch, counts);
-      }
-    };
-    await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
+    const batches = batchesOf(o, rows, cache, counts);
+    await fewAtOnce(batches, (batch) => send(o, batch, counts));
     counts.rows += rows.length;
     o.progress(counts);
     if (rows.length < PAGE_ROWS) return counts;
@@ -83,9 +95,33 @@ export async function restoreArchive(o: RestorationOptions): Promise<RestoreCoun
   }
 }
 
+async function readCache(o: RestorationOptions): Promise<Cache> {
+  // The time goes first: a row that was written before it was in the cache before it was read, or lost with it.
+  const asOfMs = await insistently(o, () => o.archiveNowMs());
+  const cache: Cache = { asOfMs, known: new Map(), dark: new Set() };
+  const partitions = Array.from({ length: o.map.partitions }, (_, i) => i);
+  await fewAtOnce(partitions, async (partition) => {
+    try {
+      await insistently(o, () => o.addKnown(partition, cache.known));
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      cache.dark.add(partition);
+    }
+  });
+  return cache;
+}
+
+async function fewAtOnce<T>(queue: T[], work: (item: T) => Promise<void>): Promise<void> {
+  const worker = async () => {
+    for (let item = queue.pop(); item !== undefined; item = queue.pop()) await work(item);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
 function batchesOf(
   o: RestorationOptions,
   rows: readonly Record<string, unknown>[],
+  cache: Cache,
   counts: RestoreCounts,
 ): Batch[] {
   const batches: Batch[] = [];
@@ -97,10 +133,15 @@ function batchesOf(
       if (counts.invalidIds.length < MAX_INVALID_IDS)
         counts.invalidIds.push(String(row.driver_id).slice(0, MAX_ID_SHOWN));
     } else if (position.recordedAtMs < o.sinceMs) counts.tooOld++;
+    else if (stands(cache, position, Number(row.persisted_at))) counts.standing++;
     else {
       const partition = o.map.partitionOf(fromE7(position.latE7), fromE7(position.lonE7));
+      if (cache.dark.has(partition)) {
+        counts.failed++;
+        continue;
+      }
       let batch = open.get(partition);
-      if (batch === undefined || batch.positions.length === MAX_BATCH_RECORDS) {
+      if (batch === undefined || batch.positions.length === MAX_ENTRY_RECORDS) {
         batch = { partition, positions: [] };
         open.set(partition, batch);
         batches.push(batch);
@@ -109,6 +150,11 @@ function batchesOf(
     }
   }
   return batches;
+}
+
+function stands({ known, asOfMs }: Cache, position: Position, persistedAtMs: number): boolean {
+  const held = known.get(position.driverId);
+  return persistedAtMs > asOfMs || (held !== undefined && !isNewer(position, held));
 }
 
 function positionOf(row: Record<string, unknown>): Position | null {
@@ -122,10 +168,8 @@ function positionOf(row: Record<string, unknown>): Position | null {
 
 async function send(o: RestorationOptions, batch: Batch, counts: RestoreCounts): Promise<void> {
   try {
-    const answer = await insistently(o, () => o.send(batch.partition, batch.positions));
-    counts.restored += answer.restored;
-    counts.standing += answer.standing;
-    counts.invalid += answer.invalid;
+    await insistently(o, () => o.send(batch.partition, batch.positions));
+    counts.restored += batch.positions.length;
   } catch (error) {
     if (!(error instanceof StoreError && error.retryable)) throw error;
     counts.failed += batch.positions.length;
@@ -133,7 +177,8 @@ async function send(o: RestorationOptions, batch: Batch, counts: RestoreCounts):
 }
 
 const isOutage = (error: unknown) =>
-  error instanceof ArchiveError || (error instanceof StoreError && error.retryable);
+  error instanceof ArchiveError ||
+  (error instanceof StoreError && (error.retryable || error.code === 'place_changed'));
 
 async function insistently<T>(o: RestorationOptions, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {

@@ -4,12 +4,14 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { BatchWriter } from '@whereabouts/infra/record';
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { partitionMapSettings, redisSettings, SettingsReader } from '@whereabouts/infra/service/settings';
 import { Archive } from './archive.js';
+import { addKnown } from './known-positions.js';
 import { dropPgEnvironment, postgresSettings } from './postgres-settings.js';
 import { type RestoreCounts, restoreArchive } from './restoration.js';
 
@@ -70,12 +72,18 @@ await launch('restore', async () => {
     reached: () => {},
     onConnectionLost: (error) => log.warn({ err: error }, 'a connection to Postgres was lost'),
   });
-  const store = await LiveStore.connect({ redis: settings.redis, map, log, loadsFunctions: true });
+  const store = await LogStore.connect({ redis: settings.redis, map, log, loadsFunctions: true });
   const counts = await restoreArchive({
     map,
     sinceMs: request.sinceMs,
     readPage: (after, limit) => archive.readPositions(after, limit),
-    send: (partition, positions) => store.restore(partition, positions),
+    archiveNowMs: () => archive.nowMs(),
+    addKnown: (partition, known) => addKnown(store, partition, known),
+    send: (partition, positions) => {
+      const batch = new BatchWriter();
+      for (const position of positions) batch.add(position, true);
+      return store.append(partition, batch.bytes(), batch.count);
+    },
     wait: delay,
     random: Math.random,
     progress: (soFar) => show('progress', soFar, request.json),

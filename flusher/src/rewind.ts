@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';
@@ -42,7 +42,7 @@ await launch('rewind', async () => {
     process.exit(64);
   }
   const log = createLogger('rewind', 'error');
-  const store = await LiveStore.connect({ redis: settings.redis, map, log });
+  const store = await LogStore.connect({ redis: settings.redis, map, log });
   const { partition, sinceMs } = request;
   const wanted = partition === null ? Array.from({ length: map.partitions }, (_, i) => i) : [partition];
   const results = await Promise.allSettled(wanted.map((each) => store.rewind(each, sinceMs)));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
+import type { PartitionStatus } from './partition-status.js';
 import { byUrgency, paced, type Trigger, triggerOf } from './triggers.js';
 
 const NOW = 1_700_000_000_000;
@@ -8,16 +8,20 @@ const SETTINGS = { flushIntervalMs: 5_000, flushMaxAccepted: 100, lossBudgetMs: 
 
 function status(o: { dirtyForMs?: number; flushedMsAgo?: number; accepted?: number; partition?: number }) {
   const { dirtyForMs, flushedMsAgo = 0, accepted = 0, partition = 0 } = o;
-  const state = { partition, epoch: 'e', reign: 'r', previous: '', base: 0, revision: 0, flushed: 0 };
+  const term = { incarnation: 'i', owner: 'o', term: 1, beganAtMs: 0, base: 0, previous: 0 };
   return {
-    ...state,
+    partition,
+    ...term,
+    revision: 0,
+    appended: 0,
+    flushed: { term: 0, revision: 0 },
     nowMs: NOW,
     seenAtMs: NOW,
-    reignAtMs: 0,
-    health: 'ok',
     drivers: 1,
-    available: 1,
-    busy: 0,
+    entries: 0,
+    logBytes: 0,
+    acceptedAtFlush: 0,
+    refused: 0,
     dirtySinceMs: dirtyForMs === undefined ? null : NOW - dirtyForMs,
     flushedAtMs: NOW - flushedMsAgo,
     accepted,

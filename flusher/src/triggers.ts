@@ -1,7 +1,7 @@
 // Which partitions a pass takes, and in which order. Pure.
 
-import type { PartitionStatus } from '@whereabouts/infra/live-store/live-store';
 import { lossWindowMs } from '@whereabouts/infra/live-store/loss-window';
+import { type PartitionStatus, rowsOf } from './partition-status.js';
 
 /** Of the loss budget: from here on a partition is flushed before its interval is over. */
 export const NEAR_BUDGET = 0.7;
@@ -26,10 +26,6 @@ export interface Due {
   status: PartitionStatus;
   trigger: Trigger;
 }
-
-/** At most so many are dirty. */
-export const rowsOf = ({ drivers, acceptedSinceFlush }: PartitionStatus) =>
-  Math.min(drivers, acceptedSinceFlush);
 
 /**
  * In the order given, but of those that only the clock makes due no more than fill `maxRows`: the others wait for the

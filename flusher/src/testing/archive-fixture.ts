@@ -8,7 +8,7 @@ import {
   removePostgresData,
   startPostgres,
 } from '@whereabouts/infra/dev/postgres-server';
-import { MAX_LATITUDE, NONE_U16, type StoredPosition } from '@whereabouts/infra/position';
+import { MAX_LATITUDE, NONE_U16, type Position } from '@whereabouts/infra/position';
 import { Pool, type QueryResultRow } from 'pg';
 import { Archive, type ArchiveOptions } from '../archive.js';
 import { FLUSHER, MIGRATOR, migrate, prepareDatabase, roleUrl } from '../database.js';
@@ -73,7 +73,7 @@ export async function startArchive(database = 'whereabouts'): Promise<ArchiveFix
   };
 }
 
-export function stored(driverId: string, fields: Partial<StoredPosition> = {}): StoredPosition {
+export function stored(driverId: string, fields: Partial<Position> = {}): Position {
   return {
     driverId,
     session: 1_700_000_000_000,
@@ -88,11 +88,6 @@ export function stored(driverId: string, fields: Partial<StoredPosition> = {}): 
     services: 0,
     checkpoint: false,
     checkpointId: null,
-    revision: 1,
-    quarantined: false,
-    unlisted: false,
-    movedTo: null,
-    archived: false,
     ...fields,
   };
 }

@@ -9,14 +9,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type StoreFixture, startStore } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { formatPartitionMap } from '@whereabouts/infra/partition-map';
 import { type ArchiveFixture, startArchive } from './archive-fixture.js';
 
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 
 export interface Stack {
-  redis: StoreFixture;
+  redis: LogFixture;
   postgres: ArchiveFixture;
   env: NodeJS.ProcessEnv;
   flusher(env?: NodeJS.ProcessEnv): Flusher;
@@ -28,7 +28,7 @@ export interface Stack {
 /** Flushes ten times as often as by default, so that tests need not wait. */
 export async function startStack(): Promise<Stack> {
   const dir = await mkdtemp(join(tmpdir(), 'whereabouts-flusher-'));
-  const [redis, postgres] = await Promise.all([startStore(), startArchive()]);
+  const [redis, postgres] = await Promise.all([startLogStore(), startArchive()]);
   const mapFile = join(dir, 'map.json');
   writeFileSync(mapFile, formatPartitionMap(redis.map));
   const env = {

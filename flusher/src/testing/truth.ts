@@ -1,8 +1,8 @@
 // A fleet that moves at random over the whole world, and what has to be in Postgres in the end: for each driver the
 // newest position that the store has accepted.
 
-import assert from 'node:assert/strict';
-import type { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
+import { batchOf } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { COLUMNS, fromE7, isNewer, type Position } from '@whereabouts/infra/position';
 import { stored } from './archive-fixture.js';
 
@@ -19,12 +19,12 @@ export function seeded(seed: number): () => number {
 
 export class Fleet {
   readonly newest = new Map<string, Position>();
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #random: () => number;
   readonly #drivers: number;
   #seq = 0;
 
-  constructor(store: LiveStore, o: { drivers: number; seed: number }) {
+  constructor(store: LogStore, o: { drivers: number; seed: number }) {
     this.#store = store;
     this.#drivers = o.drivers;
     this.#random = seeded(o.seed);
@@ -48,15 +48,14 @@ export class Fleet {
       const partition = this.#store.map.partitionOf(fromE7(position.latE7), fromE7(position.lonE7));
       byPartition.set(partition, [...(byPartition.get(partition) ?? []), position]);
     }
-    await Promise.all([...byPartition].map(([partition, positions]) => this.#record(partition, positions)));
+    await Promise.all([...byPartition].map(([partition, positions]) => this.append(partition, positions)));
   }
 
-  async #record(partition: number, positions: readonly Position[]): Promise<void> {
+  async append(partition: number, positions: readonly Position[]): Promise<void> {
     for (let at = 0; at < positions.length; at += 512) {
       const batch = positions.slice(at, at + 512);
-      const { outcomes } = await this.#store.record(partition, batch);
-      for (const [i, position] of batch.entries()) {
-        assert.equal(outcomes[i], 'accepted', `${position.driverId} in partition ${partition}`);
+      await this.#store.append(partition, batchOf(...batch), batch.length);
+      for (const position of batch) {
         const held = this.newest.get(position.driverId);
         if (!held || isNewer(position, held)) this.newest.set(position.driverId, position);
       }

@@ -111,6 +111,8 @@ test('compact: the newest of each driver goes to the snapshot, with its entry; t
   assert.deepEqual(of('b'), { recordedAtMs: nowMs + 5, session: 1, id: { term, revision: 2 } });
   assert.deepEqual(of('c'), { recordedAtMs: nowMs, session: 9, id: { term, revision: 1 } });
   assert.deepEqual(of('d'), { recordedAtMs: nowMs, session: 1, id: { term, revision: 3 } });
+  const [d, nobody] = await store.snapshotOf(p, ['d', 'nobody']);
+  assert.deepEqual([d && splitValue(d)?.id, nobody], [{ term, revision: 3 }, null]);
 });
 
 test('compact: an older record does not replace a newer one of the snapshot, an equal one does', async () => {
@@ -234,6 +236,7 @@ test('checkpoints: one for each (driver, id), ten of a driver, another place und
   assert.deepEqual(many.outcomes.filter((outcome) => outcome === 'accepted').length, 9);
   assert.deepEqual(many.outcomes.slice(9), ['too_many', 'too_many', 'too_many']);
   assert.equal((await store.counts(p)).checkpointsWaiting, 11);
+  assert.equal(await store.checkpointsWaiting(p), 11);
   const page = await store.waitingCheckpoints(p, { cursor: null, place: null, pageSize: 100 });
   assert.equal(page.waiting.length, 11);
   await store.checkpointsConflict(p, ['a:t1']);
@@ -300,6 +303,7 @@ test('another partition map is told apart by writes and by reads', async () => {
   await fixture.command(p, 'HSET', meta, 'term', term.replace(fixture.map.hash, 'another'));
   assert.equal(await rejects(append(p, at('b', Date.now()))), 'map_mismatch');
   assert.equal(await rejects(store.entries(p, FIRST_ID, 1)), 'map_mismatch');
+  assert.equal(await rejects(store.snapshotOf(p, ['a'])), 'map_mismatch');
 });
 
 test('a scan that goes on at another process is refused', async () => {

@@ -448,6 +448,18 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
+  /** The snapshot's values of these drivers; null: it has none. */
+  async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
+    const { meta, snapshot } = this.#key(partition);
+    const { reply } = await this.#read(partition, [
+      ['HMGET', meta, ...META_LINES],
+      ['HMGET', snapshot, ...driverIds],
+    ]);
+    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
+    this.#meta(partition, lines);
+    return values;
+  }
+
   /** Of each driver, the id of the record that Postgres refused. */
   async refused(partition: number): Promise<{ state: LogState; refused: Map<string, EntryId> }> {
     const { meta, replies } = await this.#read(partition, ['HGETALL', this.#key(partition).refused]);
@@ -480,17 +492,22 @@ export class LogStore {
     const { state, mapHash } = meta;
     const nowMs = nodeTimeMs(time);
     this.#clock.heard(nowMs, performance.now());
-    const checkpointsWaiting = Number(waiting ?? 0);
+    const checkpointsWaiting = waitingOf(waiting);
     return {
       state,
       mapHash,
       nowMs,
       drivers,
       entries,
-      // Where the count cannot be read, some may wait.
-      checkpointsWaiting: Number.isSafeInteger(checkpointsWaiting) ? checkpointsWaiting : 1,
+      checkpointsWaiting,
       refused: refusedCount,
     };
+  }
+
+  /** How many wait for Postgres: what `counts` tells too, for half of its cost. */
+  async checkpointsWaiting(partition: number): Promise<number> {
+    const reply = await this.#call(partition, ['HGET', this.#key(partition).checkpoints, '*']);
+    return waitingOf(reply as unknown as Buffer | null);
   }
 
   /** A page of what waits for Postgres, and of conflicts. `unreadable`: fields that are none of ours. */
@@ -731,6 +748,12 @@ function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
     id: parseEntryId(id.toString('latin1')) ?? { term: 0, revision: 0 },
     batch: (at < 0 ? undefined : fields[at + 1]) ?? Buffer.alloc(0),
   };
+}
+
+/** Where the count cannot be read, some may wait. */
+function waitingOf(count: Buffer | null): number {
+  const waiting = Number(count ?? 0);
+  return Number.isSafeInteger(waiting) ? waiting : 1;
 }
 
 const isConflict = (value: Buffer): boolean => value.toString('latin1', 0, CONFLICT.length) === CONFLICT;

@@ -1,0 +1,125 @@
+// Reads what stands above `flushed` of a partition, page by page: its log up to begin's revision and, where compaction
+// went ahead of `flushed`, its snapshot.
+//
+//   log:        ─ compacted ──┬── flushed ──────── begin ─┬── younger: the next pass
+//                             └──────── read ─────────────┘
+//   gap:        ─ flushed ── compacted ── begin            what lies between the two is in the snapshot alone
+//
+// What always holds: whoever has taken all pages has seen the newest record of each driver that was accepted between
+// `flushed` and begin. The log goes first: compaction may move an entry into the snapshot between two pages, never back.
+// All pages are of one process and of begin's term; else it throws, and nothing that was read proves anything.
+
+import type { LogState, ToldState } from '@whereabouts/infra/live-store/log-state';
+import type { LogEntry, LogStore } from '@whereabouts/infra/live-store/log-store';
+import { StoreError } from '@whereabouts/infra/live-store/store-error';
+import { DRIVER_ID } from '@whereabouts/infra/position';
+import {
+  decodeBody,
+  type EntryId,
+  eachRecord,
+  FIRST_ID,
+  formatEntryId,
+  isAfter,
+  isReadable,
+  splitValue,
+} from '@whereabouts/infra/record';
+import type { FlushRow } from './flush-batch.js';
+
+/** Of at most 512 records each: 2.5 MB. */
+const PAGE_ENTRIES = 64;
+const PAGE_VALUES = 1_000;
+
+export interface UnflushedPage {
+  rows: FlushRow[];
+  /** The drivers or entries of what cannot be read. */
+  unreadable: string[];
+}
+
+/** Rejects with StoreError; begin again on `term_changed` and `place_changed`. */
+export async function* readUnflushed(
+  store: LogStore,
+  began: ToldState,
+  notes: ReadonlyMap<string, EntryId>,
+): AsyncGenerator<UnflushedPage> {
+  const { partition, flushed } = began;
+  const check = sameProcess(began);
+  // Where nothing counts as flushed, meta may have been lost, and `compacted` with it.
+  let hasGap = !isAfter(flushed, FIRST_ID);
+  for (let at = flushed, isEnd = false; !isEnd; ) {
+    const page = await store.entries(partition, at, PAGE_ENTRIES);
+    check(page);
+    hasGap ||= isAfter(page.compacted, at);
+    const entries = page.entries.filter(({ id }) => !isAfter(id, began));
+    yield rowsOfEntries(partition, entries, notes);
+    isEnd = entries.length < PAGE_ENTRIES;
+    at = entries.at(-1)?.id ?? at;
+  }
+  if (!hasGap) return;
+  let cursor: string | null = null;
+  let place: string | null = null;
+  do {
+    const page = await store.snapshot(partition, { cursor, place, pageSize: PAGE_VALUES });
+    check(page);
+    yield rowsOfValues(partition, page.values, flushed, notes);
+    ({ cursor, place } = page);
+  } while (cursor !== null);
+}
+
+/** Of one page after the other. */
+function sameProcess(began: ToldState): (page: { state: LogState; place: string }) => void {
+  let place: string | null = null;
+  return (page) => {
+    const { incarnation, term, revision } = page.state;
+    if (incarnation !== began.incarnation || term !== began.term || revision < began.revision)
+      throw new StoreError('term_changed', `${term}-${revision} after ${formatEntryId(began)}`);
+    if (place !== null && place !== page.place)
+      throw new StoreError('place_changed', `the log was begun at ${place}, not ${page.place}`);
+    place = page.place;
+  };
+}
+
+function rowsOfEntries(
+  partition: number,
+  entries: readonly LogEntry[],
+  notes: ReadonlyMap<string, EntryId>,
+): UnflushedPage {
+  const page: UnflushedPage = { rows: [], unreadable: [] };
+  for (const { id, batch } of entries) {
+    const addsUp = eachRecord(batch, (driverId, from, to) =>
+      take(page, { partition, driverId, body: batch.subarray(from, to), id, notes }),
+    );
+    if (!addsUp) page.unreadable.push(`entry ${formatEntryId(id)}`);
+  }
+  return page;
+}
+
+/** Values above `flushed`, also those that came after begin: an older one that counts may have stood there before. */
+function rowsOfValues(
+  partition: number,
+  values: readonly [string, Buffer][],
+  flushed: EntryId,
+  notes: ReadonlyMap<string, EntryId>,
+): UnflushedPage {
+  const page: UnflushedPage = { rows: [], unreadable: [] };
+  for (const [driverId, value] of values) {
+    const split = splitValue(value);
+    if (split === null) page.unreadable.push(driverId);
+    else if (isAfter(split.id, flushed)) take(page, { partition, driverId, ...split, notes });
+  }
+  return page;
+}
+
+function take(
+  page: UnflushedPage,
+  o: { partition: number; driverId: string; body: Buffer; id: EntryId; notes: ReadonlyMap<string, EntryId> },
+): void {
+  const { partition, driverId, body, id, notes } = o;
+  if (!isReadable(body) || !DRIVER_ID.test(driverId)) page.unreadable.push(driverId);
+  else
+    page.rows.push({
+      partition,
+      position: decodeBody(driverId, body),
+      id,
+      noted: notes.get(driverId) ?? null,
+    });
+}
