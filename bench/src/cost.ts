@@ -2,7 +2,7 @@
 // same frames on as many sockets at the same rate, alternating in one run.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import {
   alternate,
   type Bench,
@@ -81,7 +81,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     rounds: context.rounds ?? DEFAULTS.rounds,
   };
   const drivers = cityFleet(asked.drivers, 1);
-  const own = await StackUnderTest.start(buildPartitionMap(drivers));
+  const own = await OwnStack.start(buildPartitionMap(drivers));
   const echo = await startEcho();
   const figures: Figure[] = [];
   const rows: (string | number)[][] = [];

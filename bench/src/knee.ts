@@ -9,7 +9,7 @@ import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partiti
 import { createLogger } from '@whereabouts/infra/service/log';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Bench, BenchContext, BenchOutcome, Table } from './bench.js';
 import { type Echo, startEcho } from './echo.js';
 import { Load } from './load/load.js';
@@ -291,7 +291,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const places = cityFleet(max, SEED);
   const map = buildPartitionMap(places);
   const processes = ingestProcessesFor(max);
-  const own = await StackUnderTest.start(map, { INGEST_PROCESSES: String(processes) });
+  const own = await OwnStack.start(map, { INGEST_PROCESSES: String(processes) });
   let steps: Step[];
   let lost = Number.NaN;
   let groups = 0;

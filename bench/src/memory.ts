@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { readSecret } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { type Bench, type BenchContext, type BenchOutcome, type Figure, type Goal, median } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';
@@ -49,7 +49,7 @@ interface IngestBytes {
 
 /** Growth of resident memory for each connected driver, after all have reported for a while. */
 async function ingestBytes(places: readonly Place[], seconds: number): Promise<IngestBytes> {
-  const own = await StackUnderTest.start(buildPartitionMap(places));
+  const own = await OwnStack.start(buildPartitionMap(places));
   const loads: Load[] = [];
   try {
     const { ingest, auth: of } = own.now;

@@ -5,7 +5,7 @@ import { DriverClient } from '@whereabouts/client/driver-client';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { driverTokens } from '@whereabouts/scripts/driver-tokens';
 import type { Stack } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
 import { cityFleet, type Place, seeded } from './load/places.js';
 import { cell, sleep } from './measured-load.js';
@@ -69,7 +69,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const seconds = context.seconds ?? DEFAULTS.seconds;
   const random = seeded(SEED);
-  const stack = await StackUnderTest.start(buildPartitionMap(cityFleet(1000, SEED)));
+  const stack = await OwnStack.start(buildPartitionMap(cityFleet(1000, SEED)));
   const times: number[][] = [];
   try {
     const client = await connect(stack.now);

@@ -4,8 +4,8 @@
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { partitionRows } from '@whereabouts/scripts/drill/regions';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { Dispatcher } from '@whereabouts/scripts/testing/dispatcher';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { Dispatcher } from '@whereabouts/scripts/outside/dispatcher';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
 import { Latencies } from './load/latencies.js';
 import { Load } from './load/load.js';
@@ -172,7 +172,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const drivers = cityFleet(count, 1);
   const points = cityFleet(POINTS, 2);
-  const own = await StackUnderTest.start(buildPartitionMap(drivers), ENV);
+  const own = await OwnStack.start(buildPartitionMap(drivers), ENV);
   const idle: Cpu[] = [];
   const asked: Round[] = [];
   try {

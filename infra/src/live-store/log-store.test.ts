@@ -108,6 +108,19 @@ test('compact: the newest of each driver goes to the snapshot, with its entry; t
   assert.deepEqual(of('d'), { recordedAtMs: nowMs, session: 1, id: { term, revision: 3 } });
 });
 
+test('of some drivers the snapshot can be asked by id', async () => {
+  const p = next();
+  const nowMs = Date.now();
+  const { term, revision } = (await append(p, at('a', nowMs))).state;
+  assert.deepEqual((await store.snapshotOf(p, ['a'])).values, [null], 'it is in the log');
+  await store.compact(p, 0);
+  const { state, values } = await store.snapshotOf(p, ['nobody', 'a']);
+  assert.equal(state.term, term);
+  assert.equal(values[0], null);
+  assert.deepEqual(splitValue(values[1] as Buffer)?.id, { term, revision });
+  assert.deepEqual((await store.counts(p)).compacted, { term, revision });
+});
+
 test('compact: an older record does not replace a newer one of the snapshot, an equal one does', async () => {
   const p = next();
   const nowMs = Date.now();

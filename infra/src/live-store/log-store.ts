@@ -100,6 +100,8 @@ export interface ClaimResult {
 export interface PartitionCounts {
   state: LogState;
   mapHash: string | null;
+  /** Entries up to this id are in the snapshot alone. */
+  compacted: EntryId;
   nowMs: number;
   /** Drivers in the snapshot; those that are in the log alone are not counted. */
   drivers: number;
@@ -394,6 +396,20 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
+  /** What the snapshot has of these drivers; null: nothing. Newer records may stand in the log. */
+  async snapshotOf(
+    partition: number,
+    driverIds: readonly string[],
+  ): Promise<{ state: LogState; values: (Buffer | null)[] }> {
+    const { meta, snapshot } = this.#key(partition);
+    const { reply } = await this.#read(partition, [
+      ['HMGET', meta, ...META_LINES],
+      ['HMGET', snapshot, ...driverIds],
+    ]);
+    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
+    return { state: this.#meta(partition, lines).state, values };
+  }
+
   /** Of each driver, the id of the record that Postgres refused. */
   async refused(partition: number): Promise<{ state: LogState; refused: Map<string, EntryId> }> {
     const { meta, refused } = this.#key(partition);
@@ -428,13 +444,14 @@ export class LogStore {
       Buffer | null,
       number,
     ];
-    const { state, mapHash } = this.#meta(partition, lines);
+    const { state, mapHash, compacted } = this.#meta(partition, lines);
     const nowMs = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000);
     this.#clock.heard(nowMs, performance.now());
     const checkpointsWaiting = Number(waiting ?? 0);
     return {
       state,
       mapHash,
+      compacted,
       nowMs,
       drivers,
       entries,

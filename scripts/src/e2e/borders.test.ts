@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { parseMetrics, total } from '../stack/scrape.js';
-import { untilArchived } from '../testing/archive-rows.js';
+import { untilArchived } from '../outside/archive-rows.js';
 import { assertSame } from '../testing/brute-force.js';
-import { type Answer, Dispatcher, type Question } from '../testing/dispatcher.js';
+import { type Answer, Dispatcher, type Question } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { acrossBorders, around, mapOf, type Place } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 811;
 const DRIVERS = 60;
@@ -25,7 +25,7 @@ const WARSAW = { lat: 52.23, lon: 21.01 };
 const GHOSTS_END_MS = 5_000;
 const EVERYBODY: Partial<Question> = { ...WARSAW, radius_m: 50_000, limit: 100 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
@@ -33,7 +33,7 @@ const tours = new Map<string, Place[]>();
 
 before(async () => {
   const map = mapOf([WARSAW], 0.2, random);
-  stack = await StackUnderTest.start(map, {
+  stack = await OwnStack.start(map, {
     INGEST_PROCESSES: '2',
     FLUSH_INTERVAL_MS: '1000',
     HOLD_NACK_AFTER_MS: '9000', // nobody is refused because the machine is busy

@@ -7,14 +7,14 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
-import { untilArchived } from '../testing/archive-rows.js';
-import { Dispatcher } from '../testing/dispatcher.js';
+import { untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 11;
 const GONE = 120;
@@ -23,7 +23,7 @@ const DEADLINE_MS = 30_000;
 const HANOI = { lat: 21.03, lon: 105.85 };
 const WITHIN = { ...HANOI, radius_m: 50_000, limit: 100 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let dispatcher: Dispatcher;
 let gone: FleetSockets;
 let here: FleetSockets;
@@ -33,7 +33,7 @@ const hereIds = Array.from({ length: HERE }, (_, i) => `here-${i}`);
 
 before(async () => {
   // Fresh for as long as the test may take: it is not their age that keeps the restored out of the answers.
-  stack = await StackUnderTest.start(mapOf([HANOI], 0.2, random), {
+  stack = await OwnStack.start(mapOf([HANOI], 0.2, random), {
     FLUSH_INTERVAL_MS: '500',
     FRESHNESS_MS: '600000',
     SWEEP_AFTER_MS: '600000',

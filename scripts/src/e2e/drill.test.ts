@@ -13,16 +13,16 @@ import { clusterNodes, pidOf, whatIsBroken } from '../drill/cluster-view.js';
 import type { NodePreview } from '../drill/preview.js';
 import type { DrillReport } from '../drill/report.js';
 import { CITIES } from '../fleet/cities.js';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const DEADLINE_MS = 30_000;
 const MAX_TAKE_BACKS = 4;
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 
 interface Ended<T> {
   status: number;
@@ -32,7 +32,7 @@ interface Ended<T> {
 }
 
 before(async () => {
-  stack = await StackUnderTest.start(mapOf(CITIES, 0.1, seededRandom(3)), { LOG_LEVEL: 'info' });
+  stack = await OwnStack.start(mapOf(CITIES, 0.1, seededRandom(3)), { LOG_LEVEL: 'info' });
 });
 after(() => stack?.stop());
 

@@ -2,14 +2,14 @@
 // in front of the free ones, services, exclusions, and the limits of what may be asked and reported.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { seededRandom } from '../fleet/random.js';
-import { untilArchived } from '../testing/archive-rows.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { untilArchived } from '../outside/archive-rows.js';
 import { assertNearest, nearest } from '../testing/brute-force.js';
-import { Dispatcher, type Question } from '../testing/dispatcher.js';
-import type { Unnumbered } from '../testing/driver-socket.js';
+import { Dispatcher, type Question } from '../outside/dispatcher.js';
+import type { Unnumbered } from '../outside/driver-socket.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 1_801;
 const FRESHNESS_MS = 600_000;
@@ -25,7 +25,7 @@ const EDGES: Record<string, Place> = {
   zero: { lat: 0, lon: 0 },
 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
@@ -36,7 +36,7 @@ const fields = (): Partial<Unnumbered> => ({
 
 before(async () => {
   const map = mapOf([...Object.values(EDGES), BERLIN], 0.3, random);
-  stack = await StackUnderTest.start(map, {
+  stack = await OwnStack.start(map, {
     FRESHNESS_MS: String(FRESHNESS_MS),
     SWEEP_AFTER_MS: String(FRESHNESS_MS),
     HOLD_NACK_AFTER_MS: '60000', // nobody is refused because the machine is busy

@@ -8,14 +8,14 @@ import { promisify } from 'node:util';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { clusterNodes, ownersOf, replicasOf } from '../drill/cluster-view.js';
 import { partitionRows } from '../drill/regions.js';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
 import { SLOTS } from '../plan/contiguous-moves.js';
-import { untilArchived } from '../testing/archive-rows.js';
-import { type Answer, Dispatcher } from '../testing/dispatcher.js';
+import { untilArchived } from '../outside/archive-rows.js';
+import { type Answer, Dispatcher } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 23;
 const DRIVERS = 90;
@@ -25,7 +25,7 @@ const RETRIES_MS = 5_000;
 const QUITO = { lat: -0.18, lon: -78.47 };
 const ALL = { ...QUITO, radius_m: 50_000, limit: 100 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 let stopLoad = () => {};
@@ -34,7 +34,7 @@ const places = new Map<string, Place>();
 
 before(async () => {
   const map = mapOf([QUITO], 0.2, random);
-  stack = await StackUnderTest.start(map, { FLUSH_INTERVAL_MS: '1000' });
+  stack = await OwnStack.start(map, { FLUSH_INTERVAL_MS: '1000' });
   dispatcher = await Dispatcher.of(stack.now);
   fleet = new FleetSockets(stack.now);
   for (let i = 0; i < DRIVERS; i++) places.set(`quito-${i}`, around(QUITO, 0.1, random));

@@ -4,23 +4,23 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { readSecret } from '../stack-file.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const BUDGET_MS = 3_000;
 const DEADLINE_MS = 30_000;
 const BERLIN = { lat: 52.52, lon: 13.405 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let token: string;
 
 before(async () => {
-  stack = await StackUnderTest.start(mapOf([BERLIN], 0.3, seededRandom(5)), {
+  stack = await OwnStack.start(mapOf([BERLIN], 0.3, seededRandom(5)), {
     FLUSH_INTERVAL_MS: '1000',
     LOSS_BUDGET_MS: String(BUDGET_MS),
     FRESHNESS_MS: '120000',

@@ -8,13 +8,13 @@ import { after, before, test } from 'node:test';
 import { freePorts } from '@whereabouts/infra/dev/ports';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/dev/server-process';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
 import { readSecret, type Stack } from '../stack-file.js';
-import { Dispatcher } from '../testing/dispatcher.js';
+import { Dispatcher } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(existsSync);
 const skip = NGINX
@@ -25,7 +25,7 @@ if (skip) console.warn(skip);
 const LISBON = { lat: 38.7223, lon: -9.1393 };
 const DEADLINE_MS = 20_000;
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let nginx: ServerProcess;
 let dir: string;
 let port: number;
@@ -34,7 +34,7 @@ let proxied: Stack;
 
 before(async () => {
   if (skip) return;
-  stack = await StackUnderTest.start(mapOf([LISBON], 0.3, seededRandom(11)), { FRESHNESS_MS: '120000' });
+  stack = await OwnStack.start(mapOf([LISBON], 0.3, seededRandom(11)), { FRESHNESS_MS: '120000' });
   [port] = (await freePorts(1)) as [number];
   dir = mkdtempSync(join(tmpdir(), 'whereabouts-nginx-'));
   const file = join(dir, 'nginx.conf');

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { driverTokens } from '../driver-tokens.js';
 import type { Stack } from '../stack-file.js';
-import { type DriverSocket, DriverSocket as Socket } from './driver-socket.js';
-import { Truth } from './truth.js';
+import { DriverSocket } from '../outside/driver-socket.js';
+import { Truth } from '../outside/truth.js';
 
 /** Handshakes at once: each costs a signature here and its verification there. */
 const AT_ONCE = 64;
@@ -29,11 +29,12 @@ export class FleetSockets {
   }
 
   async connectOne(driverId: string): Promise<DriverSocket> {
-    const driver = await Socket.connect({
+    const driver = await DriverSocket.connect({
       url: this.#stack.ingest.url,
       driverId,
       token: await this.#tokenFor(driverId),
       acknowledged: this.truth.acknowledged,
+      closed: (code, isExpected) => isExpected || console.log(`${driverId}: closed with ${code}`),
     });
     this.byId.set(driverId, driver);
     return driver;
