@@ -3,9 +3,9 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';

@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { readSecret } from '@whereabouts/scripts/stack-file';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
+import { readSecret } from '@whereabouts/scripts/stack-file';
 import { type Bench, type BenchContext, type BenchOutcome, type Figure, type Goal, median } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';

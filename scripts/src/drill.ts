@@ -19,9 +19,9 @@ import { fleetSample } from './fleet/simulated-driver.js';
 import { home, START_SCRIPT } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
+import { OwnStack } from './stack/own-stack.js';
 import { findStack, type Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
-import { OwnStack } from './stack/own-stack.js';
 
 const STOP_DEADLINE_MS = 20_000;
 const NAMES = Object.keys(DRILLS);

@@ -35,7 +35,8 @@ function driverText(view: DriverView): string {
 
 export function cacheText({ views, session, missing }: CacheView): string {
   const lines = [views.length === 0 ? '  no record' : views.map(driverText).join('\n\n')];
-  if (session !== null) lines.push(table([['claimed by', `${session.connectionId}, session ${session.session}`]]));
+  if (session !== null)
+    lines.push(table([['claimed by', `${session.connectionId}, session ${session.session}`]]));
   if (missing.length > 0) lines.push(missingText(missing));
   return lines.join('\n');
 }
@@ -67,7 +68,10 @@ const COLUMNS: readonly [head: string, cell: (view: PartitionView) => string][] 
   ['snapshot', ({ drivers }) => String(drivers)],
   ['compacted', ({ compacted, state }) => idText(compacted, state.term)],
   ['flushed', ({ state }) => idText(state.flushed, state.term)],
-  ['dirty for', ({ state, nowMs }) => (state.dirtySinceMs === null ? '-' : seconds(nowMs - state.dirtySinceMs))],
+  [
+    'dirty for',
+    ({ state, nowMs }) => (state.dirtySinceMs === null ? '-' : seconds(nowMs - state.dirtySinceMs)),
+  ],
   ['checkpoints', ({ checkpointsWaiting }) => String(checkpointsWaiting)],
   ['refused', ({ refused }) => String(refused)],
 ];

@@ -10,10 +10,7 @@ import type { Stack } from './stack-file.js';
 const TIMEOUTS = { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 };
 const CONNECT_DEADLINE_MS = 5_000;
 
-export async function withLogStore<T>(
-  stack: Stack,
-  look: (store: LogStore) => Promise<T>,
-): Promise<T> {
+export async function withLogStore<T>(stack: Stack, look: (store: LogStore) => Promise<T>): Promise<T> {
   const map = parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
   const redisUrls = stack.redis.map(redisUrlOf);
   const store = await LogStore.connect({

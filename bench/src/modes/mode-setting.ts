@@ -10,9 +10,9 @@ import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/red
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { provideRedis } from '@whereabouts/scripts/servers/provide';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret } from '@whereabouts/scripts/stack-file';
-import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { type ArchiveDatabase, startArchiveDatabase } from '../postgres/archive-database.js';
 import type { DirectTask } from './direct-server.js';
 import type { DirectCounts, DirectMode } from './direct-store.js';

@@ -38,9 +38,13 @@ export function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
 /** A dead node takes nobody out of the answers; a region that stays dark is named after COVERAGE_LAG_MS. */
 export function answered(hit: readonly RegionReport[], darkBudgetMs: number): PromiseVerdict[] {
   const sum = (of: (region: RegionReport) => number) => hit.reduce((all, region) => all + of(region), 0);
-  const failed = none('questions about the region that were not answered', sum(({ answers }) => answers.failed));
+  const failed = none(
+    'questions about the region that were not answered',
+    sum(({ answers }) => answers.failed),
+  );
   const incomplete = sum(({ answers }) => answers.incomplete);
-  if (darkBudgetMs < COVERAGE_LAG_MS) return [failed, none('incomplete answers about the region', incomplete)];
+  if (darkBudgetMs < COVERAGE_LAG_MS)
+    return [failed, none('incomplete answers about the region', incomplete)];
   const times = hit.flatMap(({ answers }) => answers.firstIncompleteMs ?? []);
   const firstMs = times.length === 0 ? null : Math.min(...times);
   const leastMs = COVERAGE_LAG_MS - LAG_SLACK_MS;
@@ -53,6 +57,9 @@ export function answered(hit: readonly RegionReport[], darkBudgetMs: number): Pr
       budget: `not before ${leastMs} ms`,
       detail: '',
     },
-    none('... and do not name it', sum(({ answers }) => answers.unnamed)),
+    none(
+      '... and do not name it',
+      sum(({ answers }) => answers.unnamed),
+    ),
   ];
 }

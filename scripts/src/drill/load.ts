@@ -116,7 +116,8 @@ export class Load implements DriverBook {
     this.#asking = false;
     const startedAtMs = Date.now();
     const isSettled = (driver: DrillDriver) =>
-      driver.unsettled.length === 0 && (this.truth.newest.get(driver.driverId)?.recordedAtMs ?? 0) >= startedAtMs;
+      driver.unsettled.length === 0 &&
+      (this.truth.newest.get(driver.driverId)?.recordedAtMs ?? 0) >= startedAtMs;
     await waitFor('every driver is acknowledged once more', SETTLE_DEADLINE_MS, () => {
       const waiting = this.drivers.filter((driver) => !isSettled(driver));
       for (const driver of waiting) if (driver.unsettled.length === 0) driver.report();

@@ -8,10 +8,10 @@ import { namespaceOf, setCable } from '@whereabouts/infra/dev/network-namespace'
 import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { sql } from '../outside/archive-rows.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
 import { redisUserName } from '../stack/redis-users.js';
 import type { Stack } from '../stack-file.js';
-import { sql } from '../outside/archive-rows.js';
 import { type NodeView, pidOf, withNode } from './cluster-view.js';
 import { killNow, type Recipe, recipeOf, startAgain } from './processes.js';
 import type { DrillEvent } from './report.js';

@@ -5,7 +5,12 @@ export const ms = (value: number | null) => (value === null ? 'never' : `${Math.
 export const worst = (values: readonly (number | null)[]): number | null =>
   values.some((value) => value === null) ? null : Math.max(0, ...(values as number[]));
 
-export function within(promise: string, measuredMs: number | null, budgetMs: number, detail = ''): PromiseVerdict {
+export function within(
+  promise: string,
+  measuredMs: number | null,
+  budgetMs: number,
+  detail = '',
+): PromiseVerdict {
   return {
     promise,
     passed: measuredMs !== null && measuredMs <= budgetMs,

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { parseMetrics, total } from '../stack/scrape.js';
 import { untilArchived } from '../outside/archive-rows.js';
-import { assertSame } from '../testing/brute-force.js';
 import { type Answer, Dispatcher, type Question } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { parseMetrics, total } from '../stack/scrape.js';
+import { assertSame } from '../testing/brute-force.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { acrossBorders, around, mapOf, type Place } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 811;
 const DRIVERS = 60;

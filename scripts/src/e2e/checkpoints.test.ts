@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { Client } from 'pg';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { lockTable } from '../testing/archive-control.js';
+import { Client } from 'pg';
 import { EXACT_TIME, exactTime, sql } from '../outside/archive-rows.js';
 import { Dispatcher } from '../outside/dispatcher.js';
 import type { DriverSocket, Unnumbered } from '../outside/driver-socket.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { lockTable } from '../testing/archive-control.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 42;
 const HOUR_MS = 3_600_000;

@@ -9,12 +9,12 @@ import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
-import { redisAdminPassword } from '../stack/redis-admin.js';
 import { untilArchived } from '../outside/archive-rows.js';
 import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { redisAdminPassword } from '../stack/redis-admin.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 11;
 const GONE = 120;

@@ -9,15 +9,15 @@ import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { clusterNodes, pidOf, whatIsBroken } from '../drill/cluster-view.js';
 import type { NodePreview } from '../drill/preview.js';
 import type { DrillReport } from '../drill/report.js';
 import { CITIES } from '../fleet/cities.js';
-import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
 import { mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const DEADLINE_MS = 30_000;
 const MAX_TAKE_BACKS = 4;

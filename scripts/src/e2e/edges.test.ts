@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { untilArchived } from '../outside/archive-rows.js';
-import { assertNearest, nearest } from '../testing/brute-force.js';
 import { Dispatcher, type Question } from '../outside/dispatcher.js';
 import type { Unnumbered } from '../outside/driver-socket.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { assertNearest, nearest } from '../testing/brute-force.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 1_801;
 const FRESHNESS_MS = 600_000;

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { OwnStack } from '../stack/own-stack.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { readSecret } from '../stack-file.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const BUDGET_MS = 3_000;
 const DEADLINE_MS = 30_000;

@@ -6,13 +6,13 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
-import { CITIES } from '../fleet/cities.js';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { CITIES } from '../fleet/cities.js';
 import { root } from '../home.js';
 import type { ServerRow } from '../stack/control.js';
+import { OwnStack } from '../stack/own-stack.js';
 import type { StackNode } from '../stack-file.js';
 import { mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const DEADLINE_MS = 60_000;
 

@@ -8,15 +8,15 @@ import { freePort } from '@whereabouts/infra/dev/ports';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
+import { archiveDifferences, untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { stackSecrets } from '../stack/secrets.js';
 import { flusherEnv } from '../stack/service-env.js';
 import { ArchiveControl } from '../testing/archive-control.js';
-import { archiveDifferences, untilArchived } from '../outside/archive-rows.js';
-import { Dispatcher } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const SEED = 7;
 const DRIVERS = 300;

@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { freePorts } from '@whereabouts/infra/dev/ports';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/dev/server-process';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { root } from '../home.js';
-import { readSecret, type Stack } from '../stack-file.js';
 import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { readSecret, type Stack } from '../stack-file.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { OwnStack } from '../stack/own-stack.js';
 
 const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(existsSync);
 const skip = NGINX

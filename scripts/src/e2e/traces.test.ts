@@ -6,11 +6,11 @@ import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher, type Question } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { assertNearest } from '../testing/brute-force.js';
 import { BusReplay, driverFields, TraceTime } from '../testing/bus-replay.js';
-import { Dispatcher, type Question } from '../outside/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
-import { OwnStack } from '../stack/own-stack.js';
 import {
   type Anomaly,
   anomalies,

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { driverTokens } from '../driver-tokens.js';
-import type { Stack } from '../stack-file.js';
 import { DriverSocket } from '../outside/driver-socket.js';
 import { Truth } from '../outside/truth.js';
+import type { Stack } from '../stack-file.js';
 
 /** Handshakes at once: each costs a signature here and its verification there. */
 const AT_ONCE = 64;
