@@ -15,6 +15,7 @@ import {
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';
 
 const ENTRIES_A_PAGE = 200;
+const IDS_AT_ONCE = 512;
 const CHECKPOINTS_A_PAGE = 1_000;
 
 /** `body` may be of a format that is not known here. */
@@ -58,11 +59,14 @@ export async function newestIn(
     }
     isMore = entries.length === ENTRIES_A_PAGE;
   }
-  const { values } = await store.snapshotOf(partition, driverIds);
-  for (const [i, driverId] of driverIds.entries()) {
-    const value = values[i];
-    const split = value && splitValue(value);
-    if (split) take({ driverId, ...split, place: 'snapshot' });
+  for (let first = 0; first < driverIds.length; first += IDS_AT_ONCE) {
+    const ids = driverIds.slice(first, first + IDS_AT_ONCE);
+    const { values } = await store.snapshotOf(partition, ids);
+    for (const [i, driverId] of ids.entries()) {
+      const value = values[i];
+      const split = value && splitValue(value);
+      if (split) take({ driverId, ...split, place: 'snapshot' });
+    }
   }
   return newest;
 }
@@ -104,7 +108,8 @@ async function waitingOf(store: LogStore, partition: number, driverId: string): 
 async function viewOf(store: LogStore, partition: number, driverId: string): Promise<DriverView | null> {
   const record = (await newestIn(store, partition, [driverId])).get(driverId);
   if (record === undefined) return null;
-  const { state, refused } = await store.refused(partition);
+  const { refused } = await store.refused(partition);
+  const { state, nowMs } = await store.counts(partition);
   const { body, id, place } = record;
   const refusedId = refused.get(driverId);
   const isRefused = refusedId !== undefined && !isAfter(id, refusedId) && !isAfter(refusedId, id);
@@ -114,7 +119,7 @@ async function viewOf(store: LogStore, partition: number, driverId: string): Pro
     node: store.nodeOf(partition),
     place,
     id,
-    ageMs: store.nowMs() - recordedAtOf(body),
+    ageMs: nowMs - recordedAtOf(body),
     position: isReadable(body) ? decodeBody(driverId, body) : null,
     persisted: !isAfter(id, state.flushed) && !isRefused,
     refused: isRefused,

@@ -32,6 +32,8 @@ export interface AnsweredDriver {
 export interface Answer {
   complete: boolean;
   missing: { from: string; to: string; reason: string }[];
+  /** How old the oldest partition's view is that the answer rests on. */
+  view_age_ms: number;
   drivers: AnsweredDriver[];
 }
 
