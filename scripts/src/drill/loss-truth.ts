@@ -7,13 +7,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
-import type { Stack } from '../stack-file.js';
-import { openReplica, withNode } from './cluster-view.js';
+import { openReplica, type Reader, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
-import type { Load } from './load.js';
 import { isOlder, newestUpTo, type Order } from './log-reading.js';
 import { type Ack, lastOfOldMaster } from './observations.js';
-import type { Region } from './regions.js';
 import type { LostCount } from './report.js';
 
 /** A node may be frozen for a while. */
@@ -21,6 +18,7 @@ const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
 const LOOK_EVERY_MS = 50;
 
+type Driver = Pick<DrillDriver, 'driverId' | 'spot'>;
 type Orders = ReadonlyMap<string, Order>;
 
 interface Term {
@@ -34,7 +32,7 @@ interface Group {
   partition: number;
   /** Under which it was written before the fault. */
   broken: Term;
-  drivers: DrillDriver[];
+  drivers: readonly Driver[];
 }
 
 export interface Lost {
@@ -62,7 +60,7 @@ class Candidate {
     readonly groups: readonly Group[],
   ) {}
 
-  async watch(stack: Stack, isOver: () => boolean): Promise<void> {
+  async watch(stack: Reader, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       let node: ReaderConnection | undefined;
       try {
@@ -101,7 +99,7 @@ export class LossTruth {
   readonly #watching: Promise<unknown>;
   #isOver = false;
 
-  private constructor(stack: Stack, groups: readonly Group[], candidates: readonly string[]) {
+  private constructor(stack: Reader, groups: readonly Group[], candidates: readonly string[]) {
     this.#groups = groups;
     this.#candidates = candidates.map((address) => new Candidate(address, groups));
     const isOver = () => this.#isOver;
@@ -110,10 +108,10 @@ export class LossTruth {
 
   /** `candidates`: the region's master and its replicas. They are watched until `stop`. */
   static async of(
-    stack: Stack,
+    stack: Reader,
     candidates: readonly string[],
-    load: Load,
-    region: Region,
+    load: { drivers: readonly Driver[] },
+    region: { partitions: readonly { partition: number; tag: string }[] },
   ): Promise<LossTruth> {
     const groups: Group[] = [];
     await withNode(stack, candidates[0] as string, async (master) => {
@@ -177,7 +175,7 @@ function newestTold(acks: readonly Ack[], untilMs: number): Orders {
   return newest;
 }
 
-function lacking(drivers: readonly DrillDriver[], found: Orders, told: Orders): number {
+function lacking(drivers: readonly Driver[], found: Orders, told: Orders): number {
   return drivers.filter(({ driverId }) => {
     const newest = told.get(driverId);
     const held = found.get(driverId);
