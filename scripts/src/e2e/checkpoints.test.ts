@@ -169,7 +169,7 @@ test('one of an hour ago is kept, and leaves the driver where it is; one of two 
   const driver = await fleet.connectOne('porto-3');
   const here = { recorded_at_ms: Date.now(), lat: 41.2, lon: -8.5 };
   driver.send(here);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   await persisted(driver, driver.send(tripEnd('tunnel', { recorded_at_ms: Date.now() - HOUR_MS })));
   const { body } = await dispatcher.byId('porto-3');
   assert.deepEqual([body.lat, body.lon, Date.parse(body.recorded_at)], [41.2, -8.5, here.recorded_at_ms]);

@@ -53,7 +53,7 @@ after(async () => {
 async function report(reports: ReadonlyMap<string, Unnumbered>): Promise<void> {
   await fleet.connect([...reports.keys()].filter((driverId) => !fleet.byId.has(driverId)));
   for (const [driverId, fields] of reports) fleet.driver(driverId).send(fields);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   assert.deepEqual(fleet.refusals(), {});
 }
 
@@ -187,6 +187,7 @@ test('what may be reported ends where it says', async () => {
   assert.equal(await end({ lat: -85.0512, lon: 0 }), 'bad_position');
   assert.equal(await end({ lat: 0, lon: 180.0001 }), 'bad_position');
   assert.equal(await end({ lat: -85.05112878, lon: -180 }), 'acknowledged');
+  await fleet.untilVisible(dispatcher);
   const { body } = await dispatcher.byId('edge-reporter');
   assert.deepEqual([body.lat, body.lon], [-85.0511287, -180]);
 });

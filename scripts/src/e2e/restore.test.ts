@@ -87,7 +87,7 @@ const counter = async (ops: string, name: string) =>
 
 test('Postgres away for 20 s under load: drivers and callers notice nothing, then it catches up', async () => {
   reportFrom(driverIds);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   await assertRight('before');
   await archive.stop();
   archive.keepCopy();

@@ -126,8 +126,8 @@ test('proxy: drivers report through it, and dispatch finds them', { skip }, asyn
   try {
     const driver = await fleet.connectOne('through-nginx');
     driver.send({ recorded_at_ms: Date.now(), ...LISBON });
-    await fleet.untilSettled();
     const dispatcher = await Dispatcher.of(proxied);
+    await fleet.untilVisible(dispatcher);
     const { drivers } = await dispatcher.nearby({ ...LISBON, radius_m: 500, limit: 10 });
     assert.deepEqual(
       drivers.map(({ driver_id }) => driver_id),

@@ -171,6 +171,7 @@ async function askOneByOne(questions: readonly Question[]): Promise<void> {
 
 test(`2,200 random questions are answered as by looking at every bus (seed ${SEED})`, options, async () => {
   const places = stops();
+  await fleet.untilVisible(dispatcher);
   let told = 0;
   for (let batch = 0; batch < BATCHES; batch++) {
     const questions = Array.from({ length: POINTS }, () => randomQuestion(places));
