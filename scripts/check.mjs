@@ -1,4 +1,5 @@
-// `npm run check`: types, lint and formatting, dead code and undeclared dependencies, import direction.
+// `npm run check`: types, lint (import cycles among it) and formatting, dead code and undeclared dependencies, import
+// direction.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { compile, prepare, root, say } from './bootstrap.mjs';
@@ -8,9 +9,12 @@ const tool = (...path) => join(root, 'node_modules', ...path);
 
 const CHECKS = [
   ['types', compile],
-  ['lint and format', () => node(tool('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--colors=off', '.')],
+  [
+    'lint, import cycles and format',
+    () => node(tool('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--colors=off', '.'),
+  ],
   ['dead code and dependencies', () => node(tool('knip', 'bin', 'knip.js'))],
-  ['declared imports', () => node(join(root, 'scripts', 'dist', 'check-imports.js'))],
+  ['declared imports, and none from tests', () => node(join(root, 'scripts', 'dist', 'check-imports.js'))],
   ['import direction', () => node('--test', join(root, 'scripts', 'dist', 'import-direction.test.js'))],
 ];
 

@@ -3,6 +3,7 @@ import type { Bench } from './bench.js';
 import { COMMITS } from './commits.js';
 import { COST } from './cost.js';
 import { DURABILITY } from './durability.js';
+import { FAILOVER } from './failover.js';
 import { FLOOD } from './flood.js';
 import { FLUSH } from './flush.js';
 import { K6 } from './k6.js';
@@ -14,6 +15,7 @@ import { PERSISTED } from './persisted.js';
 import { PROFILE } from './profile.js';
 import { QUESTIONS } from './questions.js';
 import { UPDATE } from './update.js';
+import { VISIBILITY } from './visibility.js';
 
 export const BENCHES: Readonly<Record<string, Bench>> = {
   cost: COST,
@@ -27,6 +29,8 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   commits: COMMITS,
   modes: MODES_BENCH,
   questions: QUESTIONS,
+  visibility: VISIBILITY,
+  failover: FAILOVER,
   durability: DURABILITY,
   persisted: PERSISTED,
   k6: K6,

@@ -3,10 +3,9 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { adminUrl } from '@whereabouts/scripts/testing/archive-control';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';
@@ -52,7 +51,7 @@ function changeOf(before: Counts, after: Counts): Counts {
   };
 }
 
-async function measure(stack: StackUnderTest, drivers: Place[], seconds: number): Promise<Counts> {
+async function measure(stack: OwnStack, drivers: Place[], seconds: number): Promise<Counts> {
   const { now } = stack;
   const { issuer, audience } = now.auth;
   const auth = { secret: readSecret(now), issuer, audience: audience.ingest };
@@ -61,7 +60,7 @@ async function measure(stack: StackUnderTest, drivers: Place[], seconds: number)
     { host: '127.0.0.1', port, auth, ack: 'each', format: 'bin', intervalMs: INTERVAL_MS, drivers },
     LOAD_PROCESSES,
   );
-  const probe = await PostgresProbe.connect(adminUrl(stack), now.postgres.pid as number);
+  const probe = await PostgresProbe.connect(stack.archiveAdminUrl, now.postgres.pid as number);
   try {
     await load.connected(CONNECT_DEADLINE_MS);
     await delay(WARM_UP_S * 1000);
@@ -77,7 +76,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const seconds = context.seconds ?? DEFAULTS.seconds;
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const drivers = cityFleet(context.drivers ?? DEFAULTS.drivers, SEED);
-  const stack = await StackUnderTest.start(buildPartitionMap(drivers), {
+  const stack = await OwnStack.start(buildPartitionMap(drivers), {
     INGEST_PROCESSES: String(ingestProcessesFor(drivers.length)),
   });
   const measured: Counts[] = [];

@@ -2,7 +2,7 @@
 // beside it what each setting can lose.
 
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { alternate, type Bench, type BenchContext, type BenchOutcome, type Figure, median } from './bench.js';
 import { cityFleet, type Place } from './load/places.js';
 import {
@@ -61,7 +61,7 @@ async function costUnder(
   drivers: Place[],
   seconds: number,
 ): Promise<LoadCost> {
-  const stack = await StackUnderTest.start(map, { ...env });
+  const stack = await OwnStack.start(map, { ...env });
   try {
     return await stackCost(stack.now, drivers, seconds, FRAMES);
   } finally {

@@ -6,8 +6,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome, Figure } from './bench.js';
 import { FLOOD_KINDS, type FlooderReport, type FlooderTask, type FloodKind } from './load/flood-kinds.js';
 import { Load } from './load/load.js';
@@ -101,7 +101,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     FloodKind,
     Seen[]
   >;
-  const stack = await StackUnderTest.start(buildPartitionMap(drivers));
+  const stack = await OwnStack.start(buildPartitionMap(drivers));
   try {
     const { auth, ingest } = stack.now;
     const port = Number(new URL(ingest.url).port);

@@ -51,12 +51,12 @@ async function bareRound(
 
 async function flusherRound({ flusher, fleet, probe, idleCpuShare }: Setting): Promise<Round> {
   const round = fleet.nextRound();
-  await flusher.recordMost(round);
+  await flusher.appendMost(round);
   const counted = await flusher.counts();
   const before = await probe.read();
   const startedMs = performance.now();
   const cpuBeforeS = cpuS([flusher.flusherPid]);
-  const after = await flusher.recordLast(round, counted);
+  const after = await flusher.appendLast(round, counted);
   const idleS = (idleCpuShare * (performance.now() - startedMs)) / 1000;
   const writerCpuS = cpuS([flusher.flusherPid]) - cpuBeforeS - idleS;
   const postgres = difference(before, await probe.read());

@@ -2,8 +2,8 @@
 // good enough stands in the scripts, as k6 thresholds; here they become figures.
 import { join } from 'node:path';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import { alternate, type Bench, type BenchContext, type BenchOutcome, median, type Table } from './bench.js';
 import { findK6, runK6 } from './k6/k6-process.js';
 import { aggregateOf, crossedThresholds, figuresOf, type K6Summary } from './k6/summary.js';
@@ -27,7 +27,7 @@ type Script = (typeof SCRIPTS)[number];
 type Runs = Record<Script, K6Summary[]>;
 
 interface Setting {
-  own: StackUnderTest;
+  own: OwnStack;
   fleet: Place[];
   seconds: number;
 }
@@ -126,7 +126,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const fleet = cityFleet(count, SEED);
   const runs: Runs = { drivers: [], dispatch: [], both: [], spike: [] };
-  const own = await StackUnderTest.start(buildPartitionMap(fleet));
+  const own = await OwnStack.start(buildPartitionMap(fleet));
   try {
     const turns = SCRIPTS.map((script) => [
       script,

@@ -3,13 +3,12 @@
 // compared with bare echoes of the same groups.
 
 import { availableParallelism } from 'node:os';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
-import { redisUrlOf } from '@whereabouts/infra/node-address';
-import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
-import { createLogger } from '@whereabouts/infra/service/log';
+import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { newestIn, recordedAtOf } from '@whereabouts/scripts/cache-view';
+import { withLogStore } from '@whereabouts/scripts/live-look';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome, Table } from './bench.js';
 import { type Echo, startEcho } from './echo.js';
 import { Load } from './load/load.js';
@@ -17,7 +16,6 @@ import type { AckedReports, WorkerTask } from './load/load-worker.js';
 import { cityFleet, type Place } from './load/places.js';
 import { cell, INTERVAL_MS, ingestCounts, ingestProcessesFor, redisPids, sleep } from './measured-load.js';
 import { cpuS, treeCpuS } from './process-cpu.js';
-import { PATIENT } from './stores/plain-connection.js';
 
 const SEED = 1;
 /** Of one load process each. */
@@ -37,7 +35,6 @@ const MAX_ACK_P99_MS = 250;
 const LOSS_BUDGET_S = 10;
 /** What of all reports has to be stored within the time in which they were sent. */
 const MIN_STORED_SHARE = 0.98;
-const IDS_AT_ONCE = 512;
 const PROBE_ADDRESS = 100;
 
 interface Figures {
@@ -181,34 +178,17 @@ class Crowd {
 }
 
 /** Those whose newest acknowledged report, or a newer one, is not in the cache. */
-async function lostOf(stack: Stack, map: PartitionMap, places: readonly Place[], acked: AckedReports) {
-  const redisUrls = stack.redis.map(redisUrlOf);
-  const redis = { ...PATIENT, ...stack.redisReader, redisUrls };
-  const store = await LiveStore.connect({ redis, map, log: createLogger('bench', 'fatal'), readOnly: true });
-  try {
-    const missing = new Map(Object.entries(acked));
-    const ask = async (partition: number, ids: readonly string[]) => {
-      for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
-        const { found } = await store.get(partition, ids.slice(at, at + IDS_AT_ONCE));
-        for (const position of found) {
-          const ackedMs = position && missing.get(position.driverId);
-          if (position && ackedMs && position.recordedAtMs >= ackedMs) missing.delete(position.driverId);
-        }
+async function lostOf(stack: Stack, acked: AckedReports): Promise<number> {
+  const missing = new Map(Object.entries(acked));
+  await withLogStore(stack, async (store) => {
+    // Who has crossed a border is somewhere else than at the start: every partition is asked for all that are missing.
+    for (let partition = 0; partition < store.map.partitions; partition++) {
+      for (const [id, { body }] of await newestIn(store, partition, [...missing.keys()])) {
+        if (recordedAtOf(body) >= (missing.get(id) ?? 0)) missing.delete(id);
       }
-    };
-    const homes = new Map<number, string[]>();
-    for (const { id, lat, lon } of places) {
-      const partition = map.partitionOf(lat, lon);
-      if (missing.has(id)) homes.set(partition, [...(homes.get(partition) ?? []), id]);
     }
-    for (const [partition, ids] of homes) await ask(partition, ids);
-    // Who has crossed a border is somewhere else.
-    for (let partition = 0; partition < map.partitions; partition++)
-      await ask(partition, [...missing.keys()]);
-    return missing.size;
-  } finally {
-    store.close();
-  }
+  });
+  return missing.size;
 }
 
 /** CPU of bare echoes for each message, one for each group. */
@@ -291,7 +271,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const places = cityFleet(max, SEED);
   const map = buildPartitionMap(places);
   const processes = ingestProcessesFor(max);
-  const own = await StackUnderTest.start(map, { INGEST_PROCESSES: String(processes) });
+  const own = await OwnStack.start(map, { INGEST_PROCESSES: String(processes) });
   let steps: Step[];
   let lost = Number.NaN;
   let groups = 0;
@@ -300,7 +280,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     try {
       steps = await climb(crowd, max, seconds, context.say);
       groups = crowd.groups.length;
-      if (groups > 0) lost = await lostOf(own.now, map, places, await crowd.acked());
+      if (groups > 0) lost = await lostOf(own.now, await crowd.acked());
     } finally {
       await crowd.stop();
     }

@@ -29,7 +29,7 @@ const COMMAND = {
     ...Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`),
     '',
     'Each starts what it needs by itself. Results are written to bench/results/ as each ends, with a page to look at.',
-    'All of them take about 50 minutes.',
+    'All of them take more than an hour.',
   ],
 };
 

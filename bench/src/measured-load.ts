@@ -7,7 +7,7 @@ import { median } from './bench.js';
 import { Load } from './load/load.js';
 import type { Format } from './load/load-driver.js';
 import type { Place } from './load/places.js';
-import { cpuS } from './process-cpu.js';
+import { cpuS, treeCpuS } from './process-cpu.js';
 
 export const INTERVAL_MS = 2000;
 export const WARM_UP_S = 6;
@@ -25,7 +25,7 @@ export interface LoadCost {
   cpuUs: Record<string, number>;
   p50Ms: number | null;
   p99Ms: number | null;
-  /** In one call of `record`, on average; null for the echo. */
+  /** In one entry of the log, on average; null for the echo. */
   positionsPerCall: number | null;
 }
 
@@ -38,7 +38,8 @@ interface Measured {
   frames: Frames;
   port: number;
   auth: { secret: string; issuer: string; audience: string } | null;
-  pids: Record<string, readonly number[]>;
+  /** CPU seconds of each part so far. */
+  cpuS: Record<string, () => number>;
   counts(load: Load): Promise<Counts>;
 }
 
@@ -52,15 +53,12 @@ async function measure(m: Measured, drivers: Place[], seconds: number): Promise<
     await load.connected(CONNECT_DEADLINE_MS);
     await sleep(WARM_UP_S * 1000);
     load.clearLatencies();
-    const cpuBeforeS = Object.entries(m.pids).map(([part, pids]) => [part, pids, cpuS(pids)] as const);
+    const cpuBeforeS = Object.entries(m.cpuS).map(([part, now]) => [part, now, now()] as const);
     const before = await m.counts(load);
     await sleep(seconds * 1000);
     const after = await m.counts(load);
     const messages = after.messages - before.messages;
-    const cpuUs = cpuBeforeS.map(([part, pids, beforeS]) => [
-      part,
-      (1e6 * (cpuS(pids) - beforeS)) / messages,
-    ]);
+    const cpuUs = cpuBeforeS.map(([part, now, beforeS]) => [part, (1e6 * (now() - beforeS)) / messages]);
     const { latencies } = await load.snapshot();
     return {
       cpuUs: Object.fromEntries(cpuUs),
@@ -81,7 +79,7 @@ export function echoCost(
 ): Promise<LoadCost> {
   const counts = async (load: Load) => ({ messages: (await load.snapshot()).totals.sent, calls: null });
   return measure(
-    { frames, port: echo.port, auth: null, pids: { echo: [echo.pid] }, counts },
+    { frames, port: echo.port, auth: null, cpuS: { echo: () => cpuS([echo.pid]) }, counts },
     drivers,
     seconds,
   );
@@ -89,8 +87,10 @@ export function echoCost(
 
 /** What serves a load, by the names in `LoadCost.cpuUs`. */
 export const SERVING_PARTS = ['ingest', 'masters', 'replicas'];
+/** And what follows it: the index of one query-api, and the archive. */
+export const ALL_PARTS = [...SERVING_PARTS, 'query_api', 'flusher', 'postgres'];
 
-/** Of the SERVING_PARTS. */
+/** Of ALL_PARTS. */
 export function stackCost(
   stack: Stack,
   drivers: Place[],
@@ -99,19 +99,24 @@ export function stackCost(
 ): Promise<LoadCost> {
   const { issuer, audience } = stack.auth;
   const auth = { secret: readSecret(stack), issuer, audience: audience.ingest };
-  const pids = {
-    ingest: stack.ingest.pids,
-    masters: redisPids(stack, 'master'),
-    replicas: redisPids(stack, 'replica'),
+  const { ingest, query, flusher, postgres } = stack;
+  const [masters, replicas] = [redisPids(stack, 'master'), redisPids(stack, 'replica')];
+  const parts = {
+    ingest: () => cpuS(ingest.pids),
+    masters: () => cpuS(masters),
+    replicas: () => cpuS(replicas),
+    query_api: () => cpuS([query.pid]),
+    flusher: () => cpuS([flusher.pid]),
+    postgres: () => treeCpuS(postgres.pid as number),
   };
-  const port = Number(new URL(stack.ingest.url).port);
-  return measure({ frames, port, auth, pids, counts: () => ingestCounts(stack) }, drivers, seconds);
+  const port = Number(new URL(ingest.url).port);
+  return measure({ frames, port, auth, cpuS: parts, counts: () => ingestCounts(stack) }, drivers, seconds);
 }
 
 export const redisPids = (stack: Stack, role: 'master' | 'replica'): number[] =>
   stack.redis.filter((node) => node.role === role).map(({ pid }) => pid);
 
-/** Of ingest's own count: recorded as the newest of their drivers. A busy ingest may miss a scrape. */
+/** Of ingest's own count. A busy ingest may miss a scrape. */
 export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
   for (let attempt = 0; attempt < SCRAPE_ATTEMPTS; attempt++) {
     const samples = await scrape(ingest.ops);

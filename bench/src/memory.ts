@@ -1,21 +1,27 @@
-// What a driver takes of the memory: of Redis for its record and its place, and of ingest for its connection.
+// What a driver takes of the memory: of Redis in log and snapshot, of ingest for its connection, of query-api in its index.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { formatAddress } from '@whereabouts/infra/node-address';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { readSecret } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { withNode } from '@whereabouts/scripts/drill/cluster-view';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
+import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
 import { type Bench, type BenchContext, type BenchOutcome, type Figure, type Goal, median } from './bench.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';
 import { residentBytes } from './process-memory.js';
+import { QueryService } from './stores/query-service.js';
 import { positionOf, StoreUnderTest } from './stores/store-under-test.js';
 
-const DEFAULTS = { drivers: 10_000, seconds: 15, rounds: 2 };
-const STORED = 100_000;
+/** A log holds what the last 10 to 15 s brought: by then it is as long as it gets. */
+const DEFAULTS = { drivers: 10_000, seconds: 25, rounds: 2 };
+const STORED = 300_000;
 const SEED = 1;
 const MASTERS = 3;
 const INTERVAL_MS = 2000;
 const LOAD_PROCESSES = 2;
+/** As ingest does, so that no partition counts as silent. */
+const TOUCH_EVERY_MS = 500;
 const CONNECT_DEADLINE_MS = 60_000;
 /** Buffers of the load are given back, hash tables that grow are done. */
 const SETTLE_MS = 2000;
@@ -27,29 +33,64 @@ interface Asked {
   rounds: number;
 }
 
-/** Growth of used_memory for each driver recorded. */
-async function redisBytes(places: readonly Place[]): Promise<number> {
+interface AtRest {
+  redis: number;
+  queryApi: number;
+}
+
+/** Growth of used_memory, and of a query-api that follows, for each driver of a fleet that is in the snapshots alone. */
+async function atRest(places: readonly Place[]): Promise<AtRest> {
   const own = await StoreUnderTest.start(buildPartitionMap(places), MASTERS);
   try {
     await own.touchAll();
     const emptyBytes = await own.usedMemoryBytes();
+    const emptyQueryApi = await queryApiBytes(own);
     await own.load(places.map((place) => positionOf(place, 'available', Date.now())));
     await sleep(SETTLE_MS);
-    return ((await own.usedMemoryBytes()) - emptyBytes) / places.length;
+    const bytes = await own.usedMemoryBytes();
+    return {
+      redis: (bytes - emptyBytes) / places.length,
+      queryApi: ((await queryApiBytes(own)) - emptyQueryApi) / places.length,
+    };
   } finally {
     await own.stop();
   }
 }
 
-interface IngestBytes {
+async function queryApiBytes(own: StoreUnderTest): Promise<number> {
+  const touching = setInterval(() => void own.touchAll().catch(() => {}), TOUCH_EVERY_MS);
+  try {
+    const query = await QueryService.start(own);
+    await sleep(SETTLE_MS);
+    const bytes = residentBytes([query.pid]);
+    await query.stop();
+    return bytes;
+  } finally {
+    clearInterval(touching);
+  }
+}
+
+interface UnderLoad {
+  /** Of ingest, for each connection. */
   ofEach: number;
   /** Of each of the second half: what the first connections warm up is not in it. */
   ofEachMore: number;
+  /** Of the masters, for each driver. */
+  redis: number;
 }
 
-/** Growth of resident memory for each connected driver, after all have reported for a while. */
-async function ingestBytes(places: readonly Place[], seconds: number): Promise<IngestBytes> {
-  const own = await StackUnderTest.start(buildPartitionMap(places));
+async function mastersBytes(stack: Stack): Promise<number> {
+  const masters = stack.redis.filter(({ role }) => role === 'master');
+  const infos = masters.map((node) => withNode(stack, formatAddress(node), (open) => open.info('memory')));
+  return (await Promise.all(infos)).reduce(
+    (sum, info) => sum + Number(/^used_memory:(\d+)/m.exec(info)?.[1]),
+    0,
+  );
+}
+
+/** Growth for each connected driver, after all have reported for a while. */
+async function underLoad(places: readonly Place[], seconds: number): Promise<UnderLoad> {
+  const own = await OwnStack.start(buildPartitionMap(places));
   const loads: Load[] = [];
   try {
     const { ingest, auth: of } = own.now;
@@ -65,12 +106,14 @@ async function ingestBytes(places: readonly Place[], seconds: number): Promise<I
     };
     await sleep(SETTLE_MS);
     const idle = residentBytes(ingest.pids);
+    const emptyRedis = await mastersBytes(own.now);
     const half = places.length >> 1;
     const withHalf = await after(places.slice(0, half));
     const withAll = await after(places.slice(half));
     return {
       ofEach: (withAll - idle) / places.length,
       ofEachMore: (withAll - withHalf) / (places.length - half),
+      redis: ((await mastersBytes(own.now)) - emptyRedis) / places.length,
     };
   } finally {
     await Promise.all(loads.map((load) => load.stop()));
@@ -90,14 +133,14 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   };
   const stored = cityFleet(STORED, SEED);
   const connected = cityFleet(asked.drivers, SEED);
-  const redis: number[] = [];
-  const redisLongIds: number[] = [];
-  const ingest: IngestBytes[] = [];
+  const rest: AtRest[] = [];
+  const restLongIds: AtRest[] = [];
+  const load: UnderLoad[] = [];
   for (let round = 0; round < asked.rounds; round++) {
     context.say(`memory: round ${round + 1} of ${asked.rounds}`);
-    redis.push(await redisBytes(stored));
-    redisLongIds.push(await redisBytes(withLongIds(stored)));
-    ingest.push(await ingestBytes(connected, asked.seconds));
+    rest.push(await atRest(stored));
+    restLongIds.push(await atRest(withLongIds(stored)));
+    load.push(await underLoad(connected, asked.seconds));
   }
   const figure = (name: string, measured: number[], goal: Goal | null): Figure => ({
     name,
@@ -106,30 +149,41 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     baseline: null,
     goal,
   });
-  const each = ingest.map(({ ofEach }) => ofEach);
-  const further = ingest.map(({ ofEachMore }) => ofEachMore);
+  const each = load.map(({ ofEach }) => ofEach);
+  const further = load.map(({ ofEachMore }) => ofEachMore);
+  const redis = load.map((one) => one.redis);
+  const redisAtRest = rest.map((one) => one.redis);
+  const queryApi = rest.map((one) => one.queryApi);
   return {
-    workload: `${STORED.toLocaleString('en')} available drivers of one city (seed ${SEED}) recorded once in 64 partitions on ${MASTERS} masters; and a whole stack with ${asked.drivers.toLocaleString('en')} drivers on connections of their own, binary frames, ack=sparse, a report every ${INTERVAL_MS / 1000} s, half of them ${asked.seconds} s earlier than the others, measured after as long; ${asked.rounds} rounds`,
+    workload: `${STORED.toLocaleString('en')} available drivers of one city (seed ${SEED}) in the snapshots of 64 partitions on ${MASTERS} masters; and a whole stack with ${asked.drivers.toLocaleString('en')} drivers on connections of their own, binary frames, ack=sparse, a report every ${INTERVAL_MS / 1000} s, half of them ${asked.seconds} s earlier than the others, measured after as long; ${asked.rounds} rounds`,
     figures: [
-      figure('Redis memory for each driver', redis, { atMost: 300 }),
-      figure('Redis memory for each driver with an id of 36 characters', redisLongIds, null),
-      figure('Resident memory of ingest for each connection', each, { atMost: 8192 }),
+      figure('Redis memory for each driver under load, log and snapshot', redis, { atMost: 600 }),
+      figure('Redis memory for each driver at rest, in the snapshot', redisAtRest, null),
+      figure(
+        'Redis memory for each driver at rest with an id of 36 characters',
+        restLongIds.map((one) => one.redis),
+        null,
+      ),
+      figure('Resident memory of ingest for each connection', each, { atMost: 6000 }),
       figure('Resident memory of ingest for each connection of the second half', further, null),
+      figure('Resident memory of query-api for each driver', queryApi, { atMost: 400 }),
     ],
     notes: [
-      'Redis: growth of used_memory, summed over the masters; ids of 8 to 12 characters. Replicas hold as much again.',
+      'Redis: growth of used_memory, summed over the masters; ids of 8 to 13 characters. Replicas hold as much again.',
       'Ingest: growth of VmRSS, summed over its processes, from a stack that is ready and has no driver yet, so what Node needs to get warm is counted with the connections. What the kernel keeps for a socket is not in it.',
+      'query-api: VmRSS after it has read the fleet, less that of one that found nobody.',
     ],
     costs: {
       redis_bytes_per_driver: median(redis),
-      redis_bytes_per_driver_id_of_36: median(redisLongIds),
+      redis_bytes_per_driver_at_rest: median(redisAtRest),
       ingest_bytes_per_connection: median(each),
       ingest_bytes_per_further_connection: median(further),
+      query_api_bytes_per_driver: median(queryApi),
     },
   };
 }
 
 export const MEMORY: Bench = {
-  about: 'memory of Redis for each driver, and of ingest for each connection',
+  about: 'memory of Redis and query-api for each driver, and of ingest for each connection',
   run,
 };

@@ -1,6 +1,6 @@
-// What "who is nearest?" costs the store: CPU of the Redis masters for each question, over Tile38's NEARBY and a plain
-// GEOSEARCH for the same questions about the same fleet; how that grows with the fleet; and how long it takes.
-
+// What "who is nearest?" costs: CPU of query-api and the Redis masters for each question over HTTP, over Tile38's NEARBY
+// and a plain GEOSEARCH for the same questions about the same fleet; what the search by itself takes; and how both grow
+// with the fleet.
 import {
   alternate,
   type Bench,
@@ -9,21 +9,24 @@ import {
   type Figure,
   type Goal,
   median,
+  type Table,
 } from './bench.js';
 import type { Place } from './load/places.js';
-import { City, FLEET_SEED, MASTERS, QUESTION_SEED, type Side } from './stores/city.js';
+import type { IndexReport } from './search/index-worker.js';
+import { measureIndex } from './search/measured-index.js';
+import { City, FLEET_SEED, MASTERS, QUESTION_SEED, questionsAbout, type Side } from './stores/city.js';
 import { type LoopCost, measureLoop } from './stores/closed-loop.js';
 import { plainSides, tile38Sides } from './stores/compared.js';
 import { startTile38, type Tile38, tile38Note } from './stores/tile38.js';
 
 const DEFAULTS = { drivers: 100_000, seconds: 4, rounds: 3 };
-const SMALL_FLEET = 10_000;
 const LARGE_FLEET = 1_000_000;
 const QUESTION = { radiusM: 5000, limit: 10 };
 const CONCURRENCY = 4;
 const WARM_UP_S = 1.5;
 /** Half of the fleet within 3.5 km of the middle, as in a centre at its busiest. */
 const DENSE_SIGMA_KM = 3;
+const MAX_READY_S = 10;
 
 interface Asked {
   drivers: number;
@@ -37,34 +40,31 @@ interface Measured extends LoopCost {
 }
 
 const NAMES = {
-  search: "the store's calls",
-  query: 'the same, asked by query-api over HTTP',
-  tile38: 'Tile38 NEARBY',
-  tile38Available: 'Tile38 NEARBY ... WHERE available',
+  query: 'query-api over HTTP',
+  tile38: 'Tile38 NEARBY over RESP',
+  tile38Available: 'Tile38 NEARBY ... WHERE available over RESP',
+  tile38Http: 'Tile38 NEARBY over HTTP',
   plain: 'plain GEOSEARCH, one set of all',
   plainAvailable: 'plain GEOSEARCH, one set of the available',
 };
 type SideName = keyof typeof NAMES;
-type Sides<Name extends string> = Record<Name, Measured[]>;
-type FleetSides = Sides<Exclude<SideName, `tile38${string}`>> &
-  Partial<Sides<Extract<SideName, `tile38${string}`>>>;
+type Sides = Partial<Record<SideName, Measured[]>>;
 
 /** The sides in alternation, each with the same questions. */
-async function measureSides<Name extends string>(
-  sides: Record<Name, Side>,
+async function measureSides(
+  sides: Partial<Record<SideName, Side>>,
   questions: readonly Place[],
   { seconds, rounds }: Asked,
-): Promise<Sides<Name>> {
-  const measured = new Map<string, Measured[]>();
+): Promise<Sides> {
+  const measured: Sides = {};
   const runs = Object.entries<Side>(sides).map(([name, { pids, ask }]) => {
     const ofThis: Measured[] = [];
-    measured.set(name, ofThis);
+    measured[name as SideName] = ofThis;
     const run = async () => {
       let asked = 0;
       let drivers = 0;
       const call = async (number: number) => {
-        const found = await ask(questions[number % questions.length] as Place);
-        drivers += found;
+        drivers += await ask(questions[number % questions.length] as Place);
         asked++;
         return 1;
       };
@@ -74,140 +74,123 @@ async function measureSides<Name extends string>(
     return [name, run] as const;
   });
   await alternate(rounds, Object.fromEntries(runs));
-  return Object.fromEntries(measured) as Sides<Name>;
+  return measured;
 }
 
-async function measureFleet(asked: Asked, say: BenchContext['say']) {
-  const city = await City.start(asked.drivers);
+interface FleetMeasured {
+  sides: Sides;
+  readyS: number;
+  notes: string[];
+}
+
+async function measureFleet(
+  asked: Asked,
+  say: BenchContext['say'],
+  sigmaKm?: number,
+): Promise<FleetMeasured> {
+  const city = await City.start(asked.drivers, sigmaKm);
   let tile38: Tile38 | null = null;
   try {
     tile38 = await startTile38(say);
     say('nearest: loading what is compared');
-    const search = city.searchSide(QUESTION);
     const sides = {
-      search,
       query: city.querySide(QUESTION),
       ...(tile38 ? await tile38Sides(tile38, city.fleet, QUESTION) : {}),
       ...(await plainSides(city.own, city.fleet, QUESTION)),
     };
     say(`nearest: ${Object.keys(sides).length} sides, ${asked.rounds} rounds`);
-    const measured: FleetSides = await measureSides(
-      sides as Record<keyof typeof sides, Side>,
-      city.questions(),
-      asked,
-    );
-    return { measured, asks: search.asks(), notes: tile38Note(tile38) };
+    return {
+      sides: await measureSides(sides, questionsAbout(city.places), asked),
+      readyS: city.query.readyMs / 1000,
+      notes: tile38Note(tile38),
+    };
   } finally {
     await tile38?.stop();
     await city.stop();
   }
 }
 
-async function measureGrowth(asked: Asked) {
-  const small = await City.start(SMALL_FLEET);
+/** query-api alone: the fleet is too large to be loaded into everything that it is compared with. */
+async function measureLarge(asked: Asked): Promise<{ query: Measured[]; readyS: number }> {
+  const city = await City.start(LARGE_FLEET);
   try {
-    const large = await City.start(LARGE_FLEET);
-    try {
-      const sides = {
-        small: small.searchSide(QUESTION),
-        large: large.searchSide(QUESTION),
-        smallQuery: small.querySide(QUESTION),
-        largeQuery: large.querySide(QUESTION),
-      };
-      return await measureSides(sides, small.questions(), asked);
-    } finally {
-      await large.stop();
-    }
-  } finally {
-    await small.stop();
-  }
-}
-
-async function measureDense(asked: Asked) {
-  const city = await City.start(asked.drivers, DENSE_SIGMA_KM);
-  try {
-    const plain = await plainSides(city.own, city.fleet, QUESTION);
-    return await measureSides({ search: city.searchSide(QUESTION), ...plain }, city.questions(), asked);
+    const sides = { query: city.querySide(QUESTION) };
+    const { query = [] } = await measureSides(sides, questionsAbout(city.places), asked);
+    return { query, readyS: city.query.readyMs / 1000 };
   } finally {
     await city.stop();
   }
 }
 
-const NEAREST_CPU = 'CPU of the masters for each nearest-10 question';
-const serverUs = (measured: readonly Measured[]) => measured.map((one) => one.serverUs);
-const p99Ms = (measured: readonly Measured[]) => measured.map((one) => one.p99Ms);
+type SearchName = 'fleet' | 'large' | 'dense';
+type Searches = Record<SearchName, IndexReport[]>;
 
-function cpuFigure(
-  name: string,
-  measured: readonly Measured[],
-  baseline: { name: string; measured: readonly Measured[] },
-  goal: Goal | null,
-): Figure {
-  const { name: baselineName, measured: ofBaseline } = baseline;
-  const figure = { name, unit: 'us', measured: serverUs(measured), goal };
-  return { ...figure, baseline: { name: baselineName, measured: serverUs(ofBaseline) } };
+async function measureSearch({ drivers, seconds, rounds }: Asked): Promise<Searches> {
+  const measured: Searches = { fleet: [], large: [], dense: [] };
+  const side = (name: SearchName, count: number, sigmaKm?: number) => async () => {
+    measured[name].push(await measureIndex({ drivers: count, sigmaKm, seconds, ...QUESTION }));
+  };
+  await alternate(rounds, {
+    fleet: side('fleet', drivers),
+    large: side('large', LARGE_FLEET),
+    dense: side('dense', drivers, DENSE_SIGMA_KM),
+  });
+  return measured;
 }
 
-function fleetFigures(sides: FleetSides): Figure[] {
-  const { search, query, tile38 } = sides;
-  const over = (name: SideName, goal: Goal | null) => {
+const HTTP_CPU = 'CPU of query-api and masters for each nearest-10 question over HTTP';
+const serverUs = (measured: readonly Measured[] = []) => measured.map((one) => one.serverUs);
+const findUs = (measured: readonly IndexReport[]) => measured.map((one) => one.findUs);
+
+function httpFigures(what: string, sides: Sides, goal: Goal | null): Figure[] {
+  const over = (name: SideName, of: Goal | null): Figure[] => {
     const measured = sides[name];
-    const baseline = { name: NAMES[name], measured: measured ?? [] };
-    return measured ? [cpuFigure(`${NEAREST_CPU}, over ${NAMES[name]}`, search, baseline, goal)] : [];
+    if (measured === undefined) return [];
+    const baseline = { name: NAMES[name], measured: serverUs(measured) };
+    const figure = { name: `${what}, over ${NAMES[name]}`, unit: 'us', measured: serverUs(sides.query) };
+    return [{ ...figure, baseline, goal: of }];
   };
   return [
-    ...over('tile38', { atMost: 0.5 }),
+    ...over('tile38', goal),
     ...over('tile38Available', null),
-    ...over('plain', { atMost: 1 / 75 }),
+    ...over('tile38Http', null),
+    ...over('plain', null),
     ...over('plainAvailable', null),
+  ];
+}
+
+function searchFigures({ fleet, large, dense }: Searches, drivers: number): Figure[] {
+  const of = drivers.toLocaleString('en');
+  const name = `The search by itself, in an index of ${of} drivers`;
+  const unit = 'us';
+  return [
+    { name, unit, measured: findUs(fleet), baseline: null, goal: { atMost: 15 } },
     {
-      name: "p99 of the store's calls of a question",
-      unit: 'ms',
-      measured: p99Ms(search),
-      baseline: tile38 ? { name: NAMES.tile38, measured: p99Ms(tile38) } : null,
-      goal: tile38 ? { atMost: 1 } : null,
+      name: `The search by itself, in an index of ${LARGE_FLEET.toLocaleString('en')} drivers`,
+      unit,
+      measured: findUs(large),
+      baseline: { name: of, measured: findUs(fleet) },
+      goal: { atMost: 2 },
     },
+    { name: `${name} in a dense city`, unit, measured: findUs(dense), baseline: null, goal: null },
     {
-      name: 'p99 of query-api over HTTP, on the cores that all of this shares',
-      unit: 'ms',
-      measured: p99Ms(query),
+      name: 'To take a record into an empty index',
+      unit,
+      measured: fleet.map(({ takeUs }) => takeUs),
       baseline: null,
       goal: null,
     },
   ];
 }
 
-function growthFigures(growth: Awaited<ReturnType<typeof measureGrowth>>): Figure[] {
-  const { small, large, smallQuery, largeQuery } = growth;
-  const name = `${NEAREST_CPU} of ${LARGE_FLEET.toLocaleString('en')} drivers`;
-  const smallName = `of ${SMALL_FLEET.toLocaleString('en')}`;
-  return [
-    cpuFigure(name, large, { name: smallName, measured: small }, { atMost: 1.5 }),
-    cpuFigure(`${name}, asked by query-api`, largeQuery, { name: smallName, measured: smallQuery }, null),
-  ];
-}
-
-function denseFigures(dense: Awaited<ReturnType<typeof measureDense>>): Figure[] {
-  const { search, plain, plainAvailable } = dense;
-  const name = `${NEAREST_CPU} in a dense city`;
-  return [
-    cpuFigure(`${name}, over ${NAMES.plain}`, search, { name: NAMES.plain, measured: plain }, null),
-    cpuFigure(
-      `${name}, over ${NAMES.plainAvailable}`,
-      search,
-      { name: NAMES.plainAvailable, measured: plainAvailable },
-      null,
-    ),
-  ];
-}
-
-function rowsOf(sides: FleetSides): (string | number)[][] {
-  return (Object.keys(NAMES) as SideName[]).map((name) => {
+function tableOf(title: string, sides: Sides): Table {
+  const rows = (Object.keys(NAMES) as SideName[]).map((name) => {
     const measured = sides[name];
     if (!measured) return [NAMES[name], ...Array<string>(5).fill('skipped')];
     const of = (part: keyof Measured) => Number(median(measured.map((one) => one[part])).toPrecision(3));
     return [NAMES[name], of('serverUs'), of('clientUs'), of('p50Ms'), of('p99Ms'), of('drivers')];
   });
+  return { title, heads: ['side', 'server us', 'client us', 'p50 ms', 'p99 ms', 'drivers'], rows };
 }
 
 async function run(context: BenchContext): Promise<BenchOutcome> {
@@ -216,38 +199,62 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     seconds: context.seconds ?? DEFAULTS.seconds,
     rounds: context.rounds ?? DEFAULTS.rounds,
   };
-  const { measured, asks, notes } = await measureFleet(asked, context.say);
-  context.say('nearest: a small and a large fleet');
-  const growth = await measureGrowth(asked);
+  context.say('nearest: the search by itself');
+  const searches = await measureSearch(asked);
+  const { sides, notes } = await measureFleet(asked, context.say);
   context.say('nearest: a dense city');
-  const dense = await measureDense(asked);
+  const dense = await measureFleet(asked, context.say, DENSE_SIGMA_KM);
+  context.say(`nearest: ${LARGE_FLEET.toLocaleString('en')} drivers`);
+  const large = await measureLarge(asked);
   const { drivers, seconds, rounds } = asked;
+  const count = LARGE_FLEET.toLocaleString('en');
+  const alone = { unit: '', baseline: null, goal: null };
   return {
     workload: `The nearest ${QUESTION.limit} available within ${QUESTION.radiusM / 1000} km, at the places of random drivers (seed ${QUESTION_SEED}), of ${drivers.toLocaleString('en')} drivers of one city (seed ${FLEET_SEED}), half of them available, in 64 partitions on ${MASTERS} masters; ${CONCURRENCY} questions at once, ${seconds} s after ${WARM_UP_S} s to warm up, ${rounds} rounds`,
-    figures: [...fleetFigures(measured), ...growthFigures(growth), ...denseFigures(dense)],
-    tables: [
+    figures: [
+      ...httpFigures(HTTP_CPU, sides, { atMost: 0.5 }),
+      ...httpFigures(`${HTTP_CPU}, in a dense city`, dense.sides, null),
       {
-        title: 'CPU for each question, time, and drivers in an answer',
-        heads: ['side', 'server us', 'client us', 'p50 ms', 'p99 ms', 'drivers'],
-        rows: rowsOf(measured),
+        ...alone,
+        name: `${HTTP_CPU}, of ${count} drivers`,
+        unit: 'us',
+        measured: serverUs(large.query),
+        baseline: { name: drivers.toLocaleString('en'), measured: serverUs(sides.query) },
+      },
+      ...searchFigures(searches, drivers),
+      {
+        ...alone,
+        name: `query-api, from its start until it is ready: ${count} drivers`,
+        unit: 's',
+        measured: [large.readyS],
+        goal: { atMost: MAX_READY_S },
+      },
+      {
+        ...alone,
+        name: 'p99 of query-api over HTTP, on the cores that all of this shares',
+        unit: 'ms',
+        measured: (sides.query ?? []).map(({ p99Ms }) => p99Ms),
       },
     ],
+    tables: [
+      tableOf('CPU for each question, time, and drivers in an answer', sides),
+      tableOf('The same in a dense city', dense.sides),
+    ],
     notes: [
-      `"${NAMES.search}" are those that query-api makes for the same question: ${asks.toFixed(2)} partitions for each, in at most two rounds, with freshness and status, from one process by the same client class over ioredis as Tile38's. What idle nodes and the touch of each partition every 2 s cost is in it.`,
-      'The real query-api is told beside it: its calls reach Redis one by one and share the cores with two more processes, which the comparisons do not.',
+      'The CPU of query-api and the masters is all that they use meanwhile: following the (silent) map, HTTP, JSON and the token of each request are in it.',
+      'Tile38 and the plain sets are asked by one process over one connection that stays open, but for Tile38 over HTTP, which closes it after each answer.',
       'Tile38 and the plain set of all find busy drivers too; the sides that find the available ones alone are told beside them.',
-      `Drivers are spread around the middle with a deviation of 8 km; in the dense city of ${DENSE_SIGMA_KM} km.`,
+      `The search by itself: query-api's own code in a process of its own. Drivers are spread around the middle with a deviation of 8 km; in the dense city of ${DENSE_SIGMA_KM} km.`,
       ...notes,
     ],
     costs: {
-      redis_us_per_nearest: median(serverUs(measured.query)),
-      redis_us_per_nearest_store_calls_alone: median(serverUs(measured.search)),
-      redis_us_per_nearest_of_1000000_drivers: median(serverUs(growth.largeQuery)),
+      query_api_us_per_nearest: median(serverUs(sides.query)),
+      query_api_us_per_search: median(findUs(searches.fleet)),
     },
   };
 }
 
 export const NEAREST: Bench = {
-  about: 'CPU and time of the store for each nearest-10 question, over Tile38 and over a plain GEOSEARCH',
+  about: 'CPU and time of each nearest-10 question, over Tile38 and over a plain GEOSEARCH',
   run,
 };

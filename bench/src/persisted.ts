@@ -3,11 +3,12 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { type Random, seededRandom } from '@whereabouts/infra/seeded-random';
 import { driverTokens } from '@whereabouts/scripts/driver-tokens';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Stack } from '@whereabouts/scripts/stack-file';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import type { Bench, BenchContext, BenchOutcome } from './bench.js';
-import { cityFleet, type Place, seeded } from './load/places.js';
+import { cityFleet, type Place } from './load/places.js';
 import { cell, sleep } from './measured-load.js';
 import { quantile } from './stores/closed-loop.js';
 
@@ -38,12 +39,12 @@ async function connect(stack: Stack): Promise<DriverClient> {
 }
 
 /** One after the other, for so long; each is given up, and the bench with it, where nothing is heard. */
-async function timesMs(client: DriverClient, seconds: number, random: () => number): Promise<number[]> {
+async function timesMs(client: DriverClient, seconds: number, random: Random): Promise<number[]> {
   const [place] = cityFleet(1, SEED) as [Place];
   const times: number[] = [];
   const endMs = performance.now() + seconds * 1000;
   do {
-    await sleep(PAUSE_MS.min + (PAUSE_MS.max - PAUSE_MS.min) * random());
+    await sleep(random.between(PAUSE_MS.min, PAUSE_MS.max));
     const sentAtMs = performance.now();
     const lon = place.lon + times.length / 1e6;
     await withDeadline(client.checkpoint({ lat: place.lat, lon, status: 'busy' }));
@@ -68,8 +69,8 @@ async function withDeadline(persisted: Promise<void>): Promise<void> {
 async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const seconds = context.seconds ?? DEFAULTS.seconds;
-  const random = seeded(SEED);
-  const stack = await StackUnderTest.start(buildPartitionMap(cityFleet(1000, SEED)));
+  const random = seededRandom(SEED);
+  const stack = await OwnStack.start(buildPartitionMap(cityFleet(1000, SEED)));
   const times: number[][] = [];
   try {
     const client = await connect(stack.now);

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Bench, BenchContext, BenchOutcome, Table } from './bench.js';
 import { cityFleet } from './load/places.js';
 import { CONNECTIONS_PER_PROCESS, INTERVAL_MS, stackCost, WARM_UP_S } from './measured-load.js';
@@ -79,7 +79,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const drivers = cityFleet(context.drivers ?? DEFAULTS.drivers, SEED);
   const dir = mkdtempSync(join(tmpdir(), 'whereabouts-profile-'));
   try {
-    const own = await StackUnderTest.start(buildPartitionMap(drivers), {
+    const own = await OwnStack.start(buildPartitionMap(drivers), {
       NODE_OPTIONS: `--import ${PROFILER}`,
       PROFILE_DIR: dir,
     });

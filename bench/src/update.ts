@@ -1,9 +1,10 @@
-// What a position costs the store: CPU of the Redis master for each update recorded by the product's own LiveStore,
-// over that of Tile38 for the same updates, sent by the same client in pipelines of as many.
+// What a position costs the store: CPU of the Redis master for each position that the product's own LogStore appends,
+// compaction included, over that of Tile38 for the same updates, sent by the same client in pipelines of as many. And
+// what a follower's question for news costs.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Position } from '@whereabouts/infra/position';
-import { BODY_BYTES, encodeBody } from '@whereabouts/infra/position-record';
+import { BODY_BYTES, type EntryId, encodeBody } from '@whereabouts/infra/record';
 import {
   alternate,
   type Bench,
@@ -22,6 +23,8 @@ import { startTile38, type Tile38, tile38Note } from './stores/tile38.js';
 const DEFAULTS = { drivers: 100_000, seconds: 4, rounds: 3 };
 const WARM_UP_S = 1;
 const SEED = 1;
+/** Entries of one answer, at most. */
+const POLLED = 64;
 /** Of each partition, in every pipeline: 16 is judged, the others are told beside it. */
 const BATCHES = [16, 1, 4, 64];
 const JUDGED_BATCH = 16;
@@ -39,10 +42,16 @@ interface Side {
   send: Send;
 }
 
-const storeSide = (own: StoreUnderTest): Side => ({
-  pid: own.pids[0] as number,
-  send: (batches) => Promise.all(batches.map((batch, partition) => own.record(partition, batch))),
-});
+/** One partition after the other is compacted, so that what leaves the log is what came into it. */
+function storeSide(own: StoreUnderTest): Side {
+  let turn = 0;
+  const send: Send = (batches) =>
+    Promise.all([
+      ...batches.map((batch, partition) => own.append(partition, batch)),
+      own.compact(turn++ % batches.length),
+    ]);
+  return { pid: own.pids[0] as number, send };
+}
 
 const tile38Side = (tile38: Tile38): Side => ({
   pid: tile38.pid,
@@ -58,7 +67,7 @@ const tile38Side = (tile38: Tile38): Side => ({
     ),
 });
 
-/** What could be had without the product's checks: newest wins, revisions, one answer for each. */
+/** What a search inside Redis would need: a place and a record of each driver, without order or revisions. */
 async function plainSide(own: StoreUnderTest): Promise<Side> {
   const node = await own.nodeOf(0);
   const { map } = own.store;
@@ -127,7 +136,7 @@ function figuresOf(batch: number, { store, tile38, plain }: Costs): Figure[] {
     goal: tile38 && batch === JUDGED_BATCH ? GOAL : null,
   };
   const baseline = { name: 'plain GEOADD and HSET', measured: serverUs(plain) };
-  return [overTile38, { name: `${name}, over no checks at all`, unit: 'us', measured, baseline, goal: null }];
+  return [overTile38, { name: `${name}, over plain commands`, unit: 'us', measured, baseline, goal: null }];
 }
 
 function tableOf(all: ReadonlyMap<number, Costs>): Table {
@@ -146,20 +155,48 @@ function tableOf(all: ReadonlyMap<number, Costs>): Table {
   };
 }
 
-function outcomeOf(asked: Asked, all: ReadonlyMap<number, Costs>, notes: string[]): BenchOutcome {
+/** All partitions are asked in one turn, as a follower does it, and have nothing new. */
+async function measurePolls({ store, pids }: StoreUnderTest, { seconds, rounds }: Asked): Promise<number[]> {
+  const partitions = Array.from({ length: store.map.partitions }, (_, partition) => partition);
+  const tips = await Promise.all(
+    partitions.map(async (partition): Promise<EntryId> => (await store.counts(partition)).state),
+  );
+  const call = async () => {
+    const pages = await Promise.all(tips.map((tip, partition) => store.entries(partition, tip, POLLED)));
+    return pages.length;
+  };
+  const measured: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    measured.push((await measureLoop({ pids, concurrency: 1, warmUpS: WARM_UP_S, seconds, call })).serverUs);
+  }
+  return measured;
+}
+
+function outcomeOf(
+  asked: Asked,
+  all: ReadonlyMap<number, Costs>,
+  polls: number[],
+  notes: string[],
+): BenchOutcome {
   const { drivers, seconds, rounds } = asked;
   const costs: Record<string, number> = {};
   for (const [batch, { store }] of all) {
     costs[`redis_us_per_update_batch_${batch}`] = median(serverUs(store));
     costs[`store_client_us_per_update_batch_${batch}`] = medianOf(store, 'clientUs') as number;
   }
+  costs.redis_us_per_poll = median(polls);
+  const poll = { name: 'CPU of Redis for a question for news, with none', unit: 'us', measured: polls };
   return {
     workload: `${drivers.toLocaleString('en')} drivers of one city (seed ${SEED}) in 64 partitions on one Redis master with AOF everysec, each some metres further at every report; one pipeline at a time, which holds one batch of each partition; ${seconds} s after ${WARM_UP_S} s to warm up, ${rounds} rounds`,
-    figures: [...all].flatMap(([batch, of]) => figuresOf(batch, of)),
+    figures: [
+      ...[...all].flatMap(([batch, of]) => figuresOf(batch, of)),
+      { ...poll, baseline: null, goal: null },
+    ],
     tables: [tableOf(all)],
     notes: [
       'Each side sends as fast as it is answered, through the same client class over ioredis, with as many updates in a pipeline. The server CPU is user and system time of the server process and of its ended children (Redis rewrites its append-only file in one).',
-      'Tile38 keeps its append-only file as it defaults; SET fleet ID FIELD speed N EX 30 POINT lat lon. It stores place and speed; Redis stores the whole record, and checks order, clock and limits.',
+      'Tile38 keeps its append-only file as it defaults; SET fleet ID FIELD speed N EX 30 POINT lat lon. It stores place and speed, and can be asked for who is near; the live store keeps the whole record in order, and query-api pays for the index (bench cost).',
+      'The live store compacts one partition in each pipeline, whatever the age of its entries.',
       ...notes,
     ],
     costs,
@@ -192,7 +229,8 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       context.say(`update: ${batch} in a batch, ${asked.rounds} rounds`);
       all.set(batch, await measureBatch(batch, asked, feed, sides));
     }
-    return outcomeOf(asked, all, tile38Note(tile38));
+    context.say('update: questions for news');
+    return outcomeOf(asked, all, await measurePolls(own, asked), tile38Note(tile38));
   } finally {
     await tile38?.stop();
     await own.stop();
@@ -209,6 +247,6 @@ async function sendAll(feed: Feed, drivers: number, send: Send): Promise<void> {
 }
 
 export const UPDATE: Bench = {
-  about: 'CPU of the store for each position, over Tile38 and over plain commands',
+  about: 'CPU of the store for each position and each poll, over Tile38 and over plain commands',
   run,
 };

@@ -50,10 +50,7 @@ const MAX_LOOKED_AT = 512;
 const BACKOFF = { firstMs: 50, limitMs: 1000 };
 const RETRY_AFTER_MS = 1000;
 export const CHECKPOINT_REFUSALS = {
-  too_many: [
-    'too_many_checkpoints',
-    `${MAX_WAITING_CHECKPOINTS} checkpoints wait already`,
-  ],
+  too_many: ['too_many_checkpoints', `${MAX_WAITING_CHECKPOINTS} checkpoints wait already`],
   conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
 } as const satisfies Record<string, readonly [NackCode, string]>;
 
@@ -211,7 +208,9 @@ export class Checkpoints {
       place.isWriting = false;
       place.isRefusing = false;
       place.backoff.succeeded();
-      const kept = page.filter((one, i) => this.#settle(one, outcomes[i] as CheckpointOutcome, partition, state));
+      const kept = page.filter((one, i) =>
+        this.#settle(one, outcomes[i] as CheckpointOutcome, partition, state),
+      );
       const isReplicated = replicated !== null && (await replicated);
       for (const one of kept) this.#tellKept(one, isReplicated);
     } catch (error) {
@@ -262,8 +261,7 @@ export class Checkpoints {
     for (const one of page) {
       this.#waitAgain(one);
       if (error.code === 'overloaded') this.#nack(one, 'overloaded', 'the region takes no more');
-      else if (error.code === 'map_mismatch')
-        this.#nack(one, 'not_ready', 'another partition map is in use');
+      else if (error.code === 'map_mismatch') this.#nack(one, 'not_ready', 'another partition map is in use');
     }
   }
 
@@ -289,7 +287,8 @@ export class Checkpoints {
       );
       for (const [i, one] of page.entries()) {
         // Under another term, or from a node that has not even got it, an absence says nothing.
-        const isTelling = one.standing === 'kept' && one.term === state.term && one.revision <= state.revision;
+        const isTelling =
+          one.standing === 'kept' && one.term === state.term && one.revision <= state.revision;
         if (!isTelling) continue;
         if (standings[i] === 'waits') {
           place.kept.delete(one);

@@ -12,12 +12,7 @@ export interface Sight {
   distanceM: number;
 }
 
-export function driverBody(
-  index: DriverIndex,
-  slot: number,
-  nowMs: number,
-  sight: Sight | null,
-): DriverBody {
+export function driverBody(index: DriverIndex, slot: number, nowMs: number, sight: Sight | null): DriverBody {
   const lat = fromE7(index.latE7[slot] as number);
   const lon = fromE7(index.lonE7[slot] as number);
   const recordedAtMs = index.recordedAtMs[slot] as number;

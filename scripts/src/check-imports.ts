@@ -1,5 +1,6 @@
-// Every package that a workspace's sources import must be declared by that workspace. Hoisting makes the others'
-// dependencies resolve too, so neither Node nor the compiler sees it. Tests may also use devDependencies, also the root's.
+// What neither Node nor the compiler sees. Every package that a workspace's sources import must be declared by that
+// workspace: hoisting makes the others' dependencies resolve too. Tests may also use devDependencies, also the root's. And
+// only tests import from a folder of tests.
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
@@ -30,13 +31,19 @@ function packageOf(specifier: string): string | null {
   return specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? null);
 }
 
+/** Folders of what only tests need. */
+const FOR_TESTS = /(?:^|\/)(?:testing|fixtures)\//;
+
+const importsOf = (source: string): string[] =>
+  [...source.matchAll(IMPORT)].map((match) => match[1] as string);
+
 function undeclaredIn(source: string, declared: ReadonlySet<string>): string[] {
-  const names = [...source.matchAll(IMPORT)].map((match) => packageOf(match[1] as string));
+  const names = importsOf(source).map(packageOf);
   return [...new Set(names)].filter((name): name is string => name !== null && !declared.has(name));
 }
 
-/** One line for each import of a package that its workspace did not declare. */
-export async function undeclaredImports(projectDir: string): Promise<string[]> {
+/** One line for each import that may not be. */
+export async function forbiddenImports(projectDir: string): Promise<string[]> {
   const { workspaces = [], devDependencies = {} } = await readManifest(projectDir);
   const complaints: string[] = [];
   for (const workspace of workspaces) {
@@ -48,8 +55,14 @@ export async function undeclaredImports(projectDir: string): Promise<string[]> {
     for (const file of await readdir(src, { recursive: true })) {
       if (!file.endsWith('.ts')) continue;
       const allowed = TEST_FILE.test(file) ? forTests : declared;
-      for (const name of undeclaredIn(await readFile(join(src, file), 'utf8'), allowed)) {
-        complaints.push(`${join(workspace, 'src', file)}: ${name} is not a dependency of ${workspace}`);
+      const source = await readFile(join(src, file), 'utf8');
+      const place = join(workspace, 'src', file);
+      for (const name of undeclaredIn(source, allowed)) {
+        complaints.push(`${place}: ${name} is not a dependency of ${workspace}`);
+      }
+      if (TEST_FILE.test(file) || FOR_TESTS.test(file)) continue;
+      for (const name of importsOf(source).filter((specifier) => FOR_TESTS.test(specifier))) {
+        complaints.push(`${place}: ${name} is for tests alone`);
       }
     }
   }
@@ -57,7 +70,7 @@ export async function undeclaredImports(projectDir: string): Promise<string[]> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const complaints = await undeclaredImports(root);
+  const complaints = await forbiddenImports(root);
   for (const complaint of complaints) console.log(complaint);
   process.exitCode = complaints.length === 0 ? 0 : 1;
 }

@@ -19,9 +19,9 @@ import { fleetSample } from './fleet/simulated-driver.js';
 import { home, START_SCRIPT } from './home.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
+import { OwnStack } from './stack/own-stack.js';
 import { findStack, type Stack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
-import { StackUnderTest } from './testing/stack-under-test.js';
 
 const STOP_DEADLINE_MS = 20_000;
 const NAMES = Object.keys(DRILLS);
@@ -101,7 +101,7 @@ function chosenDrills(args: Arguments): NamedDrill[] {
 }
 
 let scene: Scene | undefined;
-let ownStack: StackUnderTest | undefined;
+let ownStack: OwnStack | undefined;
 
 /** Nothing stays frozen, and a stack of our own goes with its data; a second wish waits for nothing. */
 function leaveOnStop(): void {
@@ -170,7 +170,7 @@ type Work = (stack: () => Stack, own: boolean) => Promise<boolean>;
 async function onOwnStack(args: Arguments, options: readonly string[], work: Work): Promise<boolean> {
   const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
   sayerOf(args)('Starting a stack for the drill ...');
-  const own = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
+  const own = await OwnStack.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
   ownStack = own;
   const nodes = own.now.redis.map(formatAddress);
   let pids: number[] = [];

@@ -1,11 +1,12 @@
 // Each forbidden import is written into a copy of the project, and what `npm run check` runs has to refuse it: the
-// compiler (composite projects, `"exports": {}` in the services) or check-imports (packages that nobody declared).
+// compiler (composite projects, `"exports": {}` in the services), check-imports (packages that nobody declared) or the
+// linter (cycles).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { undeclaredImports } from './check-imports.js';
+import { forbiddenImports } from './check-imports.js';
 import { copyProject } from './project-copy.js';
 
 const FIXTURE = 'forbidden-import.ts';
@@ -35,6 +36,11 @@ const RULES: Rule[] = [
   undeclared('query-api', 'pg'),
   undeclared('infra', 'pg'),
   undeclared('ingest', 'pg'),
+  {
+    says: 'bench imports what is for tests',
+    workspace: 'bench',
+    source: "import '@whereabouts/scripts/testing/places';\n",
+  },
 ];
 
 /** A service by its package name, and past it by path. */
@@ -69,11 +75,11 @@ async function complaints(workspace: string): Promise<string> {
   const compiler = join(copy.dir, 'node_modules', 'typescript', 'bin', 'tsc');
   const args = [compiler, '-b', workspace];
   const { stdout } = spawnSync(process.execPath, args, { cwd: copy.dir, encoding: 'utf8' });
-  return [stdout, ...(await undeclaredImports(copy.dir))].join('\n');
+  return [stdout, ...(await forbiddenImports(copy.dir))].join('\n');
 }
 
-test('the project as it is has no undeclared import', async () => {
-  assert.deepEqual(await undeclaredImports(copy.dir), []);
+test('the project as it is has no forbidden import', async () => {
+  assert.deepEqual(await forbiddenImports(copy.dir), []);
 });
 
 for (const rule of RULES) {
@@ -87,3 +93,34 @@ for (const rule of RULES) {
     }
   });
 }
+
+/** What the linter says of a file of the copy about cycles. */
+function cyclesOf(file: string): string {
+  const biome = join(copy.dir, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
+  const args = [
+    biome,
+    'lint',
+    '--only=suspicious/noImportCycles',
+    '--vcs-enabled=false',
+    '--colors=off',
+    file,
+  ];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: copy.dir, encoding: 'utf8' });
+  return stdout + stderr;
+}
+
+test('files that import each other, be it for types alone', async () => {
+  const folder = join(copy.dir, 'infra', 'src');
+  const [one, other] = ['cycle-one', 'cycle-other'];
+  const importing = (name: string) =>
+    `import type { Shape as Other } from './${name}.js';\n\nexport interface Shape {\n  other: Other;\n}\n`;
+  await writeFile(join(folder, `${one}.ts`), importing(other));
+  await writeFile(join(folder, `${other}.ts`), 'export interface Shape {\n  size: number;\n}\n');
+  assert.doesNotMatch(cyclesOf(join('infra', 'src', `${one}.ts`)), /part of a cycle/);
+  await writeFile(join(folder, `${other}.ts`), importing(one));
+  try {
+    assert.match(cyclesOf(join('infra', 'src', `${one}.ts`)), /part of a cycle/);
+  } finally {
+    for (const name of [one, other]) await rm(join(folder, `${name}.ts`));
+  }
+});

@@ -180,7 +180,7 @@ test('data survive; a run that was killed is cleared away by the next', async ()
     env,
   });
   const { cache, archive } = JSON.parse(stdout);
-  assert.equal(cache[0].record.driverId, 'sim-1-1');
+  assert.equal(cache[0].position.driverId, 'sim-1-1');
   assert.equal(archive.row.driver_id, 'sim-1-1');
 
   await replays();

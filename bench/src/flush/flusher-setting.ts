@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '@whereabouts/infra/dev/ports';
 import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { formatPartitionMap } from '@whereabouts/infra/partition-map';
+import { BatchWriter } from '@whereabouts/infra/record';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { root } from '@whereabouts/scripts/home';
 import { provideRedis } from '@whereabouts/scripts/servers/provide';
@@ -21,8 +23,7 @@ import type { PlacedFleet } from './placed-fleet.js';
 
 const FLUSHER = join(root, 'flusher', 'dist', 'main.js');
 const MASTERS = 3;
-const RECORDS_A_CALL = 512;
-/** Recording a whole fleet at once keeps a node busy for longer than a service would wait. */
+/** Appending a whole fleet at once keeps a node busy for longer than a service would wait. */
 const PATIENT = { commandTimeoutMs: 5_000, connectTimeoutMs: 5_000, socketTimeoutMs: 5_000 };
 /** The longest there are: the clock makes no partition due while a round is prepared. */
 const NEVER = { FLUSH_INTERVAL_MS: '600000', LOSS_BUDGET_MS: '3600000' };
@@ -41,16 +42,17 @@ export class FlusherSetting {
   readonly #home: string;
   readonly #fleet: PlacedFleet;
   readonly #cluster: RedisCluster;
-  readonly #store: LiveStore;
+  readonly #store: LogStore;
   readonly #child: ChildProcess;
   readonly #ops: string;
+  readonly #writer = new BatchWriter();
 
   private constructor(o: {
     home: string;
     fleet: PlacedFleet;
     database: ArchiveDatabase;
     cluster: RedisCluster;
-    store: LiveStore;
+    store: LogStore;
     child: ChildProcess;
     ops: string;
   }) {
@@ -73,7 +75,7 @@ export class FlusherSetting {
     ]);
     const redis = { redisUrls: cluster.urls, ...PATIENT };
     const log = createLogger('bench', 'silent');
-    const store = await LiveStore.connect({ redis, map: fleet.map, log, loadsFunctions: true });
+    const store = await LogStore.connect({ redis, map: fleet.map, log, loadsFunctions: true });
     const mapFile = join(home, 'map.json');
     await writeFile(mapFile, formatPartitionMap(fleet.map));
     const opsPort = await freePort();
@@ -118,20 +120,20 @@ export class FlusherSetting {
   }
 
   /** Everybody but the last driver of each partition. */
-  async recordMost(round: readonly PlacedPosition[][]): Promise<void> {
+  async appendMost(round: readonly PlacedPosition[][]): Promise<void> {
     await Promise.all(
       round.map(async (rows, partition) => {
-        for (let at = 0; at < rows.length - 1; at += RECORDS_A_CALL) {
-          const end = Math.min(at + RECORDS_A_CALL, rows.length - 1);
-          await this.#record(partition, rows.slice(at, end));
+        for (let at = 0; at < rows.length - 1; at += MAX_ENTRY_RECORDS) {
+          const end = Math.min(at + MAX_ENTRY_RECORDS, rows.length - 1);
+          await this.#append(partition, rows.slice(at, end));
         }
       }),
     );
   }
 
   /** Makes every partition due. Returns what the flusher had counted when all of them were written. */
-  async recordLast(round: readonly PlacedPosition[][], before: FlusherCounts): Promise<FlusherCounts> {
-    await Promise.all(round.map((rows, partition) => this.#record(partition, rows.slice(-1))));
+  async appendLast(round: readonly PlacedPosition[][], before: FlusherCounts): Promise<FlusherCounts> {
+    await Promise.all(round.map((rows, partition) => this.#append(partition, rows.slice(-1))));
     return this.#until('all is flushed', ({ rows, passes }) => {
       return rows - before.rows >= this.#fleet.drivers && passes > before.passes;
     });
@@ -148,12 +150,12 @@ export class FlusherSetting {
     await rm(this.#home, { recursive: true, force: true });
   }
 
-  async #record(partition: number, rows: readonly PlacedPosition[]): Promise<void> {
+  async #append(partition: number, rows: readonly PlacedPosition[]): Promise<void> {
     if (rows.length === 0) return;
-    const positions = rows.map(({ position }) => position);
-    const { outcomes } = await this.#store.record(partition, positions);
-    const refused = outcomes.find((outcome) => outcome !== 'accepted');
-    if (refused !== undefined) throw new Error(`a position of partition ${partition} was ${refused}`);
+    for (const { position } of rows) this.#writer.add(position);
+    const batch = this.#writer.bytes();
+    this.#writer.reset();
+    await this.#store.append(partition, batch, rows.length);
   }
 
   async #until(what: string, isDone: (counts: FlusherCounts) => boolean): Promise<FlusherCounts> {

@@ -10,10 +10,9 @@ import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/red
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { provideRedis } from '@whereabouts/scripts/servers/provide';
+import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret } from '@whereabouts/scripts/stack-file';
-import { adminUrl } from '@whereabouts/scripts/testing/archive-control';
-import { StackUnderTest } from '@whereabouts/scripts/testing/stack-under-test';
 import { type ArchiveDatabase, startArchiveDatabase } from '../postgres/archive-database.js';
 import type { DirectTask } from './direct-server.js';
 import type { DirectCounts, DirectMode } from './direct-store.js';
@@ -123,7 +122,7 @@ export async function startDirect(mode: DirectMode, say: (text: string) => void)
 
 /** The product itself. */
 export async function startBehind(map: PartitionMap): Promise<ModeSetting> {
-  const stack = await StackUnderTest.start(map);
+  const stack = await OwnStack.start(map);
   const { ingest, query, flusher, promoter, redis, postgres, auth } = stack.now;
   const secret = readSecret(stack.now);
   const { issuer, audience } = auth;
@@ -139,7 +138,7 @@ export async function startBehind(map: PartitionMap): Promise<ModeSetting> {
     port: Number(new URL(ingest.url).port),
     auth: { secret, issuer, audience: audience.ingest },
     reads: { url: query.url, headers: { authorization: `Bearer ${token}` } },
-    adminUrl: adminUrl(stack),
+    adminUrl: stack.archiveAdminUrl,
     postgresPid: postgres.pid as number,
     serverPids: [...ingest.pids, query.pid, flusher.pid, ...(promoter === null ? [] : [promoter.pid])],
     redisPids: redis.map(({ pid }) => pid),

@@ -1,18 +1,17 @@
 // A fleet of one city that stands still, half of it available, in a live store that is kept awake as ingest does, with
 // query-api on it; and the places of the questions about it.
-
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Position } from '@whereabouts/infra/position';
-import { cityFleet, type Place, seeded } from '../load/places.js';
-import { FRESHNESS_MS, QueryService } from './query-service.js';
-import { StoreSearch } from './store-search.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { cityFleet, type Place } from '../load/places.js';
+import { QueryService } from './query-service.js';
 import { positionOf, StoreUnderTest } from './store-under-test.js';
 
 export const FLEET_SEED = 1;
 export const QUESTION_SEED = 2;
 export const MASTERS = 3;
 const QUESTIONS = 10_000;
-const TOUCH_EVERY_MS = 2000;
+const TOUCH_EVERY_MS = 500;
 
 export interface Question {
   radiusM: number;
@@ -26,11 +25,21 @@ export interface Side {
   ask(point: Place): Promise<number>;
 }
 
+/** Every second one is on the way with a passenger. */
+export const isAvailable = (i: number): boolean => i % 2 === 0;
+
+/** At random drivers' places. */
+export function questionsAbout(places: readonly Place[]): Place[] {
+  const random = seededRandom(QUESTION_SEED);
+  const anyOne = () => places[Math.floor(random.next() * places.length)] as Place;
+  return Array.from({ length: QUESTIONS }, anyOne);
+}
+
 export class City {
   readonly places: readonly Place[];
   readonly fleet: readonly Position[];
   readonly own: StoreUnderTest;
-  readonly #query: QueryService;
+  readonly query: QueryService;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(
@@ -43,20 +52,18 @@ export class City {
     this.places = places;
     this.fleet = fleet;
     this.own = own;
-    this.#query = query;
+    this.query = query;
     this.#timer = timer;
   }
 
   static async start(drivers: number, sigmaKm?: number): Promise<City> {
     const places = cityFleet(drivers, FLEET_SEED, sigmaKm);
     const nowMs = Date.now();
-    // Every second one is on the way with a passenger.
-    const fleet = places.map((place, i) => positionOf(place, i % 2 === 0 ? 'available' : 'busy', nowMs));
+    const fleet = places.map((place, i) => positionOf(place, isAvailable(i) ? 'available' : 'busy', nowMs));
     const own = await StoreUnderTest.start(buildPartitionMap(places), MASTERS);
     let timer: NodeJS.Timeout | undefined;
     try {
       await own.load(fleet);
-      await own.healthy();
       // Where one fails, the question that finds the partition silent says so.
       timer = setInterval(() => void own.touchAll().catch(() => {}), TOUCH_EVERY_MS);
       return new City(places, fleet, own, await QueryService.start(own), timer);
@@ -67,34 +74,17 @@ export class City {
     }
   }
 
-  /** At random drivers' places. */
-  questions(): Place[] {
-    const random = seeded(QUESTION_SEED);
-    const anyOne = () => this.places[Math.floor(random() * this.places.length)] as Place;
-    return Array.from({ length: QUESTIONS }, anyOne);
-  }
-
+  /** The masters' part is what they are asked for news, and the touches: a question costs them nothing. */
   querySide({ radiusM, limit }: Question): Side {
-    return { pids: this.own.pids, ask: (point) => this.#query.nearby(point, radiusM, limit) };
-  }
-
-  /** `asks()`: how many calls of the store a question took. */
-  searchSide(question: Question): Side & { asks(): number } {
-    const search = new StoreSearch(this.own.store, { ...question, maxAgeMs: FRESHNESS_MS });
-    let questions = 0;
     return {
-      pids: this.own.pids,
-      async ask(point) {
-        questions++;
-        return (await search.nearest(point)).length;
-      },
-      asks: () => search.asks / questions,
+      pids: [this.query.pid, ...this.own.pids],
+      ask: (point) => this.query.nearby(point, radiusM, limit),
     };
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#query.stop();
+    await this.query.stop();
     await this.own.stop();
   }
 }

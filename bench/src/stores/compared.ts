@@ -16,7 +16,7 @@ export async function tile38Sides(
   tile38: Tile38,
   fleet: readonly Position[],
   { radiusM, limit }: Question,
-): Promise<Record<'tile38' | 'tile38Available', Side>> {
+): Promise<Record<'tile38' | 'tile38Available' | 'tile38Http', Side>> {
   for (const some of pieces(fleet, COMMANDS_AT_ONCE)) {
     await Promise.all(
       some.map((position) => {
@@ -44,7 +44,14 @@ export async function tile38Sides(
       return ((reply as unknown[])[1] as unknown[]).length;
     },
   });
-  return { tile38: side(), tile38Available: side('WHERE', 'available', 1, 1) };
+  const http: Side = {
+    pids: [tile38.pid],
+    async ask({ lat, lon }) {
+      const near = ['NEARBY', 'fleet', 'LIMIT', limit, 'POINT', lat, lon, radiusM];
+      return ((await tile38.get(...near)) as { objects: unknown[] }).objects.length;
+    },
+  };
+  return { tile38: side(), tile38Available: side('WHERE', 'available', 1, 1), tile38Http: http };
 }
 
 /** The same two, each a set of its own. It stands on one master of the live store, beside its own keys. */

@@ -18,10 +18,10 @@ const MAIN = join(root, 'query-api', 'dist', 'main.js');
 const ISSUER = 'whereabouts';
 const AUDIENCE = 'whereabouts-query';
 const TOKEN_TTL_S = 24 * 3600;
-const START_DEADLINE_MS = 30_000;
+const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 15_000;
 /** The greatest there is: the fleet is recorded once and then asked about for as long as the bench takes. */
-export const FRESHNESS_MS = 3_600_000;
+const FRESHNESS_MS = 3_600_000;
 
 interface Answer {
   complete: boolean;
@@ -35,6 +35,8 @@ export class QueryService {
   readonly #url: string;
   readonly #headers: Record<string, string>;
   readonly #agent = new Agent({ keepAlive: true });
+  /** From the start of the process until it was ready. */
+  readyMs = Number.NaN;
 
   private constructor(child: ChildProcess, dir: string, url: string, token: string) {
     this.#child = child;
@@ -58,6 +60,7 @@ export class QueryService {
       REDIS_URL: own.urls.join(','),
       PARTITION_MAP_FILE: mapFile,
       FRESHNESS_MS: String(FRESHNESS_MS),
+      SWEEP_AFTER_MS: String(2 * FRESHNESS_MS),
       JWT_SECRET: secret,
       // One caller asks all, as fast as it is answered.
       MAX_QUESTIONS_PER_S: '1000000',
@@ -68,19 +71,29 @@ export class QueryService {
     const token = await signDevelopmentToken({ ...scope, secret, ttlS: TOKEN_TTL_S });
     // When we die the channel closes, and it stops by itself.
     const child = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const startedAtMs = performance.now();
     const service = new QueryService(child, dir, `http://127.0.0.1:${port}`, token);
-    try {
-      await waitFor('query-api is ready', START_DEADLINE_MS, async () => {
+    const until = async (what: string, isSo: () => Promise<boolean>) => {
+      const come = await waitFor(what, START_DEADLINE_MS, async () => {
         if (child.exitCode !== null) return 'ended';
-        const { ok } = await fetch(`http://127.0.0.1:${opsPort}/readyz`);
-        return ok ? 'ready' : undefined;
+        return (await isSo()) ? 'come' : undefined;
       });
-      if (child.exitCode !== null) throw new Error(`query-api ended with status ${child.exitCode}`);
+      if (come === 'ended') throw new Error(`query-api ended with status ${child.exitCode}`);
+    };
+    try {
+      const isReady = async () => (await fetch(`http://127.0.0.1:${opsPort}/readyz`)).ok;
+      await until('query-api is ready', isReady);
+      service.readyMs = performance.now() - startedAtMs;
+      await until('every partition answers', () => service.#isComplete());
       return service;
     } catch (error) {
       await service.stop();
       throw error;
     }
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
   }
 
   /** Rejects where a part of the answer is missing. Returns how many drivers were found. */
@@ -103,6 +116,11 @@ export class QueryService {
       clearTimeout(timer);
     }
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async #isComplete(): Promise<boolean> {
+    const { status, text } = await this.#get('/v1/partitions');
+    return status === 200 && (JSON.parse(text) as { complete: boolean }).complete;
   }
 
   #get(path: string): Promise<{ status: number; text: string }> {

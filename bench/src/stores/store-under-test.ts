@@ -1,30 +1,30 @@
 // The product's live store on a Redis Cluster of its own, in a folder that goes with it.
-
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findRedisServer } from '@whereabouts/infra/dev/find-servers';
 import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { NodeConnection } from '@whereabouts/infra/live-store/node-connection';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
-import { MAX_BATCH_RECORDS, type Position, type Status, validatePosition } from '@whereabouts/infra/position';
+import { type Position, type Status, validatePosition } from '@whereabouts/infra/position';
+import { BatchWriter } from '@whereabouts/infra/record';
 import { createLogger } from '@whereabouts/infra/service/log';
 import type { Place } from '../load/places.js';
 import { PATIENT, plainConnection } from './plain-connection.js';
 
 const BATCHES_AT_ONCE = 64;
 const SESSION = 1;
-const HEALTH_DEADLINE_MS = 10_000;
 
 export class StoreUnderTest {
-  readonly store: LiveStore;
+  readonly store: LogStore;
   readonly #cluster: RedisCluster;
   readonly #dir: string;
   readonly #connections = new Map<string, NodeConnection>();
+  readonly #writer = new BatchWriter();
 
-  private constructor(store: LiveStore, cluster: RedisCluster, dir: string) {
+  private constructor(store: LogStore, cluster: RedisCluster, dir: string) {
     this.store = store;
     this.#cluster = cluster;
     this.#dir = dir;
@@ -38,7 +38,7 @@ export class StoreUnderTest {
       cluster = await startRedisCluster({ masters, replicas: 0, dir, redisServer });
       const redis = { ...PATIENT, redisUrls: cluster.urls };
       const log = createLogger('bench', 'fatal');
-      const store = await LiveStore.connect({ redis, map, log, loadsFunctions: true });
+      const store = await LogStore.connect({ redis, map, log, loadsFunctions: true });
       return new StoreUnderTest(store, cluster, dir);
     } catch (error) {
       await cluster?.stop();
@@ -60,37 +60,33 @@ export class StoreUnderTest {
     return this.#connectionTo(this.store.nodeOf(partition) as string);
   }
 
-  /** Records all of them, in large batches. */
+  /** Appends all of them, in large batches, and folds them into the snapshots: a fleet at rest. */
   async load(positions: readonly Position[]): Promise<void> {
     const batches = byPartition(this.store.map, positions).flatMap((of, partition) =>
-      pieces(of, MAX_BATCH_RECORDS).map((batch) => ({ partition, batch })),
+      pieces(of, MAX_ENTRY_RECORDS).map((batch) => ({ partition, batch })),
     );
     for (const together of pieces(batches, BATCHES_AT_ONCE)) {
-      await Promise.all(together.map(({ partition, batch }) => this.record(partition, batch)));
+      await Promise.all(together.map(({ partition, batch }) => this.append(partition, batch)));
     }
+    await this.#each((partition) => this.compact(partition));
   }
 
-  /** A bench whose updates are refused would measure something else. */
-  async record(partition: number, batch: readonly Position[]): Promise<void> {
-    const { outcomes } = await this.store.record(partition, batch);
-    const odd = outcomes.find((outcome) => outcome !== 'accepted');
-    if (odd !== undefined) throw new Error(`an update of partition ${partition} was ${odd}`);
+  /** One entry. */
+  async append(partition: number, batch: readonly Position[]): Promise<void> {
+    for (const position of batch) this.#writer.add(position);
+    const bytes = this.#writer.bytes();
+    this.#writer.reset();
+    await this.store.append(partition, bytes, batch.length);
+  }
+
+  /** All that is in the log, whatever its age. */
+  async compact(partition: number): Promise<void> {
+    while ((await this.store.compact(partition, 0)).isMore);
   }
 
   /** As the process that feeds the partitions does where it has nothing to write. */
   async touchAll(): Promise<void> {
-    const { partitions } = this.store.map;
-    await Promise.all(Array.from({ length: partitions }, (_, partition) => this.store.touch(partition)));
-  }
-
-  /** A partition that began to be written just now answers as one that may not be healed yet. */
-  async healthy(): Promise<void> {
-    await waitFor('every partition is healthy', HEALTH_DEADLINE_MS, async () => {
-      await this.touchAll();
-      const partitions = Array.from({ length: this.store.map.partitions }, (_, partition) => partition);
-      const states = await Promise.all(partitions.map((partition) => this.store.status(partition)));
-      return states.every(({ health }) => health === 'ok') || undefined;
-    });
+    await this.#each((partition) => this.store.touch(partition));
   }
 
   async usedMemoryBytes(): Promise<number> {
@@ -107,6 +103,11 @@ export class StoreUnderTest {
     this.store.close();
     await this.#cluster.stop();
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async #each(work: (partition: number) => Promise<unknown>): Promise<void> {
+    const { partitions } = this.store.map;
+    await Promise.all(Array.from({ length: partitions }, (_, partition) => work(partition)));
   }
 
   async #connectionTo(address: string): Promise<NodeConnection> {

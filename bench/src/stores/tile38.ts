@@ -1,6 +1,7 @@
 // Tile38, as it comes: on loopback, its append-only file as it defaults, in a folder that goes with it.
 
 import { mkdtemp, rm } from 'node:fs/promises';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@whereabouts/infra/dev/ports';
@@ -20,11 +21,13 @@ export class Tile38 {
   readonly #server: ServerProcess;
   readonly #connection: NodeConnection;
   readonly #dir: string;
+  readonly #port: number;
 
-  private constructor(server: ServerProcess, connection: NodeConnection, dir: string) {
+  private constructor(server: ServerProcess, connection: NodeConnection, dir: string, port: number) {
     this.#server = server;
     this.#connection = connection;
     this.#dir = dir;
+    this.#port = port;
   }
 
   /** Rejects with NotInstalled. */
@@ -40,7 +43,7 @@ export class Tile38 {
         logFile: join(dir, 'log'),
         stopSignal: 'SIGTERM',
       });
-      return new Tile38(server, await plainConnection(`127.0.0.1:${port}`), dir);
+      return new Tile38(server, await plainConnection(`127.0.0.1:${port}`), dir, port);
     } catch (error) {
       await server?.stop(STOP_DEADLINE_MS);
       await rm(dir, { recursive: true, force: true });
@@ -55,6 +58,22 @@ export class Tile38 {
 
   call(...args: readonly Argument[]): Promise<unknown> {
     return this.#connection.call(args);
+  }
+
+  /** Over HTTP, where it closes the connection after each answer. */
+  get(...args: readonly (string | number)[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const path = `/${args.map((arg) => encodeURIComponent(arg)).join('+')}`;
+      get({ host: '127.0.0.1', port: this.#port, path, agent: false }, (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve(JSON.parse(text)));
+        response.on('error', reject);
+      }).on('error', reject);
+    });
   }
 
   async stop(): Promise<void> {

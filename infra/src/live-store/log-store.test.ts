@@ -111,8 +111,21 @@ test('compact: the newest of each driver goes to the snapshot, with its entry; t
   assert.deepEqual(of('b'), { recordedAtMs: nowMs + 5, session: 1, id: { term, revision: 2 } });
   assert.deepEqual(of('c'), { recordedAtMs: nowMs, session: 9, id: { term, revision: 1 } });
   assert.deepEqual(of('d'), { recordedAtMs: nowMs, session: 1, id: { term, revision: 3 } });
-  const [d, nobody] = await store.snapshotOf(p, ['d', 'nobody']);
+  const [d, nobody] = (await store.snapshotOf(p, ['d', 'nobody'])).values;
   assert.deepEqual([d && splitValue(d)?.id, nobody], [{ term, revision: 3 }, null]);
+});
+
+test('of some drivers the snapshot can be asked by id', async () => {
+  const p = next();
+  const nowMs = Date.now();
+  const { term, revision } = (await append(p, at('a', nowMs))).state;
+  assert.deepEqual((await store.snapshotOf(p, ['a'])).values, [null], 'it is in the log');
+  await store.compact(p, 0);
+  const { state, values } = await store.snapshotOf(p, ['nobody', 'a']);
+  assert.equal(state.term, term);
+  assert.equal(values[0], null);
+  assert.deepEqual(splitValue(values[1] as Buffer)?.id, { term, revision });
+  assert.deepEqual((await store.counts(p)).compacted, { term, revision });
 });
 
 test('compact: an older record does not replace a newer one of the snapshot, an equal one does', async () => {
@@ -330,7 +343,9 @@ test('with memory full: nothing new is taken, and what makes the node well still
       'overloaded',
     );
     await store.touch(p);
-    const claims = [{ driverId: 'a', connectionId: 'one', connectedAtMs: 0, session: 0 }];
+    const claims = [
+      { kind: 'first' as const, driverId: 'a', connectionId: 'one', connectedAtMs: 0, session: 0 },
+    ];
     assert.equal((await store.claim(p, claims)).results[0]?.won, true);
     assert.equal((await store.compact(p, 0)).folded, 2);
     await store.begin(p, 'f', 5_000);

@@ -121,6 +121,8 @@ export interface ClaimResult {
 export interface PartitionCounts {
   state: LogState;
   mapHash: string | null;
+  /** Entries up to this id are in the snapshot alone. */
+  compacted: EntryId;
   nowMs: number;
   /** Drivers in the snapshot; those that are in the log alone are not counted. */
   drivers: number;
@@ -448,16 +450,15 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
-  /** The snapshot's values of these drivers; null: it has none. */
-  async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
-    const { meta, snapshot } = this.#key(partition);
-    const { reply } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['HMGET', snapshot, ...driverIds],
-    ]);
-    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
-    this.#meta(partition, lines);
-    return values;
+  /** What the snapshot has of these drivers; null: nothing. Newer records may stand in the log. */
+  async snapshotOf(
+    partition: number,
+    driverIds: readonly string[],
+  ): Promise<{ state: LogState; values: (Buffer | null)[] }> {
+    const { snapshot } = this.#key(partition);
+    const { meta, replies } = await this.#read(partition, ['HMGET', snapshot, ...driverIds]);
+    const values = replies[0] as (Buffer | null)[];
+    return { state: meta.state, values };
   }
 
   /** Of each driver, the id of the record that Postgres refused. */
@@ -489,13 +490,14 @@ export class LogStore {
       Buffer | null,
       number,
     ];
-    const { state, mapHash } = meta;
+    const { state, mapHash, compacted } = meta;
     const nowMs = nodeTimeMs(time);
     this.#clock.heard(nowMs, performance.now());
     const checkpointsWaiting = waitingOf(waiting);
     return {
       state,
       mapHash,
+      compacted,
       nowMs,
       drivers,
       entries,
@@ -550,14 +552,9 @@ export class LogStore {
     partition: number,
     driverIds: readonly string[],
   ): Promise<({ session: number; connectionId: string } | null)[]> {
-    const { meta, sessions } = this.#key(partition);
-    const { reply } = await this.#read(partition, [
-      ['HMGET', meta, ...META_LINES],
-      ['HMGET', sessions, ...driverIds],
-    ]);
-    const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
-    this.#meta(partition, lines);
-    return values.map((value) =>
+    const { sessions } = this.#key(partition);
+    const { replies } = await this.#read(partition, ['HMGET', sessions, ...driverIds]);
+    return (replies[0] as (Buffer | null)[]).map((value) =>
       value === null || value.length < SESSION_BYTES
         ? null
         : { session: value.readUIntLE(0, 6), connectionId: value.toString('latin1', SESSION_BYTES) },

@@ -17,8 +17,11 @@ export interface NodeView {
   slots: [number, number][];
 }
 
+/** Of the stack only what it takes to look into its nodes. */
+export type Reader = Pick<Stack, 'redisReader'>;
+
 export async function withNode<T>(
-  stack: Stack,
+  stack: Reader,
   address: string,
   use: (node: ReaderConnection) => Promise<T>,
 ): Promise<T> {
@@ -33,7 +36,7 @@ export async function withNode<T>(
 
 /** A connection to a replica that answers reads; it may be frozen for a while. */
 export async function openReplica(
-  stack: Stack,
+  stack: Reader,
   address: string,
   patienceMs: number,
 ): Promise<ReaderConnection> {

@@ -105,8 +105,7 @@ function auditOf(course: Course): LossAudit | null {
     return { lost: { least: all, most: all }, counted, allowed: null, how };
   }
   if (drill.losesAtMostMs === undefined) return null;
-  const how =
-    'the next owner was read until it began a reign of its own, and held against what drivers were told';
+  const how = 'what the next owner took over was read from it, and held against what drivers were told';
   const allowed = allowedToLose(course);
   if (lost === null || typeof lost === 'string') return { lost: null, counted, allowed, how: lost ?? how };
   return { lost: lost.all, counted, allowed, how };
@@ -123,14 +122,14 @@ function replicaAwayOf(course: Course): ReplicaAway | null {
   const heard = meanwhile.filter(({ ackAtMs }) => ackAtMs < undoneAtMs);
   const before = acks.filter((ack) => ack.sentAtMs >= scene.startAtMs && ack.sentAtMs < faultAtMs);
   const since = ({ atMs }: { atMs: number }) => atMs >= faultAtMs && atMs < endAtMs;
-  const partial = (answers[hit] ?? []).filter((one) => since(one) && one.answer !== 'complete');
+  const lacking = (answers[hit] ?? []).filter((one) => since(one) && one.answer !== 'complete');
   const againMs = takesWritesAgainMs(
     acks.filter(({ durability }) => durability === 'replicated'),
     new Set(load.driversOf(hit).map(({ spot }) => spot.partition)),
     undoneAtMs,
   );
   return {
-    refused: (nacks[hit] ?? []).filter(since).length + partial.length,
+    refused: (nacks[hit] ?? []).filter(since).length + lacking.length,
     slowestAckMs: meanwhile.length === 0 ? null : Math.max(...took(meanwhile)),
     ackP99BeforeMs: percentile(took(before), 0.99),
     cache: heard.filter(({ durability }) => durability === 'cache').length,
@@ -145,7 +144,7 @@ function healingNote({ load, hit, scene, foundMs }: Course): string {
   const ids = load.driversOf(hit).map(({ driverId }) => driverId);
   const byReports = reportedAgainMs(load.observations.acks[hit] ?? [], ids, faultAtMs ?? 0);
   const told = (ms: number | null) => (ms === null ? 'not seen' : `${Math.round(ms)} ms`);
-  return `From the fault until every driver was found again (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
+  return `From the fault until every driver was answered with what it had been told, or newer (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
 }
 
 function notesOf(course: Course): string[] {
@@ -191,7 +190,7 @@ export function reportOf(course: Course): DrillReport {
   });
   const { acks, nacks, answers } = load.observations;
   return {
-    format: 2,
+    format: 3,
     drill: name,
     about: drill.about,
     startedAt: startedAt.toISOString(),

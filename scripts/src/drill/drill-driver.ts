@@ -1,11 +1,11 @@
-// One driver of a drill: a plain WebSocket that stands in its partition, reports, and writes down what it hears.
+// One driver of a drill: it stands in its partition, reports, and tells the drill's book what it hears.
 //
 // It comes back by itself when its connection breaks, after the waits of the product's own client.
-
-import type { Durability, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import type { Durability } from '@whereabouts/client/protocol';
 import { afterClose, DEFAULT_BACKOFF, reconnectDelayMs } from '@whereabouts/client/reconnect';
-import { WebSocket } from 'ws';
-import type { Acknowledged } from '../testing/driver-socket.js';
+import { blockBounds, cellFromString } from '@whereabouts/infra/geohash';
+import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { type Acknowledged, DriverSocket, type Sent } from '../outside/driver-socket.js';
 
 export interface Spot {
   partition: number;
@@ -13,33 +13,35 @@ export interface Spot {
   lon: number;
 }
 
+/** The middle of a partition's first cell (or, of the first partition, its last). */
+export function spotOf(map: PartitionMap, partition: number): Spot {
+  const first = map.boundaries[0];
+  const cell =
+    partition > 0 || first === undefined
+      ? cellFromString(map.range(partition).from)
+      : cellFromString(first) - 1;
+  const { minLat, maxLat, minLon, maxLon } = blockBounds(cell, 1);
+  return { partition, lat: (minLat + maxLat) / 2, lon: (minLon + maxLon) / 2 };
+}
+
 export interface DriverBook {
-  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void;
+  acknowledged(driver: DrillDriver, report: Acknowledged): void;
   persisted(driver: DrillDriver, seq: number): void;
   refused(driver: DrillDriver, code: string): void;
   connected(driver: DrillDriver): void;
 }
 
-interface Open {
-  sentAtMs: number;
-  report: PositionReport;
-}
-
 /** Degrees: it moves a few metres, so that each report is another position. */
 const STEP_DEG = 0.00002;
 const STEPS = 20;
+const HANDSHAKE_TIMEOUT_MS = 5_000;
 
 export class DrillDriver {
   readonly driverId: string;
   readonly spot: Spot;
-  /** In the order of their seq; nothing was heard of them yet. */
-  open: Open[] = [];
-  isOpen = false;
-  /** What `hello` promised. */
+  /** What the last `hello` promised. */
   durability: Durability = 'cache';
-  #ws: WebSocket | undefined;
-  #session = 0;
-  #seq = 0;
+  #socket: DriverSocket | undefined;
   #lastRecordedAtMs = 0;
   #clockOffsetMs = 0;
   #attempt = 0;
@@ -56,68 +58,55 @@ export class DrillDriver {
     this.#book = book;
   }
 
+  get isOpen(): boolean {
+    return this.#socket?.isOpen === true;
+  }
+
+  /** Nothing was heard of them yet; of those of a connection that broke nothing will be. */
+  get unsettled(): readonly Sent[] {
+    return this.isOpen ? (this.#socket?.unsettled ?? []) : [];
+  }
+
   connect(): void {
-    const ws = new WebSocket(`${this.#url}/v1/stream?ack=each`, ['whereabouts.v1.json'], {
-      headers: { authorization: `Bearer ${this.#token}` },
-      perMessageDeflate: false,
-      handshakeTimeout: 5_000,
-    });
-    this.#ws = ws;
-    ws.on('message', (data) => this.#take(JSON.parse(data.toString()) as ServerMessage));
-    ws.on('error', () => {}); // the close that follows says enough
-    ws.on('close', (code) => {
-      this.isOpen = false;
-      this.open = []; // of these nothing will be heard
-      if (this.#closing) return;
-      const delayMs = reconnectDelayMs(afterClose(code), this.#attempt++, DEFAULT_BACKOFF, Math.random);
-      setTimeout(() => this.#closing || this.connect(), delayMs);
+    this.#socket = new DriverSocket({
+      url: this.#url,
+      driverId: this.driverId,
+      token: this.#token,
+      handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+      hello: ({ server_time_ms, durability }) => {
+        this.#attempt = 0;
+        this.durability = durability;
+        this.#clockOffsetMs = Math.min(0, server_time_ms - Date.now());
+        this.#book.connected(this);
+      },
+      acknowledged: (report) => this.#book.acknowledged(this, report),
+      persisted: (seq) => this.#book.persisted(this, seq),
+      nacked: ({ code }) => this.#book.refused(this, code),
+      closed: (code) => this.#comeBackAfter(code),
     });
   }
 
   /** Returns its seq; null while there is no connection. */
   report(checkpointId?: string): number | null {
-    if (!this.isOpen) return null;
-    const step = (this.#seq % STEPS) * STEP_DEG;
+    if (this.#socket === undefined || !this.isOpen) return null;
+    const step = (this.#socket.lastSeq % STEPS) * STEP_DEG;
     this.#lastRecordedAtMs = Math.max(this.#lastRecordedAtMs + 1, Date.now() + this.#clockOffsetMs);
-    const report: PositionReport = {
-      seq: ++this.#seq,
+    return this.#socket.send({
       recorded_at_ms: this.#lastRecordedAtMs,
       lat: this.spot.lat + step,
       lon: this.spot.lon + step,
       ...(checkpointId !== undefined && { checkpoint: true, checkpoint_id: checkpointId }),
-    };
-    this.open.push({ sentAtMs: performance.now(), report });
-    this.#ws?.send(JSON.stringify({ type: 'position', ...report }));
-    return report.seq;
+    });
   }
 
   close(): void {
     this.#closing = true;
-    this.#ws?.terminate();
+    void this.#socket?.drop();
   }
 
-  #take(message: ServerMessage): void {
-    if (message.type === 'hello') {
-      this.#session = message.session;
-      this.#seq = 0;
-      this.#attempt = 0;
-      this.durability = message.durability;
-      this.#clockOffsetMs = Math.min(0, message.server_time_ms - Date.now());
-      this.isOpen = true;
-      this.#book.connected(this);
-    } else if (message.type === 'ack') this.#settle(message.seq, message.durability ?? this.durability);
-    else if (message.type === 'persisted') this.#book.persisted(this, message.seq);
-    else if (message.type === 'nack') {
-      this.open = this.open.filter(({ report }) => report.seq !== message.seq);
-      this.#book.refused(this, message.code);
-    }
-  }
-
-  #settle(seq: number, durability: Durability): void {
-    while (this.open[0] !== undefined && this.open[0].report.seq <= seq) {
-      const { sentAtMs, report } = this.open.shift() as Open;
-      const acknowledged = { driverId: this.driverId, session: this.#session, report };
-      this.#book.acknowledged(this, sentAtMs, acknowledged, durability);
-    }
+  #comeBackAfter(code: number): void {
+    if (this.#closing) return;
+    const delayMs = reconnectDelayMs(afterClose(code), this.#attempt++, DEFAULT_BACKOFF, Math.random);
+    setTimeout(() => this.#closing || this.connect(), delayMs);
   }
 }

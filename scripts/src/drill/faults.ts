@@ -296,6 +296,7 @@ export function expectationOf(drill: Drill, promoter: boolean): Expectation {
   const budgets = promoter ? DARK_BUDGET_MS.withPromoter : DARK_BUDGET_MS.alone;
   return {
     darkMs: drill.dark === null ? null : budgets[drill.dark],
+    keepsDrivers: drill.hits !== 'connections',
     reconnectMs: drill.hits === 'connections' ? RECONNECT_MS : null,
     elsewhereUnharmed: drill.hits !== 'connections',
     mustLose: drill.mustLose === true,

@@ -4,6 +4,8 @@ import type { Load } from './load.js';
 
 const LOOK_MS = 50;
 const MAX_IDS = 100;
+/** What was acknowledged that long ago has to be in the answers: query-api asks for news ten times a second. */
+const VISIBLE_MS = 1_000;
 
 interface FoundDriver {
   driver_id: string;
@@ -76,9 +78,14 @@ export async function foundInThePast(
   over: () => boolean,
 ): Promise<number | null> {
   const past = new Set<string>();
+  /** What had been told by then, oldest first. */
+  const tolds: { atMs: number; told: Told }[] = [];
   let answers = 0;
   while (!over()) {
-    const told = toldOf(load, region);
+    const nowMs = performance.now();
+    tolds.push({ atMs: nowMs, told: toldOf(load, region) });
+    while ((tolds[1]?.atMs ?? nowMs) <= nowMs - VISIBLE_MS) tolds.shift();
+    const { told } = tolds[0] as { told: Told };
     const reply = await load.get(`/v1/drivers?ids=${[...told.keys()].slice(0, MAX_IDS)}`).catch(() => null);
     if (reply?.status === 200 && (reply.body as DriversAnswer).complete) {
       answers++;

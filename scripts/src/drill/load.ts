@@ -1,15 +1,14 @@
 // The load of a drill and the eyes on it: drivers in every partition, and a dispatcher in every region.
 
-import type { Durability } from '@whereabouts/client/protocol';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { blockBounds, cellFromString } from '@whereabouts/infra/geohash';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { driverTokens } from '../driver-tokens.js';
+import type { Acknowledged } from '../outside/driver-socket.js';
+import { Truth } from '../outside/truth.js';
 import type { Stack } from '../stack-file.js';
-import type { Acknowledged } from '../testing/driver-socket.js';
-import { Truth } from '../testing/truth.js';
-import { DrillDriver, type DriverBook, type Spot } from './drill-driver.js';
+import { DrillDriver, type DriverBook, spotOf } from './drill-driver.js';
 import { Observations } from './observations.js';
+import { watchRegion } from './region-watch.js';
 import { type Region, readerHeaders } from './regions.js';
 
 /** Four reports a second are within the limit of five; staggered, a partition reports every 80 ms or so. */
@@ -17,26 +16,12 @@ export const REPORT_INTERVAL_MS = 250;
 /** One in each partition reports seldom: after a failover only being recorded again brings it back soon. */
 export const QUIET_INTERVAL_MS = 4_000;
 const DRIVERS = 192;
-const ASK_EVERY_MS = 50;
 const ASK_TIMEOUT_MS = 2_000;
-/** Within the cell in which the drivers stand: no other region is asked. */
-const ASK_RADIUS_M = 100;
 const CONNECT_AT_ONCE = 32;
 const CONNECT_DEADLINE_MS = 30_000;
 /** Longer than any deadline on the way: of an older report nothing will be heard. */
 const UNHEARD_MS = 5_000;
 const SETTLE_DEADLINE_MS = 20_000;
-
-/** The middle of a partition's first cell (or, of the first partition, its last). */
-export function spotOf(map: PartitionMap, partition: number): Spot {
-  const first = map.boundaries[0];
-  const cell =
-    partition > 0 || first === undefined
-      ? cellFromString(map.range(partition).from)
-      : cellFromString(first) - 1;
-  const { minLat, maxLat, minLon, maxLon } = blockBounds(cell, 1);
-  return { partition, lat: (minLat + maxLat) / 2, lon: (minLon + maxLon) / 2 };
-}
 
 export class Load implements DriverBook {
   readonly truth = new Truth();
@@ -67,7 +52,7 @@ export class Load implements DriverBook {
     await load.#connect(map);
     load.#report();
     load.#asking = true;
-    for (const index of regions.keys()) void load.#ask(index, map);
+    for (const index of regions.keys()) void load.#watch(index, map);
     return load;
   }
 
@@ -79,16 +64,16 @@ export class Load implements DriverBook {
     return this.drivers.filter((driver) => this.regionOf(driver) === region);
   }
 
-  acknowledged(driver: DrillDriver, sentAtMs: number, report: Acknowledged, durability: Durability): void {
-    this.truth.acknowledged(report);
-    const { driverId, spot } = driver;
+  acknowledged(driver: DrillDriver, acknowledged: Acknowledged): void {
+    this.truth.acknowledged(acknowledged);
+    const { driverId, sentAtMs, session, durability, report } = acknowledged;
     this.observations.acks[this.regionOf(driver)]?.push({
       driverId,
       sentAtMs,
       ackAtMs: performance.now(),
-      partition: spot.partition,
-      session: report.session,
-      recordedAtMs: report.report.recorded_at_ms,
+      partition: driver.spot.partition,
+      session,
+      recordedAtMs: report.recorded_at_ms,
       durability,
     });
   }
@@ -121,7 +106,7 @@ export class Load implements DriverBook {
   unheard(nowMs: number): number[] {
     const isUnheard = ({ sentAtMs }: { sentAtMs: number }) => sentAtMs < nowMs - UNHEARD_MS;
     return this.#regions.map((_, index) =>
-      this.driversOf(index).reduce((sum, { open }) => sum + open.filter(isUnheard).length, 0),
+      this.driversOf(index).reduce((sum, { unsettled }) => sum + unsettled.filter(isUnheard).length, 0),
     );
   }
 
@@ -131,10 +116,11 @@ export class Load implements DriverBook {
     this.#asking = false;
     const startedAtMs = Date.now();
     const isSettled = (driver: DrillDriver) =>
-      driver.open.length === 0 && (this.truth.newest.get(driver.driverId)?.recordedAtMs ?? 0) >= startedAtMs;
+      driver.unsettled.length === 0 &&
+      (this.truth.newest.get(driver.driverId)?.recordedAtMs ?? 0) >= startedAtMs;
     await waitFor('every driver is acknowledged once more', SETTLE_DEADLINE_MS, () => {
       const waiting = this.drivers.filter((driver) => !isSettled(driver));
-      for (const driver of waiting) if (driver.open.length === 0) driver.report();
+      for (const driver of waiting) if (driver.unsettled.length === 0) driver.report();
       return waiting.length === 0 || undefined;
     });
   }
@@ -172,6 +158,22 @@ export class Load implements DriverBook {
     }
   }
 
+  #watch(region: number, map: PartitionMap): Promise<void> {
+    const partitions = (this.#regions[region]?.partitions ?? []).map(({ partition }) => partition);
+    const known = (driver: DrillDriver) => this.truth.newest.has(driver.driverId);
+    return watchRegion({
+      map,
+      partitions,
+      get: (path) => this.get(path),
+      expected: (partition) =>
+        this.drivers
+          .filter((driver) => driver.spot.partition === partition && known(driver))
+          .map(({ driverId }) => driverId),
+      seen: (answer) => this.observations.answers[region]?.push(answer),
+      isOver: () => !this.#asking,
+    });
+  }
+
   /** Those of a partition one after the other, evenly over the interval. */
   #report(): void {
     const rounds = Math.ceil(this.drivers.length / new Set(this.drivers.map((d) => d.spot.partition)).size);
@@ -184,25 +186,6 @@ export class Load implements DriverBook {
         driver.report();
         this.#timers.push(setInterval(() => driver.report(), intervalMs));
       }, delayMs);
-    }
-  }
-
-  async #ask(region: number, map: PartitionMap): Promise<void> {
-    const partitions = this.#regions[region]?.partitions ?? [];
-    for (let i = 0; this.#asking; i++) {
-      const atMs = performance.now();
-      const { partition } = partitions[i % partitions.length] as { partition: number };
-      const { lat, lon } = spotOf(map, partition);
-      const path = `/v1/drivers/nearby?lat=${lat}&lon=${lon}&radius_m=${ASK_RADIUS_M}&limit=5`;
-      let answer: 'complete' | 'partial' | 'failed' = 'failed';
-      try {
-        const { status, body } = await this.get(path);
-        if (status === 200) answer = (body as { complete: boolean }).complete ? 'complete' : 'partial';
-      } catch {
-        // no answer in time, or no connection: failed
-      }
-      this.observations.answers[region]?.push({ atMs, tookMs: performance.now() - atMs, partition, answer });
-      await new Promise((done) => setTimeout(done, Math.max(0, atMs + ASK_EVERY_MS - performance.now())));
     }
   }
 }

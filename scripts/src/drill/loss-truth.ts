@@ -1,48 +1,38 @@
-// What a failover loses, taken from outside: every node that may be the region's next owner is read directly, again and
-// again, and held against what the drivers had been told when the old owner was gone.
+// What a failover loses, taken from outside: the next owner of each partition is read directly, and what it has of the
+// term that was broken off is held against what the drivers had been told when the old owner was gone.
 //
-// The next owner of a partition is the process that begins the next reign: the partition's meta names it, and which
-// reign came before. What counts is the last look at that process before it wrote. Whoever owns the partition later,
-// after another failover, does not matter.
+// An entry's id begins with the term it was written in, so what the next owner took over tells itself apart from what it
+// has written since. The next owner is the process whose own term comes right after the broken one; who owns the
+// partition later, after another failover, does not matter.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
-import { partitionKeys } from '@whereabouts/infra/live-store/keys';
-import { decodeRecord } from '@whereabouts/infra/position-record';
-import type { Stack } from '../stack-file.js';
-import { openReplica, withNode } from './cluster-view.js';
+import { logKeys } from '@whereabouts/infra/live-store/log-keys';
+import { openReplica, type Reader, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
-import type { Load } from './load.js';
+import { isOlder, newestUpTo, type Order } from './log-reading.js';
 import { type Ack, lastOfOldMaster } from './observations.js';
-import type { Region } from './regions.js';
 import type { LostCount } from './report.js';
 
 /** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
 const TRY_AGAIN_MS = 20;
-/** Until the fault; from then on without a pause. */
 const LOOK_EVERY_MS = 50;
 
-interface Order {
-  session: number;
-  recordedAtMs: number;
-}
+type Driver = Pick<DrillDriver, 'driverId' | 'spot'>;
+type Orders = ReadonlyMap<string, Order>;
 
-type ToldOrders = ReadonlyMap<string, Order>;
-
-/** `owner@since`, as the Lua library names a reign; of the text in the meta also which came before. */
-interface Reign {
+interface Term {
   owner: string;
-  name: string;
-  previous: string;
+  number: number;
+  previous: number;
 }
 
 interface Group {
-  positions: string;
-  meta: string;
+  keys: ReturnType<typeof logKeys>;
   partition: number;
   /** Under which it was written before the fault. */
-  reign: string;
-  drivers: DrillDriver[];
+  broken: Term;
+  drivers: readonly Driver[];
 }
 
 export interface Lost {
@@ -51,34 +41,34 @@ export interface Lost {
   replicated: LostCount;
 }
 
-function parseReign(text: string | null): Reign {
-  const [, , owner = '', since = '', , previous = ''] = (text ?? '').split(' ');
-  return { owner, name: `${owner}@${since}`, previous };
+/** A line `term` of meta; null: nobody has written. */
+export function parseTerm(line: string | null): Term | null {
+  if (line === null) return null;
+  const [, , owner = '', number, , , previous] = line.split(' ');
+  return { owner, number: Number(number), previous: Number(previous) };
 }
 
-/** What one node had of each partition when it was last seen before a new reign was there. */
-class Watched {
-  readonly records = new Map<Group, readonly (Buffer | null)[]>();
-  /** Whose next reign this very process began. */
-  readonly began = new Set<Group>();
-  readonly #over = new Set<Group>();
-  #runId = '';
+/** Its owner, before the first colon, is the run id of the process. */
+const isOf = ({ owner }: Term, runId: string): boolean => owner.startsWith(`${runId}:`);
+
+/** What a candidate took over, for each partition whose next term it began. */
+class Candidate {
+  readonly tookOver = new Map<Group, Orders>();
 
   constructor(
     readonly address: string,
     readonly groups: readonly Group[],
   ) {}
 
-  /** Before the fault already: a node that is frozen by then would let nobody in before it is the owner. */
-  async watch(stack: Stack, isFault: () => boolean, isOver: () => boolean): Promise<void> {
+  async watch(stack: Reader, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       let node: ReaderConnection | undefined;
       try {
         node = await openReplica(stack, this.address, PATIENCE_MS);
-        await this.#recognize(node);
+        const runId = /run_id:(\w+)/.exec(await node.info('server'))?.[1] ?? '';
         while (!isOver()) {
-          await this.#look(node);
-          if (!isFault()) await sleep(LOOK_EVERY_MS);
+          await this.#look(node, runId);
+          await sleep(LOOK_EVERY_MS);
         }
       } catch {
         await sleep(TRY_AGAIN_MS); // gone, or not up yet
@@ -88,102 +78,79 @@ class Watched {
     }
   }
 
-  /** Another process in the node's place may have other data; of the same one all stays known. */
-  async #recognize(node: ReaderConnection): Promise<void> {
-    const runId = /run_id:(\w+)/.exec(await node.info('server'))?.[1] ?? '';
-    if (runId !== this.#runId) {
-      for (const group of this.groups) if (!this.#over.has(group)) this.records.delete(group);
-    }
-    this.#runId = runId;
-  }
-
-  async #look(node: ReaderConnection): Promise<void> {
-    const groups = this.groups.filter((group) => !this.#over.has(group));
-    const pipeline = node.pipeline();
-    for (const { positions, meta, drivers } of groups) {
-      pipeline.hmgetBuffer(positions, ...drivers.map(({ driverId }) => driverId));
-      // After the records: if the old reign stands now, it stood when they were read.
-      pipeline.hget(meta, 'reign');
-    }
-    const replies = (await pipeline.exec()) ?? [];
+  async #look(node: ReaderConnection, runId: string): Promise<void> {
+    const groups = this.groups.filter((group) => !this.tookOver.has(group));
+    const lines = await Promise.all(groups.map(({ keys }) => node.hget(keys.meta, 'term')));
     for (const [i, group] of groups.entries()) {
-      const [failed, found] = replies[2 * i] as [Error | null, (Buffer | null)[]];
-      const [failedToo, text] = replies[2 * i + 1] as [Error | null, string | null];
-      if (failed ?? failedToo) throw failed ?? failedToo;
-      const reign = parseReign(text);
-      if (text === null || reign.name === group.reign) this.records.set(group, found);
-      else {
-        this.#over.add(group);
-        if (reign.owner === this.#runId && reign.previous === group.reign) this.began.add(group);
-      }
+      const term = parseTerm(lines[i] ?? null);
+      const { broken } = group;
+      if (term === null || term.previous !== broken.number || term.owner === broken.owner) continue;
+      if (!isOf(term, runId)) continue;
+      const ids = group.drivers.map(({ driverId }) => driverId);
+      const orders = await newestUpTo(node, group.keys, ids, broken.number);
+      if (orders !== null) this.tookOver.set(group, orders);
     }
-    if (groups.length === 0) await sleep(TRY_AGAIN_MS);
   }
 }
 
 export class LossTruth {
-  readonly #watched: Watched[];
+  readonly #candidates: readonly Candidate[];
   readonly #groups: readonly Group[];
-  readonly #watching: Promise<void>;
-  #isFault = false;
+  readonly #watching: Promise<unknown>;
   #isOver = false;
 
-  private constructor(stack: Stack, groups: readonly Group[], candidates: readonly string[]) {
+  private constructor(stack: Reader, groups: readonly Group[], candidates: readonly string[]) {
     this.#groups = groups;
-    this.#watched = candidates.map((address) => new Watched(address, groups));
-    const isFault = () => this.#isFault;
+    this.#candidates = candidates.map((address) => new Candidate(address, groups));
     const isOver = () => this.#isOver;
-    this.#watching = Promise.all(this.#watched.map((node) => node.watch(stack, isFault, isOver))).then(
-      () => {},
-    );
+    this.#watching = Promise.all(this.#candidates.map((candidate) => candidate.watch(stack, isOver)));
   }
 
   /** `candidates`: the region's master and its replicas. They are watched until `stop`. */
   static async of(
-    stack: Stack,
+    stack: Reader,
     candidates: readonly string[],
-    load: Load,
-    region: Region,
+    load: { drivers: readonly Driver[] },
+    region: { partitions: readonly { partition: number; tag: string }[] },
   ): Promise<LossTruth> {
-    const groups = region.partitions
-      .map(({ partition, tag }) => ({
-        ...partitionKeys(tag),
-        partition,
-        reign: '',
-        drivers: load.drivers.filter(({ spot }) => spot.partition === partition),
-      }))
-      .filter(({ drivers }) => drivers.length > 0);
+    const groups: Group[] = [];
     await withNode(stack, candidates[0] as string, async (master) => {
-      for (const group of groups) group.reign = parseReign(await master.hget(group.meta, 'reign')).name;
+      for (const { partition, tag } of region.partitions) {
+        const keys = logKeys(tag);
+        const drivers = load.drivers.filter(({ spot }) => spot.partition === partition);
+        const broken = parseTerm(await master.hget(keys.meta, 'term'));
+        if (drivers.length === 0) continue;
+        if (broken === null) throw new Error(`nobody has written to partition ${partition}`);
+        groups.push({ keys, partition, broken, drivers });
+      }
     });
     return new LossTruth(stack, groups, candidates);
   }
 
-  fault(): void {
-    this.#isFault = true;
-  }
-
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#isOver = true;
-    return this.#watching;
+    await this.#watching;
   }
 
   /** Null: not seen. */
   get nextOwner(): string | null {
-    return this.#watched.find(({ began }) => began.size > 0)?.address ?? null;
+    return this.#candidates.find(({ tookOver }) => tookOver.size > 0)?.address ?? null;
   }
 
   /** `acks`: all of the region. A text says why it was not measured. */
   lost(acks: readonly Ack[], faultAtMs: number): Lost | string {
     const { surelyMs, possiblyMs } = lastOfOldMaster(acks, faultAtMs);
-    const unseen = this.#groups.filter((group) => this.#lookAt(group) === undefined);
+    const unseen = this.#groups.filter((group) => this.#tookOver(group) === undefined);
     if (unseen.length > 0) {
       const list = unseen.map(({ partition }) => partition).join(', ');
-      return `the next owner of ${unseen.length} partitions was not seen before it wrote: ${list}`;
+      return `the next owner of ${unseen.length} partitions was not seen in time: ${list}`;
     }
     const replicated = acks.filter(({ durability }) => durability === 'replicated');
-    const count = (told: ToldOrders) =>
-      this.#groups.reduce((sum, group) => sum + lacking(group, this.#lookAt(group) ?? [], told), 0);
+    const count = (told: Orders) =>
+      this.#groups.reduce(
+        (sum, group) => sum + lacking(group.drivers, this.#tookOver(group) ?? new Map(), told),
+        0,
+      );
     const between = (of: readonly Ack[]): LostCount => ({
       least: count(newestTold(of, surelyMs)),
       most: count(newestTold(of, possiblyMs)),
@@ -191,13 +158,13 @@ export class LossTruth {
     return { all: between(acks), replicated: between(replicated) };
   }
 
-  #lookAt(group: Group): readonly (Buffer | null)[] | undefined {
-    return this.#watched.find(({ began }) => began.has(group))?.records.get(group);
+  #tookOver(group: Group): Orders | undefined {
+    return this.#candidates.find(({ tookOver }) => tookOver.has(group))?.tookOver.get(group);
   }
 }
 
 /** Of each driver the newest position that it had been told was taken, by then. */
-function newestTold(acks: readonly Ack[], untilMs: number): ToldOrders {
+function newestTold(acks: readonly Ack[], untilMs: number): Orders {
   const newest = new Map<string, Order>();
   for (const { driverId, ackAtMs, session, recordedAtMs } of acks) {
     if (ackAtMs > untilMs) continue;
@@ -208,13 +175,10 @@ function newestTold(acks: readonly Ack[], untilMs: number): ToldOrders {
   return newest;
 }
 
-function lacking({ drivers }: Group, records: readonly (Buffer | null)[], told: ToldOrders): number {
-  return drivers.filter(({ driverId }, i) => {
+function lacking(drivers: readonly Driver[], found: Orders, told: Orders): number {
+  return drivers.filter(({ driverId }) => {
     const newest = told.get(driverId);
-    const record = records[i] ?? null;
-    return newest !== undefined && (record === null || isOlder(decodeRecord(driverId, record), newest));
+    const held = found.get(driverId);
+    return newest !== undefined && (held === undefined || isOlder(held, newest));
   }).length;
 }
-
-const isOlder = (a: Order, b: Order): boolean =>
-  a.session < b.session || (a.session === b.session && a.recordedAtMs < b.recordedAtMs);

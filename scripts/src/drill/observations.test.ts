@@ -82,9 +82,10 @@ test('a region is measured in its window alone', () => {
   seen.acks[0]?.push(ack(500, 510), ack(1_990, 2_000), ack(2_500, 2_900), ack(3_000, 3_020));
   seen.nacks[0]?.push({ atMs: 1_500, code: 'too_fast' }, { atMs: 2_600, code: 'region_unavailable' });
   seen.answers[0]?.push(
-    { atMs: 1_500, tookMs: 3, partition: 1, answer: 'partial' },
-    { atMs: 2_500, tookMs: 3, partition: 1, answer: 'failed' },
-    { atMs: 2_950, tookMs: 3, partition: 1, answer: 'complete' },
+    { atMs: 1_500, tookMs: 3, partition: 1, answer: 'partial', isNamed: false, lacking: 2 },
+    { atMs: 2_500, tookMs: 3, partition: 1, answer: 'failed', isNamed: true, lacking: 0 },
+    { atMs: 2_600, tookMs: 3, partition: 1, answer: 'partial', isNamed: false, lacking: 1 },
+    { atMs: 2_950, tookMs: 3, partition: 1, answer: 'complete', isNamed: true, lacking: 0 },
   );
   const measured = measureRegion(seen, 0, [1], { startAtMs: 1_000, faultAtMs: 2_000, endAtMs: 3_100 });
   assert.equal(measured.lastAckAtMs, 0);
@@ -93,7 +94,13 @@ test('a region is measured in its window alone', () => {
   assert.equal(measured.ackP99BeforeMs, 10);
   assert.equal(measured.ackP99DuringMs, 400);
   assert.deepEqual(measured.nacks, { region_unavailable: 1 });
-  assert.equal(measured.failedQuestions, 1);
+  assert.deepEqual(measured.answers, {
+    failed: 1,
+    incomplete: 1,
+    unnamed: 1,
+    firstIncompleteMs: 603,
+    lacking: 1,
+  });
   assert.equal(measured.samples.length, 21);
   assert.deepEqual(measured.samples[19], {
     atMs: 900,

@@ -1,7 +1,7 @@
 // What was seen from outside, region by region, and what follows from it. Pure; times are performance.now().
 
 import type { Durability } from '@whereabouts/client/protocol';
-import { type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
+import { type AnswerReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 export interface Ack {
   driverId: string;
@@ -14,17 +14,22 @@ export interface Ack {
   durability: Durability;
 }
 
-interface Answer {
+/** To a question about the surroundings of a partition's drivers. */
+export interface AnswerSeen {
   atMs: number;
   tookMs: number;
   partition: number;
   answer: 'complete' | 'partial' | 'failed';
+  /** Complete, or the partition is named among what is missing. */
+  isNamed: boolean;
+  /** Drivers who stand there, have been acknowledged, and are not in it. */
+  lacking: number;
 }
 
 export class Observations {
   readonly acks: Ack[][];
   readonly nacks: { atMs: number; code: string }[][];
-  readonly answers: Answer[][];
+  readonly answers: AnswerSeen[][];
   readonly connections: { atMs: number; driverId: string }[] = [];
 
   constructor(regions: number) {
@@ -175,6 +180,20 @@ function samplesOf(
   return samples;
 }
 
+/** What was answered from the fault on. */
+function answersOf(seen: Observations, region: number, { faultAtMs, endAtMs }: Window): AnswerReport {
+  const answers = (seen.answers[region] ?? []).filter(({ atMs }) => atMs >= faultAtMs && atMs < endAtMs);
+  const partial = answers.filter(({ answer }) => answer === 'partial');
+  const firstAtMs = Math.min(...partial.map(({ atMs, tookMs }) => atMs + tookMs));
+  return {
+    failed: answers.filter(({ answer }) => answer === 'failed').length,
+    incomplete: partial.length,
+    unnamed: answers.filter(({ isNamed }) => !isNamed).length,
+    firstIncompleteMs: partial.length === 0 ? null : Math.round(firstAtMs - faultAtMs),
+    lacking: answers.filter(({ lacking }) => lacking > 0).length,
+  };
+}
+
 type Measured = Omit<
   RegionReport,
   'node' | 'ranges' | 'partitions' | 'drivers' | 'affected' | 'healedMs' | 'failedWrites'
@@ -209,7 +228,7 @@ export function measureRegion(
     ackP99BeforeMs: rounded(percentile(latencies(startAtMs, faultAtMs), 0.99)),
     ackP99DuringMs: rounded(percentile(latencies(faultAtMs, endAtMs), 0.99)),
     nacks,
-    failedQuestions: (seen.answers[region] ?? []).filter((a) => judged(a) && a.answer !== 'complete').length,
+    answers: answersOf(seen, region, window),
     samples: samplesOf(seen, region, window),
   };
 }

@@ -15,16 +15,18 @@ function region(node: string, change: Partial<RegionReport> = {}): RegionReport 
     lastAckAtMs: 3_000,
     firstAckAtMs: 3_200,
     darkMs: 200,
-    healedMs: 2_300,
+    healedMs: 300,
     ackP99BeforeMs: 20,
     ackP99DuringMs: 40,
     nacks: {},
     failedWrites: 0,
-    failedQuestions: 0,
+    answers: { failed: 0, incomplete: 0, unnamed: 0, firstIncompleteMs: null, lacking: 0 },
     samples: [],
     ...change,
   };
 }
+
+const WHOLE = region('a:1').answers;
 
 const exactly = (count: number): LostCount => ({ least: count, most: count });
 
@@ -64,7 +66,7 @@ const other = (change: Partial<RegionReport>) => ({
 
 test('what is within every budget passes, what the hit region suffers included', () => {
   assert.deepEqual(broken({}), []);
-  const suffers = { nacks: { region_unavailable: 40 }, failedQuestions: 30, ackP99DuringMs: 900 };
+  const suffers = { nacks: { region_unavailable: 40 }, ackP99DuringMs: 900 };
   assert.deepEqual(broken(hit(suffers)), []);
 });
 
@@ -78,17 +80,45 @@ test('time dark: 500 ms with the promoter, 3 s without; never is never in time',
 });
 
 test('healing and silence are judged where it hurts', () => {
-  assert.equal(broken(hit({ healedMs: 3_501 })).length, 1);
+  assert.equal(broken(hit({ healedMs: 1_501 })).length, 1);
   assert.equal(broken(hit({ healedMs: null })).length, 1);
   assert.equal(broken(hit({ failedWrites: 1 })).length, 1);
 });
 
 test('one nack, one question or one silent report elsewhere breaks the blast radius', () => {
-  for (const change of [{ nacks: { region_unavailable: 1 } }, { failedQuestions: 1 }, { failedWrites: 1 }]) {
+  for (const change of [
+    { nacks: { region_unavailable: 1 } },
+    { answers: { ...WHOLE, failed: 1 } },
+    { answers: { ...WHOLE, incomplete: 1, firstIncompleteMs: 2_500 } },
+    { failedWrites: 1 },
+  ]) {
     const [promise, ...more] = broken(other(change));
     assert.match(promise ?? '', /^blast radius/);
     assert.deepEqual(more, []);
   }
+});
+
+test('a dead node takes nobody out of an answer, and leaves answers complete while it is replaced in time', () => {
+  assert.deepEqual(broken(hit({ answers: { ...WHOLE, lacking: 1 } })), [
+    'answers that lacked a driver who reports on',
+  ]);
+  assert.deepEqual(broken(other({ answers: { ...WHOLE, lacking: 1 } })), [
+    'answers that lacked a driver who reports on',
+  ]);
+  assert.equal(broken(hit({ answers: { ...WHOLE, failed: 1 } })).length, 1);
+  const late = { ...WHOLE, incomplete: 9, firstIncompleteMs: 2_300 };
+  assert.deepEqual(broken(hit({ answers: late })), ['incomplete answers about the region']);
+});
+
+test('a region that stays dark is named, and not at once', () => {
+  const expected = expectationOf(kill as NonNullable<typeof kill>, false);
+  const dark = (answers: Partial<RegionReport['answers']>) =>
+    broken({ expected, ...hit({ answers: { ...WHOLE, ...answers } }) });
+  assert.deepEqual(dark({ incomplete: 9, firstIncompleteMs: 2_300 }), []);
+  assert.deepEqual(dark({}), [], 'it was replaced sooner');
+  assert.equal(dark({ incomplete: 9, firstIncompleteMs: 1_400 }).length, 1);
+  assert.equal(dark({ incomplete: 9, firstIncompleteMs: 2_300, unnamed: 1 }).length, 1);
+  assert.equal(dark({ lacking: 1 }).length, 1);
 });
 
 test('latency elsewhere: twice what it was, or 50 ms, whichever is more', () => {
@@ -164,13 +194,13 @@ test('a replaced master that comes back may bring nothing back, and that has to 
 });
 
 test('a budget counts from the end of a fault that lasts; what is measured counts from its beginning', () => {
-  const behind = { ...hit({ darkMs: 1_500, healedMs: 4_500 }), faultLastsMs: 1_000 };
+  const behind = { ...hit({ darkMs: 1_500, healedMs: 2_500 }), faultLastsMs: 1_000 };
   assert.deepEqual(broken(behind), []);
   assert.deepEqual(broken({ ...behind, faultLastsMs: 999 }), [
     'time dark',
     'time to heal: everybody found again in complete answers',
   ]);
-  const [, , dark] = judge(evidence(behind));
+  const dark = judge(evidence(behind)).find(({ promise }) => promise === 'time dark');
   assert.equal(dark?.measured, '1500 ms');
   assert.equal(dark?.budget, 'at most 1500 ms: 500 ms after the fault ended, at 1000 ms');
 });

@@ -1,6 +1,8 @@
 // What is promised, and whether it was kept. Pure: from what was measured to a verdict.
 import type { AlarmSeen } from './alarm-watch.js';
+import { answered, elsewhere } from './answer-promises.js';
 import { type LossAudit, lostText, type PromiseVerdict, type RegionReport } from './report.js';
+import { none, within, withinAfter, worst } from './verdicts.js';
 
 /** Milliseconds from the fault until the region takes writes again. */
 export const DARK_BUDGET_MS = {
@@ -9,14 +11,11 @@ export const DARK_BUDGET_MS = {
 } as const;
 export type DarkKind = keyof (typeof DARK_BUDGET_MS)['alone'];
 
-/** A new master's answers are incomplete for its first two seconds; then a second to find everybody. */
-const WARMING_MS = 2_000;
+/** Once the region takes writes: what was lost is appended again, and query-api asks for news. */
 const HEAL_SLACK_MS = 1_000;
 /** Who comes back together within this, with a third of all, is a herd. */
 export const HERD_MS = 100;
 const HERD_PART = 1 / 3;
-const ELSEWHERE_P99_FLOOR_MS = 50;
-const ELSEWHERE_P99_FACTOR = 2;
 /** The window is looked at twice a second; the rest is for a busy machine. */
 const ALARM_SLACK_MS = 3_000;
 /** After Postgres is back: the flusher's longest pause, and a pass. */
@@ -30,6 +29,8 @@ const REPLICATED_AGAIN_MS = 5_000;
 export interface Expectation {
   /** null: nothing of the map may go dark. */
   darkMs: number | null;
+  /** Every driver who reports on stays in the answers. */
+  keepsDrivers: boolean;
   /** All drivers come back within this; null: no connection is expected to break. */
   reconnectMs: number | null;
   /** The other regions must not notice. */
@@ -78,65 +79,6 @@ export interface Evidence {
   persistedMs: number | null;
   alarm: { budgetMs: number; seen: readonly AlarmSeen[] } | null;
   replicaAway: ReplicaAway | null;
-}
-
-const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
-const worst = (values: readonly (number | null)[]): number | null =>
-  values.some((value) => value === null) ? null : Math.max(0, ...(values as number[]));
-
-function within(promise: string, measuredMs: number | null, budgetMs: number, detail = ''): PromiseVerdict {
-  return {
-    promise,
-    passed: measuredMs !== null && measuredMs <= budgetMs,
-    measured: ms(measuredMs),
-    budget: `at most ${budgetMs} ms`,
-    detail,
-  };
-}
-
-/** A budget that counts from the end of a fault: `at` is told from its beginning, as every time is. */
-function withinAfter(
-  promise: string,
-  atMs: number | null,
-  endedMs: number,
-  budgetMs: number,
-  detail = '',
-): PromiseVerdict {
-  const verdict = within(promise, atMs, endedMs + budgetMs, detail);
-  if (endedMs === 0) return verdict;
-  return {
-    ...verdict,
-    budget: `at most ${endedMs + budgetMs} ms: ${budgetMs} ms after the fault ended, at ${endedMs} ms`,
-  };
-}
-
-function none(promise: string, count: number, detail = ''): PromiseVerdict {
-  return { promise, passed: count === 0, measured: String(count), budget: 'none', detail };
-}
-
-function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
-  const failures = regions.map((region) => {
-    const nacked = Object.values(region.nacks).reduce((sum, count) => sum + count, 0);
-    return { node: region.node, count: nacked + region.failedWrites + region.failedQuestions };
-  });
-  const failed = failures.reduce((sum, { count }) => sum + count, 0);
-  const where = failures.filter(({ count }) => count > 0).map(({ node, count }) => `${node}: ${count}`);
-  const slowest = regions.map(({ node, ackP99BeforeMs, ackP99DuringMs }) => {
-    const budget = Math.max(ELSEWHERE_P99_FACTOR * (ackP99BeforeMs ?? 0), ELSEWHERE_P99_FLOOR_MS);
-    return { node, before: ackP99BeforeMs, during: ackP99DuringMs, budget };
-  });
-  const over = slowest.filter(({ during, budget }) => during === null || during > budget);
-  const shown = [...slowest].sort((a, b) => (b.during ?? 1e9) - (a.during ?? 1e9))[0];
-  return [
-    none('blast radius: failed writes and questions where nothing was broken', failed, where.join(', ')),
-    {
-      promise: 'latency elsewhere: p99 of acknowledgements',
-      passed: over.length === 0,
-      measured: `${ms(shown?.during ?? null)} (${ms(shown?.before ?? null)} before)`,
-      budget: `at most twice that before, or ${ELSEWHERE_P99_FLOOR_MS} ms`,
-      detail: over.map(({ node, during }) => `${node}: ${ms(during)}`).join(', '),
-    },
-  ];
 }
 
 function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean): PromiseVerdict[] {
@@ -227,12 +169,17 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
   if (expected.darkMs !== null) {
     const dark = worst(hit.map(({ darkMs }) => darkMs));
     verdicts.push(withinAfter('time dark', dark, faultLastsMs, expected.darkMs));
-    const budget = expected.darkMs + WARMING_MS + HEAL_SLACK_MS;
+    const budget = expected.darkMs + HEAL_SLACK_MS;
     const healed = worst(hit.map(({ healedMs }) => healedMs));
     const promise = 'time to heal: everybody found again in complete answers';
     verdicts.push(withinAfter(promise, healed, faultLastsMs, budget));
   }
+  if (expected.keepsDrivers) {
+    const lacking = regions.reduce((sum, { answers }) => sum + answers.lacking, 0);
+    verdicts.push(none('answers that lacked a driver who reports on', lacking));
+  }
   if (hit.length > 0) {
+    verdicts.push(...answered(hit, expected.darkMs === null ? 0 : faultLastsMs + expected.darkMs));
     const unheard = hit.reduce((sum, { failedWrites }) => sum + failedWrites, 0);
     verdicts.push(none('reports of the region that nothing was heard of', unheard));
   }

@@ -39,14 +39,14 @@ function region(node: string, affected: boolean): RegionReport {
     ackP99DuringMs: 36.2,
     nacks: affected ? { region_unavailable: 15 } : {},
     failedWrites: 0,
-    failedQuestions: 0,
+    answers: { failed: 0, incomplete: 0, unnamed: 0, firstIncompleteMs: null, lacking: 0 },
     samples,
   };
 }
 
 function sample(changes: Partial<PageReport> = {}): PageReport {
   return {
-    format: 2,
+    format: 3,
     drill: 'freeze',
     about: 'The second master was stopped with SIGSTOP for 5 s.',
     startedAt: '2026-11-23T17:00:00.000Z',

@@ -34,7 +34,7 @@ ${table(['promise', 'measured', 'budget', ''], report.promises.map(promiseRow))}
 <h2>Timeline</h2>
 ${timeline(report).map(lineChart)}
 <h2>Regions</h2>
-${table(['region', 'drivers', 'dark until', 'all found after', 'ack p99 before, during', 'failed writes, questions', 'nacks'], report.regions.map(regionRow))}
+${table(['region', 'drivers', 'dark until', 'all found after', 'ack p99 before, during', 'failed writes', 'answers: failed, incomplete, a driver missing', 'nacks'], report.regions.map(regionRow))}
 <h2>Acknowledged positions lost</h2>
 ${auditOf(report.audit)}
 <h2>What happened</h2>
@@ -71,11 +71,12 @@ function promiseRow({ promise, passed, measured, budget, detail }: PromiseVerdic
 function regionRow(region: RegionReport): Markup {
   const ranges = region.ranges.map(({ from, to }) => `${from} to ${to}`).join(', ');
   const nacks = Object.entries(region.nacks).map(([code, count]) => `${code} ${count}`);
+  const { answers } = region;
   const hit = region.affected ? markup` <b class="fail">hit</b>` : '';
   return markup`<tr><th scope="row">${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small></th>
 <td>${region.drivers}</td><td>${region.affected ? duration(region.darkMs, 'to the end') : 'not hit'}</td><td>${region.affected ? duration(region.healedMs, 'never') : 'not hit'}</td>
 <td>${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}</td>
-<td>${region.failedWrites}, ${region.failedQuestions}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;
+<td>${region.failedWrites}</td><td>${answers.failed}, ${answers.incomplete}, ${answers.lacking}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;
 }
 
 function eventRow({ atMs, kind, text }: DrillEvent): Markup {

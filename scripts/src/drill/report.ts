@@ -4,7 +4,7 @@
 // the field says. Every number is about the drill's own drivers alone.
 
 export interface DrillReport {
-  format: 2;
+  format: 3;
   drill: string;
   /** One sentence: what was broken. */
   about: string;
@@ -74,10 +74,23 @@ export interface RegionReport {
   ackP99BeforeMs: number | null;
   ackP99DuringMs: number | null;
   nacks: Record<string, number>;
-  /** Reports that nothing was heard of, nacks and HTTP failures in the time that is judged. */
+  /** Reports that nothing was heard of in the time that is judged. */
   failedWrites: number;
-  failedQuestions: number;
+  answers: AnswerReport;
   samples: RegionSample[];
+}
+
+/** Answers to "who is nearby" in a region, from the fault on. */
+export interface AnswerReport {
+  /** No answer in time, or not 200. */
+  failed: number;
+  incomplete: number;
+  /** Incomplete ones that do not name the partition that was asked for. */
+  unnamed: number;
+  /** null: none was incomplete. */
+  firstIncompleteMs: number | null;
+  /** Answers that lacked a driver who stood there and reported on. */
+  lacking: number;
 }
 
 /** A stretch of `SAMPLE_MS`. */

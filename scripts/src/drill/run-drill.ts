@@ -9,9 +9,9 @@ import { namespaceOf } from '@whereabouts/infra/dev/network-namespace';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { archiveDifferences } from '../outside/archive-rows.js';
 import { scrape, total } from '../stack/scrape.js';
 import type { Stack } from '../stack-file.js';
-import { archiveDifferences } from '../testing/archive-rows.js';
 import { type CaughtUp, watchCatchUp } from './catch-up.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
@@ -52,7 +52,7 @@ const LOST = 'whereabouts_ingest_lost_positions_total';
 const lostCounted = (stack: Stack): Promise<number> =>
   waitFor('the metrics of ingest', 10_000, async () => total(await scrape(stack.ingest.ops), LOST));
 
-async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFault: () => void) {
+async function sceneOf(setting: DrillSetting, regions: readonly Region[]) {
   const { drill, stack, say, partition } = setting;
   const nodes = await clusterNodes(stack());
   const isInNamespace = (address: string) => {
@@ -66,7 +66,7 @@ async function sceneOf(setting: DrillSetting, regions: readonly Region[], onFaul
   const victim = ownersOf(nodes).find(({ address }) => address === regions[hit]?.node);
   if (victim === undefined) throw new Error('the partitions and the cluster name different masters');
   const replicas = replicasOf(nodes, victim).filter(({ failing }) => !failing);
-  return { hit, scene: new Scene({ stack, victim, replicas, onFault, say }) };
+  return { hit, scene: new Scene({ stack, victim, replicas, say }) };
 }
 
 async function compareArchive(stack: Stack, load: Load, map: PartitionMap): Promise<Evidence['wrongRows']> {
@@ -165,15 +165,15 @@ async function watchedCourse(
 ): Promise<Course> {
   const { drill, stack, own, name } = setting;
   await sleep(WARM_MS);
-  let truth: LossTruth | null = null;
-  const { scene, hit } = await sceneOf(setting, regions, () => truth?.fault());
+  const { scene, hit } = await sceneOf(setting, regions);
   setting.onScene(scene);
   const startedAt = new Date();
   const delay = monitorEventLoopDelay({ resolution: 10 });
-  if (drill.losesAtMostMs !== undefined) {
-    const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
-    truth = await LossTruth.of(stack(), shard, load, regions[hit] as Region);
-  }
+  const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
+  const truth =
+    drill.losesAtMostMs === undefined
+      ? null
+      : await LossTruth.of(stack(), shard, load, regions[hit] as Region);
   await sleep(CALM_MS);
   delay.enable();
   const watched = await takeCourse(setting, load, scene, regions, hit).finally(() => truth?.stop());

@@ -8,10 +8,10 @@ import { namespaceOf, setCable } from '@whereabouts/infra/dev/network-namespace'
 import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { withAdmin } from '@whereabouts/infra/dev/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { sql } from '../outside/archive-rows.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
 import { redisUserName } from '../stack/redis-users.js';
 import type { Stack } from '../stack-file.js';
-import { sql } from '../testing/archive-rows.js';
 import { type NodeView, pidOf, withNode } from './cluster-view.js';
 import { killNow, type Recipe, recipeOf, startAgain } from './processes.js';
 import type { DrillEvent } from './report.js';
@@ -25,8 +25,6 @@ export interface SceneOptions {
   stack: () => Stack;
   victim: NodeView;
   replicas: readonly NodeView[];
-  /** Told at the first fault. */
-  onFault: () => void;
   say: (text: string) => void;
 }
 
@@ -51,17 +49,15 @@ export class Scene {
   undoneAtMs: number | null = null;
   /** Since when its replicas hear nothing any more, where that came before the fault. */
   behindSinceMs: number | null = null;
-  readonly #onFault: () => void;
   readonly #say: (text: string) => void;
   readonly #recipes = new Map<string, Recipe>();
   readonly #frozen = new Set<number>();
   #isolated: { namespace: string; logFile: string } | undefined;
 
-  constructor({ stack, victim, replicas, onFault, say }: SceneOptions) {
+  constructor({ stack, victim, replicas, say }: SceneOptions) {
     this.stack = stack;
     this.victim = victim;
     this.replicas = replicas;
-    this.#onFault = onFault;
     this.#say = say;
   }
 
@@ -75,9 +71,7 @@ export class Scene {
 
   /** Just before it is done: a report sent from now on cannot have been written before it. */
   fault(text: string): void {
-    const isFirst = this.faultAtMs === null;
     this.faultAtMs ??= performance.now();
-    if (isFirst) this.#onFault();
     this.tell('fault', text);
   }
 

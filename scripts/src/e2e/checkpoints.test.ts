@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { Client } from 'pg';
-import { seededRandom } from '../fleet/random.js';
-import { adminUrl, lockTable } from '../testing/archive-control.js';
-import { EXACT_TIME, exactTime, sql } from '../testing/archive-rows.js';
-import { Dispatcher } from '../testing/dispatcher.js';
-import type { DriverSocket, Unnumbered } from '../testing/driver-socket.js';
+import { EXACT_TIME, exactTime, sql } from '../outside/archive-rows.js';
+import { Dispatcher } from '../outside/dispatcher.js';
+import type { DriverSocket, Unnumbered } from '../outside/driver-socket.js';
+import { OwnStack } from '../stack/own-stack.js';
+import { lockTable } from '../testing/archive-control.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const SEED = 42;
 const HOUR_MS = 3_600_000;
@@ -20,14 +20,14 @@ const MAX_WAITING = 10;
 const PORTO = { lat: 41.15, lon: -8.61 };
 const COLUMNS = `driver_id, session, seq, checkpoint_id, services, ${EXACT_TIME}, lat, lon, heading_deg, speed_mps, accuracy_m, status`;
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
 
 before(async () => {
   // Checkpoints are written at once; positions would not be before a minute is over.
-  stack = await StackUnderTest.start(mapOf([PORTO], 0.2, random), {
+  stack = await OwnStack.start(mapOf([PORTO], 0.2, random), {
     FLUSH_INTERVAL_MS: '60000',
     LOSS_BUDGET_MS: '600000',
   });
@@ -115,7 +115,7 @@ test('sent again over a reconnect, and once more: one row, and `persisted` each 
 });
 
 test('sent again over eleven connections while Postgres is away: it waits once, and the last one hears of it', async () => {
-  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  const release = await lockTable(stack.archiveAdminUrl, 'checkpoints');
   const sent = tripEnd('eleven-times');
   let driver: DriverSocket | undefined;
   let seq = 0;
@@ -147,7 +147,7 @@ test('an id that stands for another trip end is a conflict, waiting or in the ar
   assert.equal(driver.nackOf(later)?.code, 'checkpoint_conflict');
   assert.equal(driver.nackOf(later)?.retryable, false);
 
-  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  const release = await lockTable(stack.archiveAdminUrl, 'checkpoints');
   try {
     const held = tripEnd('held-id');
     driver.send(held);
@@ -169,7 +169,7 @@ test('one of an hour ago is kept, and leaves the driver where it is; one of two 
   const driver = await fleet.connectOne('porto-3');
   const here = { recorded_at_ms: Date.now(), lat: 41.2, lon: -8.5 };
   driver.send(here);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   await persisted(driver, driver.send(tripEnd('tunnel', { recorded_at_ms: Date.now() - HOUR_MS })));
   const { body } = await dispatcher.byId('porto-3');
   assert.deepEqual([body.lat, body.lon, Date.parse(body.recorded_at)], [41.2, -8.5, here.recorded_at_ms]);
@@ -191,7 +191,7 @@ async function end(driver: DriverSocket, checkpointId: string): Promise<string> 
 }
 
 test('ten may wait, the eleventh is too many, also over a reconnect; all ten arrive in the end', async () => {
-  const release = await lockTable(adminUrl(stack), 'checkpoints');
+  const release = await lockTable(stack.archiveAdminUrl, 'checkpoints');
   const driver = await fleet.connectOne('porto-4');
   const held = Array.from({ length: MAX_WAITING }, (_, i) => `held-${i}`);
   try {

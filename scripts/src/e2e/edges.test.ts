@@ -2,14 +2,14 @@
 // in front of the free ones, services, exclusions, and the limits of what may be asked and reported.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { seededRandom } from '../fleet/random.js';
-import { untilArchived } from '../testing/archive-rows.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher, type Question } from '../outside/dispatcher.js';
+import type { Unnumbered } from '../outside/driver-socket.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { assertNearest, nearest } from '../testing/brute-force.js';
-import { Dispatcher, type Question } from '../testing/dispatcher.js';
-import type { Unnumbered } from '../testing/driver-socket.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const SEED = 1_801;
 const FRESHNESS_MS = 600_000;
@@ -25,7 +25,7 @@ const EDGES: Record<string, Place> = {
   zero: { lat: 0, lon: 0 },
 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
@@ -36,7 +36,7 @@ const fields = (): Partial<Unnumbered> => ({
 
 before(async () => {
   const map = mapOf([...Object.values(EDGES), BERLIN], 0.3, random);
-  stack = await StackUnderTest.start(map, {
+  stack = await OwnStack.start(map, {
     FRESHNESS_MS: String(FRESHNESS_MS),
     SWEEP_AFTER_MS: String(FRESHNESS_MS),
     HOLD_NACK_AFTER_MS: '60000', // nobody is refused because the machine is busy
@@ -53,7 +53,7 @@ after(async () => {
 async function report(reports: ReadonlyMap<string, Unnumbered>): Promise<void> {
   await fleet.connect([...reports.keys()].filter((driverId) => !fleet.byId.has(driverId)));
   for (const [driverId, fields] of reports) fleet.driver(driverId).send(fields);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   assert.deepEqual(fleet.refusals(), {});
 }
 
@@ -187,6 +187,7 @@ test('what may be reported ends where it says', async () => {
   assert.equal(await end({ lat: -85.0512, lon: 0 }), 'bad_position');
   assert.equal(await end({ lat: 0, lon: 180.0001 }), 'bad_position');
   assert.equal(await end({ lat: -85.05112878, lon: -180 }), 'acknowledged');
+  await fleet.untilVisible(dispatcher);
   const { body } = await dispatcher.byId('edge-reporter');
   assert.deepEqual([body.lat, body.lon], [-85.0511287, -180]);
 });

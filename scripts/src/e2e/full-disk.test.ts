@@ -10,7 +10,7 @@ import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
+import { OwnStack } from '../stack/own-stack.js';
 
 const DEADLINE_MS = 60_000;
 const given = process.env.TMPDIR;
@@ -55,7 +55,7 @@ test('services die on a full disk: each is started again, and the books are righ
   skip,
 }, async () => {
   process.env.TMPDIR = mount;
-  const stack = await StackUnderTest.start(buildPartitionMap(fleetSample(CITIES, 1)));
+  const stack = await OwnStack.start(buildPartitionMap(fleetSample(CITIES, 1)));
   try {
     const before = stack.now;
     fill();

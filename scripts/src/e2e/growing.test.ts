@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { clusterNodes, ownersOf, replicasOf } from '../drill/cluster-view.js';
 import { partitionRows } from '../drill/regions.js';
-import { seededRandom } from '../fleet/random.js';
 import { root } from '../home.js';
+import { untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher } from '../outside/dispatcher.js';
 import { SLOTS } from '../plan/contiguous-moves.js';
-import { untilArchived } from '../testing/archive-rows.js';
-import { type Answer, Dispatcher } from '../testing/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const SEED = 23;
 const DRIVERS = 90;
@@ -25,7 +25,7 @@ const RETRIES_MS = 5_000;
 const QUITO = { lat: -0.18, lon: -78.47 };
 const ALL = { ...QUITO, radius_m: 50_000, limit: 100 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 let stopLoad = () => {};
@@ -34,7 +34,7 @@ const places = new Map<string, Place>();
 
 before(async () => {
   const map = mapOf([QUITO], 0.2, random);
-  stack = await StackUnderTest.start(map, { FLUSH_INTERVAL_MS: '1000' });
+  stack = await OwnStack.start(map, { FLUSH_INTERVAL_MS: '1000' });
   dispatcher = await Dispatcher.of(stack.now);
   fleet = new FleetSockets(stack.now);
   for (let i = 0; i < DRIVERS; i++) places.set(`quito-${i}`, around(QUITO, 0.1, random));
@@ -72,40 +72,29 @@ async function plan(...args: string[]) {
   };
 }
 
-/** Named as missing for a moment: the asker tries again. `warming` alone hides nobody. */
-const isRetried = ({ missing }: Answer) => missing.some(({ reason }) => reason !== 'warming');
-
-/** Asks all the time; what is refused has to be answered when it is asked again. */
+/** Asks all the time: nobody is ever missing from an answer, and who is asked for by id is found, at once or again. */
 async function watched<T>(work: Promise<T>): Promise<T> {
   let working = true;
   const settle = () => {
     working = false;
   };
   work.then(settle, settle);
-  const counts = { asked: 0, retried: 0 };
-  const whole = (what: string, ask: () => Promise<boolean>) =>
-    waitFor(what, RETRIES_MS, async () => {
-      counts.asked++;
-      if (await ask()) return true;
-      counts.retried++;
-      return undefined;
-    });
+  const counts = { asked: 0, incomplete: 0, retried: 0 };
   const ids = [...places.keys()];
   while (working) {
-    await whole('nearby', async () => {
-      const answer = await dispatcher.nearby(ALL);
-      if (isRetried(answer)) return false;
-      assert.equal(answer.drivers.length, DRIVERS, `missing: ${JSON.stringify(answer.missing)}`);
-      return true;
-    });
+    const { complete, missing, drivers } = await dispatcher.nearby(ALL);
+    assert.equal(drivers.length, DRIVERS, `missing: ${JSON.stringify(missing)}`);
+    counts.asked++;
+    if (!complete) counts.incomplete++;
     const id = ids[counts.asked % ids.length] as string;
-    await whole(id, async () => {
+    await waitFor(id, RETRIES_MS, async () => {
       const { status } = await dispatcher.byId(id);
       assert.ok(status === 200 || status === 503, `${id}: ${status}`);
-      return status === 200;
+      if (status === 503) counts.retried++;
+      return status === 200 || undefined;
     });
   }
-  console.log(`${counts.asked} questions, ${counts.retried} of them asked again`);
+  console.log(counts);
   return work;
 }
 

@@ -3,29 +3,32 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { seededRandom } from '../fleet/random.js';
+import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { readSecret } from '../stack-file.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const BUDGET_MS = 3_000;
 const DEADLINE_MS = 30_000;
 const BERLIN = { lat: 52.52, lon: 13.405 };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
+let dispatcher: Dispatcher;
 let token: string;
 
 before(async () => {
-  stack = await StackUnderTest.start(mapOf([BERLIN], 0.3, seededRandom(5)), {
+  stack = await OwnStack.start(mapOf([BERLIN], 0.3, seededRandom(5)), {
     FLUSH_INTERVAL_MS: '1000',
     LOSS_BUDGET_MS: String(BUDGET_MS),
     FRESHNESS_MS: '120000',
   });
   fleet = new FleetSockets(stack.now);
+  dispatcher = await Dispatcher.of(stack.now);
   const { issuer, audience } = stack.now.auth;
   token = await signDevelopmentToken({
     secret: readSecret(stack.now),
@@ -65,7 +68,7 @@ const clean = () =>
 test('with the flusher stopped the window is the age of the oldest unflushed position, never less', async () => {
   const driver = await fleet.connectOne('oldest');
   driver.send({ ...BERLIN, recorded_at_ms: Date.now() });
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   await clean();
   process.kill(stack.now.flusher.pid, 'SIGSTOP');
   try {
@@ -75,7 +78,7 @@ test('with the flusher stopped the window is the age of the oldest unflushed pos
     const takenByMs = Date.now();
     // A later report of the same driver makes it no younger: the first may be lost as well.
     driver.send({ ...BERLIN, recorded_at_ms: Date.now() });
-    await fleet.untilSettled();
+    await fleet.untilVisible(dispatcher);
     for (let i = 0; i < 20; i++) {
       const askedMs = Date.now();
       const windowMs = (await lossWindowMs()) as number;

@@ -6,20 +6,20 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { CITIES } from '../fleet/cities.js';
-import { seededRandom } from '../fleet/random.js';
 import { root } from '../home.js';
 import type { ServerRow } from '../stack/control.js';
+import { OwnStack } from '../stack/own-stack.js';
 import type { StackNode } from '../stack-file.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const DEADLINE_MS = 60_000;
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 
 before(async () => {
-  stack = await StackUnderTest.start(mapOf(CITIES, 0.1, seededRandom(5)));
+  stack = await OwnStack.start(mapOf(CITIES, 0.1, seededRandom(5)));
 });
 after(() => stack?.stop());
 

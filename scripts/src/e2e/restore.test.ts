@@ -6,17 +6,17 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { freePort } from '@whereabouts/infra/dev/ports';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import { seededRandom } from '../fleet/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { root } from '../home.js';
+import { archiveDifferences, untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { stackSecrets } from '../stack/secrets.js';
 import { flusherEnv } from '../stack/service-env.js';
 import { ArchiveControl } from '../testing/archive-control.js';
-import { archiveDifferences, untilArchived } from '../testing/archive-rows.js';
-import { Dispatcher } from '../testing/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const SEED = 7;
 const DRIVERS = 300;
@@ -28,7 +28,7 @@ const LIMA = { lat: -12.05, lon: -77.04 };
 // Nobody is refused because the machine is busy.
 const SETTINGS = { FLUSH_INTERVAL_MS: '1000', LOG_LEVEL: 'info', HOLD_NACK_AFTER_MS: '9000' };
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 let archive: ArchiveControl;
@@ -38,7 +38,7 @@ const random = seededRandom(SEED);
 const driverIds = Array.from({ length: DRIVERS }, (_, i) => `lima-${i}`);
 
 before(async () => {
-  stack = await StackUnderTest.start(mapOf([LIMA], 0.3, random), SETTINGS);
+  stack = await OwnStack.start(mapOf([LIMA], 0.3, random), SETTINGS);
   url = stack.now.postgres.url;
   archive = await ArchiveControl.takeOver(stack);
   fleet = new FleetSockets(stack.now);
@@ -87,7 +87,7 @@ const counter = async (ops: string, name: string) =>
 
 test('Postgres away for 20 s under load: drivers and callers notice nothing, then it catches up', async () => {
   reportFrom(driverIds);
-  await fleet.untilSettled();
+  await fleet.untilVisible(dispatcher);
   await assertRight('before');
   await archive.stop();
   archive.keepCopy();

@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { freePorts } from '@whereabouts/infra/dev/ports';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/dev/server-process';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { seededRandom } from '../fleet/random.js';
 import { root } from '../home.js';
+import { Dispatcher } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { readSecret, type Stack } from '../stack-file.js';
-import { Dispatcher } from '../testing/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { mapOf } from '../testing/places.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 
 const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(existsSync);
 const skip = NGINX
@@ -25,7 +25,7 @@ if (skip) console.warn(skip);
 const LISBON = { lat: 38.7223, lon: -9.1393 };
 const DEADLINE_MS = 20_000;
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let nginx: ServerProcess;
 let dir: string;
 let port: number;
@@ -34,7 +34,7 @@ let proxied: Stack;
 
 before(async () => {
   if (skip) return;
-  stack = await StackUnderTest.start(mapOf([LISBON], 0.3, seededRandom(11)), { FRESHNESS_MS: '120000' });
+  stack = await OwnStack.start(mapOf([LISBON], 0.3, seededRandom(11)), { FRESHNESS_MS: '120000' });
   [port] = (await freePorts(1)) as [number];
   dir = mkdtempSync(join(tmpdir(), 'whereabouts-nginx-'));
   const file = join(dir, 'nginx.conf');
@@ -126,8 +126,8 @@ test('proxy: drivers report through it, and dispatch finds them', { skip }, asyn
   try {
     const driver = await fleet.connectOne('through-nginx');
     driver.send({ recorded_at_ms: Date.now(), ...LISBON });
-    await fleet.untilSettled();
     const dispatcher = await Dispatcher.of(proxied);
+    await fleet.untilVisible(dispatcher);
     const { drivers } = await dispatcher.nearby({ ...LISBON, radius_m: 500, limit: 10 });
     assert.deepEqual(
       drivers.map(({ driver_id }) => driver_id),

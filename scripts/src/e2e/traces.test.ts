@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { seededRandom } from '../fleet/random.js';
-import { untilArchived } from '../testing/archive-rows.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { untilArchived } from '../outside/archive-rows.js';
+import { Dispatcher, type Question } from '../outside/dispatcher.js';
+import { OwnStack } from '../stack/own-stack.js';
 import { assertNearest } from '../testing/brute-force.js';
 import { BusReplay, driverFields, TraceTime } from '../testing/bus-replay.js';
-import { Dispatcher, type Question } from '../testing/dispatcher.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
-import { StackUnderTest } from '../testing/stack-under-test.js';
 import {
   type Anomaly,
   anomalies,
@@ -40,7 +40,7 @@ const SETTINGS = {
 const options = tracesAreThere ? {} : { skip: withoutTraces };
 if (!tracesAreThere) console.log(`SKIPPED: ${withoutTraces}`);
 
-let stack: StackUnderTest;
+let stack: OwnStack;
 let fleet: FleetSockets;
 let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
@@ -48,7 +48,7 @@ const random = seededRandom(SEED);
 before(async () => {
   if (!tracesAreThere) return;
   const deliveries = [...arrivals().values()].flat();
-  stack = await StackUnderTest.start(buildPartitionMap(deliveries), SETTINGS);
+  stack = await OwnStack.start(buildPartitionMap(deliveries), SETTINGS);
   fleet = new FleetSockets(stack.now);
   dispatcher = await Dispatcher.of(stack.now);
   const ids = [...deliveries, ...anomalies()].map(({ vehicleId }) => vehicleId);
@@ -171,6 +171,7 @@ async function askOneByOne(questions: readonly Question[]): Promise<void> {
 
 test(`2,200 random questions are answered as by looking at every bus (seed ${SEED})`, options, async () => {
   const places = stops();
+  await fleet.untilVisible(dispatcher);
   let told = 0;
   for (let batch = 0; batch < BATCHES; batch++) {
     const questions = Array.from({ length: POINTS }, () => randomQuestion(places));

@@ -3,8 +3,9 @@
 //   waiting ──▶ trip (busy) ──▶ waiting ──▶ ... ──▶ off duty ──▶ waiting
 //
 // It drives along the city's street grid, first one way, then the other, with red lights on the way.
+
+import { type Random, seededRandom } from '@whereabouts/infra/seeded-random';
 import type { City } from './cities.js';
-import { type Random, seededRandom } from './random.js';
 
 /** After `trip_ended` it may be off duty. */
 export type DriverEvent = 'trip_ended' | 'came_on_duty' | null;

@@ -17,10 +17,13 @@ export const OTHER_DESCRIPTORS = 100;
 export const COPY_ON_WRITE = 2;
 export const REDIS_BASE_BYTES = 128 * 2 ** 20;
 export const INGEST_BASE_BYTES = 128 * 2 ** 20;
+export const QUERY_API_BASE_BYTES = 128 * 2 ** 20;
 /** The rewriting of the append-only file, and the kernel's part of the network. */
 export const REDIS_HOST_SPARE_CORES = 1;
 /** Redis's own default; beyond it a node refuses connections. */
 export const REDIS_MAX_CLIENTS = 10_000;
+/** Appends and polls a second at a master; beyond it what a call costs by itself outweighs what it carries. */
+export const REDIS_MAX_CALLS_PER_S = 10_000;
 /** Above it, what is left to Postgres for checkpoints and vacuum is too little. */
 export const POSTGRES_TARGET = 0.8;
 /** Where --queries is not given. */
@@ -50,7 +53,7 @@ export const ASSUMPTIONS: readonly { what: string; why: string }[] = [
     why: 'pages are copied while that child runs; buffers, the backlog of replication',
   },
   {
-    what: `${INGEST_BASE_BYTES / 2 ** 20} MiB for each ingest process besides its connections`,
+    what: `${INGEST_BASE_BYTES / 2 ** 20} MiB for each ingest process besides its connections, ${QUERY_API_BASE_BYTES / 2 ** 20} MiB for each query-api besides its index`,
     why: 'Node itself',
   },
   {

@@ -1,7 +1,8 @@
 // `npm run plan -- --drivers N` and `--table`: the options of a capacity plan, and what is printed.
 import { type Arguments, UsageError } from '../cli.js';
 import { QUESTIONS_PER_DRIVER_PER_S } from './assumptions.js';
-import { planCapacity, type Target, TooMuch } from './capacity.js';
+import { planCapacity, TooMuch } from './capacity.js';
+import type { Target } from './capacity-plan.js';
 import { planTable, planText } from './capacity-text.js';
 import { readCosts } from './measured-costs.js';
 import { NotMeasured } from './required-costs.js';

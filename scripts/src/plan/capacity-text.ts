@@ -1,8 +1,8 @@
 // A capacity plan for people: as text, and several side by side as a Markdown table.
 import { style } from '../cli.js';
 import { ASSUMPTIONS, NOT_PLANNED } from './assumptions.js';
-import type { CapacityPlan, Part } from './capacity.js';
-import type { UsedCost } from './required-costs.js';
+import type { CapacityPlan, Part } from './capacity-plan.js';
+import type { UsedCost } from './measured-costs.js';
 
 interface Section {
   title: string;
@@ -52,8 +52,10 @@ function sections(plan: CapacityPlan): Section[] {
         ['Redis replicas', shown(redis.replicas)],
         ['ingest', `${shown(ingest.processes)} (${busy(ingest)})`],
         ['query-api', `${shown(queryApi.processes)} (${busy(queryApi)})`],
+        ['... of that with following', percent(queryApi.followingCores)],
         ['flusher', `${shown(flusher.processes)} (${busy(flusher)})`],
         ['partitions of the map', shown(redis.partitions)],
+        ['appends and polls/s, each master', shown(redis.callsPerMasterPerS)],
       ],
     },
     {
@@ -76,6 +78,8 @@ function sections(plan: CapacityPlan): Section[] {
         ['Redis in all', bytes(redis.bytesInAll)],
         ['each ingest process', bytes(ingest.bytesPerProcess)],
         ['ingest in all', bytes(ingest.bytesInAll)],
+        ['each query-api process', bytes(queryApi.bytesPerProcess)],
+        ['query-api in all', bytes(queryApi.bytesInAll)],
       ],
     },
     {
@@ -104,7 +108,7 @@ function sections(plan: CapacityPlan): Section[] {
     },
     {
       title: 'After the loss of a Redis host',
-      rows: [['recording its drivers again, at most', `${shown(redis.catchUpS)} s of one core`]],
+      rows: [['appending its drivers again, at most', `${shown(redis.catchUpS)} s of one core`]],
     },
   ];
 }

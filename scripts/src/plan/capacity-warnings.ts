@@ -1,6 +1,12 @@
 // Where a plan leaves what was measured, or what one of the parts can take; each says what to do.
-import { MIN_MASTERS, POSTGRES_TARGET, REDIS_MAX_CLIENTS } from './assumptions.js';
-import type { CapacityPlan } from './capacity.js';
+import {
+  CPU_TARGET,
+  MIN_MASTERS,
+  POSTGRES_TARGET,
+  REDIS_MAX_CALLS_PER_S,
+  REDIS_MAX_CLIENTS,
+} from './assumptions.js';
+import type { CapacityPlan } from './capacity-plan.js';
 
 type Plan = Omit<CapacityPlan, 'warnings'>;
 
@@ -13,8 +19,6 @@ const FLUSH_AT_BUDGET = 0.7;
 const LONGEST_FLUSH_S = 60;
 /** Redis's own advice on the size of a cluster. */
 const MAX_NODES = 1000;
-/** The benches' drivers report every 2 s and are flushed every 5 s: so many looks at a record for each report. */
-const MEASURED_SCANS_PER_REPORT = 2 / 5;
 const SMALL_CALLS = 0.5;
 
 const count = (value: number) => Math.round(value).toLocaleString('en');
@@ -23,8 +27,9 @@ export function warningsOf(plan: Plan, measuredPositionsPerCall: number): string
   return [
     postgresLimit(plan),
     lossBudget(plan.target.flushIntervalS),
-    scans(plan),
     freshness(plan),
+    following(plan),
+    calls(plan),
     smallCalls(plan, measuredPositionsPerCall),
     nodes(plan),
     clients(plan),
@@ -52,14 +57,21 @@ function lossBudget(flushIntervalS: number): string | null {
   return `With FLUSH_INTERVAL_MS=${1000 * flushIntervalS} set LOSS_BUDGET_MS=${budgetMs} or more: at ${100 * FLUSH_AT_BUDGET} % of it a partition is flushed before its interval. So old may be what is lost when the whole cache is.`;
 }
 
-function scans({ target: { intervalS, flushIntervalS } }: Plan): string | null {
-  if (intervalS / flushIntervalS <= MEASURED_SCANS_PER_REPORT) return null;
-  return 'Flushes look at each record more often, for each report, than where the masters were measured (a report every 2 s, a flush every 5 s): the masters are busier than planned.';
-}
-
 function freshness({ target: { intervalS } }: Plan): string | null {
   if (intervalS < FRESHNESS_S / 2) return null;
   return `With a report every ${intervalS} s set FRESHNESS_MS well above ${count(1000 * intervalS)} for all services: drivers who are older than it (10,000 by default) leave the answers.`;
+}
+
+/** A question is answered from one process's memory, so each process has to keep up with the whole map. */
+function following({ load, queryApi: { followingCores } }: Plan): string | null {
+  if (followingCores <= CPU_TARGET) return null;
+  const percent = count(100 * followingCores);
+  return `query-api: to follow ${count(load.positionsPerS)} positions/s keeps each process busy for ${percent} % of its core before it answers anything. Split by region, with a cluster and query-api for each.`;
+}
+
+function calls({ redis, ingest, queryApi }: Plan): string | null {
+  if (redis.callsPerMasterPerS <= REDIS_MAX_CALLS_PER_S) return null;
+  return `Redis: ${count(ingest.processes)} ingest and ${count(queryApi.processes)} query-api processes make ${count(redis.callsPerMasterPerS)} appends and polls a second at a master (partitions x processes x 10 rounds), more than ${count(REDIS_MAX_CALLS_PER_S)}: most of its time goes into calls. Fewer partitions (npm run map -- build --partitions N), fewer and larger processes, or split by region.`;
 }
 
 function smallCalls({ ingest, redis }: Plan, measured: number): string | null {

@@ -11,87 +11,35 @@ import {
   MAX_CONNECTIONS,
   MIN_PROCESSES,
   OTHER_DESCRIPTORS,
+  QUERY_API_BASE_BYTES,
   REDIS_BASE_BYTES,
   REDIS_HOST_SPARE_CORES,
   REPLICAS,
 } from './assumptions.js';
+import type { CapacityPlan, Load, Part, RedisPlan, Target } from './capacity-plan.js';
 import { warningsOf } from './capacity-warnings.js';
 import { type ClusterShape, clusterFor } from './cluster-shape.js';
 import type { Costs } from './measured-costs.js';
-import { costName, requiredCosts, type UsedCost } from './required-costs.js';
-import { type Format, wireBytes } from './wire-bytes.js';
-
-export interface Target {
-  drivers: number;
-  /** Between two reports of a driver. */
-  intervalS: number;
-  flushIntervalS: number;
-  durability: 'cache' | 'replicated';
-  questionsPerS: number;
-  frames: Format;
-  ack: 'each' | 'sparse';
-}
-
-/** Processes of a kind; shares of one core. */
-export interface Part {
-  processes: number;
-  busyCores: number;
-  utilisation: number;
-  utilisationAfterLoss: number;
-}
-
-export interface RedisPlan extends ClusterShape {
-  replicas: number;
-  master: { utilisation: number; utilisationAfterLoss: number };
-  busyCores: number;
-  /** One master and a replica of another each. */
-  hosts: number;
-  coresPerHost: number;
-  dataBytesPerMaster: number;
-  bytesPerNode: number;
-  bytesInAll: number;
-  /** Of the master that lost its host: what it may have to record again, at once. */
-  catchUpS: number;
-}
-
-export interface CapacityPlan {
-  target: Target;
-  load: { positionsPerS: number; acksPerS: number; rowsPerS: number };
-  redis: RedisPlan;
-  ingest: Part & { bytesPerProcess: number; bytesInAll: number; positionsPerCall: number };
-  queryApi: Part;
-  flusher: Part;
-  postgres: { busyCores: number; cores: number; walBytesPerS: number; measuredRowsPerS: number };
-  cores: number;
-  connections: {
-    driversPerProcess: number;
-    driversPerProcessAfterLoss: number;
-    redisPerIngestProcess: number;
-    descriptorsPerIngestProcess: number;
-    perRedisNode: number;
-  };
-  network: { inBytesPerS: number; outBytesPerS: number };
-  warnings: string[];
-  measured: UsedCost[];
-}
+import { costName, requiredCosts } from './required-costs.js';
+import { wireBytes } from './wire-bytes.js';
 
 /** No cluster carries so much: a plan would be a lie. */
 export class TooMuch extends Error {
   readonly code = 'too_much';
 }
 
-interface Load {
-  positionsPerS: number;
-  acksPerS: number;
-  rowsPerS: number;
-}
-
 /** Measured costs by name; `requiredCosts` has seen to it that they are there. */
 type CostOf = (name: string) => number;
 
 const US = 1e-6;
+/** Where following alone is too much for a core, the plan warns; this keeps its numbers finite. */
+const LEAST_ROOM = 0.05;
 /** A process ticks at its slowest from some 2,500 reports/s on: TICK_MAX_MS. */
 const TICK_S = 0.1;
+/** How often a query-api asks each partition for news. */
+const POLLS_PER_S = 10;
+/** The masters' measured cost of a position has the polls of one query-api in it. */
+const MEASURED_FOLLOWERS = 1;
 
 function loadOf({ drivers, intervalS, flushIntervalS, ack }: Target): Load {
   const ackIntervalS = ack === 'each' ? intervalS : Math.max(intervalS, SPARSE_ACK_INTERVAL_MS / 1000);
@@ -124,19 +72,62 @@ function positionUs(target: Target, cost: CostOf, part: 'ingest' | 'masters' | '
   return cost(costName(`${part}_us`, target)) + Math.max(0, extra);
 }
 
-function redisFor(target: Target, { positionsPerS }: Load, cost: CostOf): RedisPlan {
+/** Each process is busy with following, however many there are. */
+function queryApiFor(target: Target, { positionsPerS }: Load, cost: CostOf): CapacityPlan['queryApi'] {
   const { drivers, questionsPerS } = target;
+  const followingCores = positionsPerS * cost(costName('query_api_us', target)) * US;
+  const answeringCores = questionsPerS > 0 ? questionsPerS * cost('query_api_us_per_question') * US : 0;
+  const roomFor = (busyCores: number) => Math.max(LEAST_ROOM, busyCores - followingCores);
+  const processes = Math.max(
+    MIN_PROCESSES,
+    Math.ceil(answeringCores / roomFor(CPU_TARGET)),
+    Math.ceil(answeringCores / roomFor(CPU_AFTER_LOSS)) + 1,
+  );
+  const bytesPerProcess = QUERY_API_BASE_BYTES + drivers * cost('query_api_bytes_per_driver');
+  return {
+    processes,
+    followingCores,
+    busyCores: processes * followingCores + answeringCores,
+    utilisation: followingCores + answeringCores / processes,
+    utilisationAfterLoss: followingCores + answeringCores / (processes - 1),
+    bytesPerProcess,
+    bytesInAll: processes * bytesPerProcess,
+  };
+}
+
+/** Partitions decide what polls cost, and the masters how many partitions there are: the plan grows until it fits. */
+function shapeFor(positionsBusy: number, pollCores: (partitions: number) => number): ClusterShape | null {
+  let busyCores = positionsBusy;
+  for (;;) {
+    const shape = clusterFor(busyCores);
+    if (shape === null) return null;
+    const needed = positionsBusy + pollCores(shape.partitions);
+    if (needed <= busyCores) return shape;
+    busyCores = needed;
+  }
+}
+
+function redisFor(
+  target: Target,
+  { positionsPerS }: Load,
+  queryApis: number,
+  cost: CostOf,
+): Omit<RedisPlan, 'callsPerMasterPerS'> {
+  const { drivers } = target;
   const mastersUs = positionUs(target, cost, 'masters');
-  const questionUs = questionsPerS > 0 ? cost('redis_us_per_question') : 0;
-  const mastersBusy = (positionsPerS * mastersUs + questionsPerS * questionUs) * US;
+  const moreFollowers = Math.max(0, queryApis - MEASURED_FOLLOWERS);
+  const pollCores = (partitions: number) =>
+    moreFollowers * partitions * POLLS_PER_S * cost('redis_us_per_poll') * US;
+  const positionsBusy = positionsPerS * mastersUs * US;
   const replicasBusy = positionsPerS * positionUs(target, cost, 'replicas') * US;
-  const shape = clusterFor(mastersBusy);
+  const shape = shapeFor(positionsBusy, pollCores);
   if (shape === null) {
     throw new TooMuch(
       `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with a cluster of its own.`,
     );
   }
-  const { masters, greatestShare, greatestShareAfterLoss } = shape;
+  const { masters, partitions, greatestShare, greatestShareAfterLoss } = shape;
+  const mastersBusy = positionsBusy + pollCores(partitions);
   const master = {
     utilisation: mastersBusy * greatestShare,
     utilisationAfterLoss: mastersBusy * greatestShareAfterLoss,
@@ -210,11 +201,12 @@ export function planCapacity(target: Target, costs: Costs): CapacityPlan {
   const measured = requiredCosts(target, costs);
   const byName = new Map(measured.map(({ name, value }) => [name, value]));
   const cost: CostOf = (name) => byName.get(name) as number;
-  const { questionsPerS } = target;
   const load = loadOf(target);
-  const redis = redisFor(target, load, cost);
-  const ingest = ingestFor(target, load, redis.partitions, cost);
-  const queryApi = partFor(questionsPerS > 0 ? questionsPerS * cost('query_api_us_per_question') * US : 0);
+  const queryApi = queryApiFor(target, load, cost);
+  const shape = redisFor(target, load, queryApi.processes, cost);
+  const ingest = ingestFor(target, load, shape.partitions, cost);
+  const rounds = ingest.processes / TICK_S + queryApi.processes * POLLS_PER_S;
+  const redis = { ...shape, callsPerMasterPerS: shape.partitions * shape.greatestShare * rounds };
   const flusher = partFor(load.rowsPerS * cost('flusher_us_per_row') * US);
   const postgresBusy = load.rowsPerS * cost('postgres_us_per_row') * US;
   const postgres = {

@@ -14,6 +14,11 @@ export interface Cost {
   measuredAt: string;
 }
 
+/** One that a plan is made from. */
+export interface UsedCost extends Cost {
+  name: string;
+}
+
 export type Costs = ReadonlyMap<string, Cost>;
 
 /** As far as we read it; bench/src/results.ts writes it. */

@@ -72,7 +72,12 @@ test('the commands add a master with its functions, move the slots with their ke
   const key = Array.from({ length: 100_000 }, (_, i) => `k${i}`).find(
     (each) => keySlot(each) === 5_455,
   ) as string;
-  await withAdmin(first(), cluster.password, (node) => node.set(key, 'kept'));
+  const stream = `log:{${key}}`;
+  await withAdmin(first(), cluster.password, async (node) => {
+    await node.set(key, 'kept');
+    await node.xadd(stream, '7-3', 'b', 'batch');
+    await node.xtrim(stream, 'MAXLEN', 0);
+  });
   const [from, to] = [first(), `127.0.0.1:${newPort}`];
   const there: Move = { from, to, slots: { first: 5_460, last: 5_451 } };
   const masters = await claims();
@@ -80,6 +85,7 @@ test('the commands add a master with its functions, move the slots with their ke
   assert.deepEqual((await claims()).find(({ address }) => address === to)?.slots, [[5_451, 5_460]]);
   await withAdmin(to, cluster.password, async (node) => {
     assert.equal(await node.get(key), 'kept');
+    await assert.rejects(node.xadd(stream, '7-3', 'b', 'batch'), /smaller/, 'a log keeps its last id');
     assert.equal(await node.fcall('hello', 0), 'hello');
   });
 

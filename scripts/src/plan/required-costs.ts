@@ -1,15 +1,11 @@
 // Which measured costs a target needs. One that lacks is never guessed: the plan is refused with the bench that
 // measures it.
-import type { Target } from './capacity.js';
-import type { Cost, Costs } from './measured-costs.js';
+import type { Target } from './capacity-plan.js';
+import type { Cost, Costs, UsedCost } from './measured-costs.js';
 
 interface Required {
   name: string;
   bench: string;
-}
-
-export interface UsedCost extends Cost {
-  name: string;
 }
 
 export class NotMeasured extends Error {
@@ -24,8 +20,16 @@ function requiredBy(target: Target): Required[] {
   const of = (bench: string, ...names: string[]) => names.map((name) => ({ bench, name }));
   const mode = (part: string) => costName(part, target);
   return [
-    ...of('cost', mode('ingest_us'), mode('masters_us'), mode('replicas_us'), mode('positions_per_call')),
-    ...of('memory', 'redis_bytes_per_driver', 'ingest_bytes_per_connection'),
+    ...of(
+      'cost',
+      mode('ingest_us'),
+      mode('masters_us'),
+      mode('replicas_us'),
+      mode('query_api_us'),
+      mode('positions_per_call'),
+    ),
+    ...of('update', 'redis_us_per_poll'),
+    ...of('memory', 'redis_bytes_per_driver', 'ingest_bytes_per_connection', 'query_api_bytes_per_driver'),
     ...of(
       'flush',
       'flusher_us_per_row',
@@ -33,9 +37,7 @@ function requiredBy(target: Target): Required[] {
       'postgres_wal_bytes_per_row',
       'postgres_rows_per_s',
     ),
-    ...(target.questionsPerS > 0
-      ? of('questions', 'query_api_us_per_question', 'redis_us_per_question')
-      : []),
+    ...(target.questionsPerS > 0 ? of('questions', 'query_api_us_per_question') : []),
     ...(target.durability === 'replicated'
       ? of(
           'durability',

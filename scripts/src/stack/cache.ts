@@ -12,7 +12,7 @@ import {
   startRedisCluster,
 } from '@whereabouts/infra/dev/redis-servers';
 import { BrokenStateError } from '@whereabouts/infra/dev/state-file';
-import { LiveStore } from '@whereabouts/infra/live-store/live-store';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { UsageError } from '../cli.js';
@@ -79,7 +79,7 @@ export async function startCache(o: CacheOptions): Promise<RedisCluster> {
 export async function loadFunctions(cluster: RedisCluster, map: PartitionMap): Promise<void> {
   const password = cluster.password === undefined ? {} : { password: cluster.password };
   const redis = { redisUrls: [...cluster.urls], ...password, ...ADMIN_TIMEOUTS };
-  const store = await LiveStore.connect({
+  const store = await LogStore.connect({
     redis,
     map,
     log: createLogger('start', 'silent'),

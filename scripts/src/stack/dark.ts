@@ -3,7 +3,7 @@ import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { readSecret, type Stack } from '../stack-file.js';
 
 const TIMEOUT_MS = 2_000;
-/** A region that is `warming` takes writes: its master is new. */
+/** A region that is `warming` takes writes: its term has just begun. */
 const DARK: ReadonlySet<string> = new Set(['unreachable', 'timeout', 'not_ready', 'silent']);
 
 export interface Dark {

@@ -1,32 +1,50 @@
-// What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that
-// its functions use, on the partitions' keys alone.
+// What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that the
+// functions it calls use (infra/redis/log.lua), on the keys that it works on and on no others.
 import type { RedisUser } from '@whereabouts/infra/dev/redis-servers';
 import type { StackSecrets } from './secrets.js';
 
-const KEYS = '~positions:{*} ~available:{*} ~busy:{*} ~meta:{*} ~checkpoints:{*} ~lease:{*}';
+type Key = 'log' | 'snapshot' | 'meta' | 'checkpoints' | 'sessions' | 'refused' | 'lease' | 'compaction';
+
+const writes = (...keys: Key[]) => keys.map((key) => `~${key}:{*}`).join(' ');
+const reads = (...keys: Key[]) => keys.map((key) => `%R~${key}:{*}`).join(' ');
+
+/** To find the masters, and to follow a slot that moves. */
+const FIND = '+ping +asking +cluster|nodes';
+/** What LogStore reads with: plain commands. */
+const READ = '+multi +exec +time +hget +hmget +hgetall +hscan +hlen +xrange +xlen';
+/** Whoever writes proves by `info` which process it writes to. */
+const WRITE = `+fcall +info +hset +hdel +xadd +xtrim +xinfo|stream +set`;
+/** Leases: to take one and to give it back. */
+const LEASE = '+get +del +pttl';
+/** Processes of ingest tell each other on channels of their own which connections are superseded. */
+const TELL = '+ssubscribe +sunsubscribe +spublish &supersession:*';
+const VIEW = reads('log', 'snapshot', 'meta', 'checkpoints', 'refused');
 /** It sees no key and runs no function. */
-const PROMOTER = '+auth +hello +ping +info +cluster|nodes +cluster|info +cluster|failover';
-/** To find the masters and to know who is who. */
-const FIND = '+auth +hello +ping +time +info +role +wait +readonly +asking +cluster|nodes +cluster|myid';
-const CALL = '+fcall +fcall_ro +function|list';
-const READ =
-  '+hget +hmget +hgetall +hscan +hlen +hexists +hrandfield +zcard +zscore +geosearch +geopos +get +pttl +exists';
-const WRITE = '+hset +hsetnx +hdel +hincrby +zadd +zrem +set +del +expire +pexpire';
+const PROMOTER = '+ping +info +cluster|nodes +cluster|info +cluster|failover';
 
-export function redisUsers(secrets: StackSecrets): RedisUser[] {
-  const user = (name: string, password: string, rules: string): RedisUser => ({
-    name: `whereabouts_${name}`,
-    password,
-    rules: `${KEYS} ${FIND} ${rules}`,
-  });
-  return [
-    user('ingest', secrets.redis.ingest, `${CALL} ${READ} ${WRITE}`),
-    user('flusher', secrets.redis.flusher, `${CALL} ${READ} ${WRITE} +function|load`),
-    user('query', secrets.redis.query, `${CALL} ${READ}`),
-    { name: redisUserName('promoter'), password: secrets.redis.promoter, rules: PROMOTER },
-    user('reader', secrets.redis.reader, `${CALL} ${READ}`),
-  ];
-}
+const RULES = {
+  ingest: [
+    writes('log', 'snapshot', 'meta', 'checkpoints', 'sessions', 'compaction'),
+    `${FIND} ${READ} ${WRITE} +wait`,
+    TELL,
+  ],
+  flusher: [
+    writes('log', 'snapshot', 'meta', 'checkpoints', 'sessions', 'refused', 'lease', 'compaction'),
+    `${FIND} ${READ} ${WRITE} ${LEASE} +function|load`,
+  ],
+  query: [VIEW, `${FIND} ${READ}`],
+  promoter: [PROMOTER],
+  /** Who looks from outside: drills, `npm run inspect`, the stack's own watch on its nodes; also at replicas. */
+  reader: [VIEW, reads('sessions'), `${FIND} ${READ} +info +readonly`],
+} as const;
 
-export const redisUserName = (service: 'ingest' | 'flusher' | 'query' | 'promoter' | 'reader'): string =>
-  `whereabouts_${service}`;
+type UserName = keyof typeof RULES;
+
+export const redisUserName = (service: UserName): string => `whereabouts_${service}`;
+
+export const redisUsers = ({ redis }: StackSecrets): RedisUser[] =>
+  (Object.keys(RULES) as UserName[]).map((service) => ({
+    name: redisUserName(service),
+    password: redis[service],
+    rules: RULES[service].join(' '),
+  }));

@@ -1,21 +1,11 @@
 // Postgres of a running stack in the hands of a test: taken over from `npm start`, which leaves a stopped one alone.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { type PostgresServer, startPostgres } from '@whereabouts/infra/dev/postgres-server';
 import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
 import { Client } from 'pg';
-import type { StackUnderTest } from './stack-under-test.js';
-
-/** An address of the database for a role that may do everything. */
-export function adminUrl(stack: StackUnderTest): string {
-  const place = postgresPlace(join(stack.home, 'postgres'));
-  const url = new URL(stack.now.postgres.url);
-  url.username = 'whereabouts_admin';
-  url.password = readFileSync(join(place, 'password'), 'utf8').trim();
-  return url.href;
-}
+import type { OwnStack } from '../stack/own-stack.js';
 
 /** Nobody writes to that table until the lock is let go. */
 export async function lockTable(url: string, table: string): Promise<() => Promise<void>> {
@@ -36,7 +26,7 @@ export class ArchiveControl {
   }
 
   /** Stops the stack's Postgres and starts another on its data and port. */
-  static async takeOver(stack: StackUnderTest): Promise<ArchiveControl> {
+  static async takeOver(stack: OwnStack): Promise<ArchiveControl> {
     const { pid, url } = stack.now.postgres;
     if (pid === null) throw new Error('the stack has no Postgres of its own');
     process.kill(pid, 'SIGINT');

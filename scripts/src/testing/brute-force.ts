@@ -1,7 +1,7 @@
 // The nearest drivers by looking at every one of them, and an answer held against that.
 import assert from 'node:assert/strict';
-import type { Answer, AnsweredDriver, Question } from './dispatcher.js';
-import { type Known, metresBetween } from './truth.js';
+import type { Answer, AnsweredDriver, Question } from '../outside/dispatcher.js';
+import { type Known, metresBetween } from '../outside/truth.js';
 
 /** Two drivers at the same distance may stand in either order; sums of sines differ by less than this. */
 const TIE_M = 1e-6;

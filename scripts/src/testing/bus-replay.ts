@@ -1,7 +1,7 @@
 // A trace of buses sent as of now by the drivers of a fleet, with what each is to hear.
 import type { PositionReport } from '@whereabouts/client/protocol';
-import type { Random } from '../fleet/random.js';
-import type { DriverSocket, Unnumbered } from './driver-socket.js';
+import type { Random } from '@whereabouts/infra/seeded-random';
+import type { DriverSocket, Unnumbered } from '../outside/driver-socket.js';
 import type { FleetSockets } from './fleet-sockets.js';
 import type { Delivery } from './warsaw.js';
 

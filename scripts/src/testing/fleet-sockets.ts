@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { driverTokens } from '../driver-tokens.js';
+import type { Answer, Dispatcher } from '../outside/dispatcher.js';
+import { DriverSocket } from '../outside/driver-socket.js';
+import { Truth } from '../outside/truth.js';
 import type { Stack } from '../stack-file.js';
-import { type DriverSocket, DriverSocket as Socket } from './driver-socket.js';
-import { Truth } from './truth.js';
 
 /** Handshakes at once: each costs a signature here and its verification there. */
 const AT_ONCE = 64;
+/** As many as one question may name. */
+const IDS_AT_ONCE = 100;
 
 export class FleetSockets {
   readonly truth = new Truth();
@@ -29,11 +32,12 @@ export class FleetSockets {
   }
 
   async connectOne(driverId: string): Promise<DriverSocket> {
-    const driver = await Socket.connect({
+    const driver = await DriverSocket.connect({
       url: this.#stack.ingest.url,
       driverId,
       token: await this.#tokenFor(driverId),
       acknowledged: this.truth.acknowledged,
+      closed: (code, isExpected) => isExpected || console.log(`${driverId}: closed with ${code}`),
     });
     this.byId.set(driverId, driver);
     return driver;
@@ -60,6 +64,21 @@ export class FleetSockets {
         cause,
       });
     }
+  }
+
+  /** Every report is settled, and query-api has seen all that were acknowledged: its next answer rests on them. */
+  async untilVisible(dispatcher: Dispatcher, deadlineMs = 20_000): Promise<void> {
+    await this.untilSettled();
+    const left = [...this.truth.newest.values()].map(({ driverId }) => driverId);
+    await waitFor('query-api has seen every report', deadlineMs, async () => {
+      const some = left.slice(-IDS_AT_ONCE);
+      const { drivers } = (await dispatcher.get<Answer>(`/v1/drivers?ids=${some.join()}`)).body;
+      const seen = drivers.filter(({ driver_id, recorded_at }) => {
+        return Date.parse(recorded_at) >= (this.truth.newest.get(driver_id)?.recordedAtMs ?? 0);
+      });
+      if (seen.length === some.length) left.length -= some.length;
+      return left.length === 0 || undefined;
+    });
   }
 
   /** Refusals by code. */

@@ -1,6 +1,6 @@
 // Places on a partition map, found by looking.
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
-import type { Random } from '../fleet/random.js';
+import type { Random } from '@whereabouts/infra/seeded-random';
 
 export interface Place {
   lat: number;

@@ -28,6 +28,7 @@ export async function startLogStore(options: Partial<RedisClusterOptions> = {}):
   const map = evenPartitionMap(64);
   const redis = {
     redisUrls: cluster.urls,
+    ...(cluster.password !== undefined && { password: cluster.password }),
     commandTimeoutMs: 300,
     connectTimeoutMs: 500,
     socketTimeoutMs: 500,

@@ -1,5 +1,4 @@
 // Who asks: nearby, by id, in batches, over connections that stay open.
-import assert from 'node:assert/strict';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { readSecret, type Stack } from '../stack-file.js';
 
@@ -33,6 +32,8 @@ export interface AnsweredDriver {
 export interface Answer {
   complete: boolean;
   missing: { from: string; to: string; reason: string }[];
+  /** How old the oldest partition's view is that the answer rests on. */
+  view_age_ms: number;
   drivers: AnsweredDriver[];
 }
 
@@ -80,7 +81,7 @@ export class Dispatcher {
 
   async nearby(question: Partial<Question>): Promise<Answer> {
     const { status, body } = await this.nearbyReply(question);
-    assert.equal(status, 200, JSON.stringify(body));
+    if (status !== 200) throw new Error(`${status}: ${JSON.stringify(body)}`);
     return body;
   }
 
@@ -105,8 +106,9 @@ export class Dispatcher {
         body: JSON.stringify({ points }),
       }),
     );
-    assert.equal(status, 200, JSON.stringify(body));
-    assert.equal(body.answers.length, points.length);
+    if (status !== 200 || body.answers.length !== points.length) {
+      throw new Error(`${status}: ${JSON.stringify(body)}`);
+    }
     return body.answers;
   }
 

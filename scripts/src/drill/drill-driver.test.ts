@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { buildPartitionMap, evenPartitionMap } from '@whereabouts/infra/partition-map';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
-import { spotOf } from './load.js';
+import { spotOf } from './drill-driver.js';
 
 test('in every partition of a map there is a spot, and its surroundings are in no other', () => {
   for (const map of [buildPartitionMap(fleetSample(CITIES, 1)), evenPartitionMap(1), evenPartitionMap(2)]) {

@@ -1,5 +1,5 @@
-// What must be true: for each driver the newest position that it was told was taken. Held by the test alone, from
-// what went over the sockets, with measures of its own, so that the project's mistakes are not made twice.
+// What must be true: for each driver the newest position that it was told was taken. Held from what
+// went over the sockets alone, with measures of its own, so that the project's mistakes are not made twice.
 import type { PositionReport, Status } from '@whereabouts/client/protocol';
 import type { Acknowledged } from './driver-socket.js';
 
@@ -50,7 +50,11 @@ export class Truth {
   readonly newest = new Map<string, Known>();
   acknowledgements = 0;
 
-  readonly acknowledged = ({ driverId, session, report }: Acknowledged): void => {
+  readonly acknowledged = ({
+    driverId,
+    session,
+    report,
+  }: Pick<Acknowledged, 'driverId' | 'session' | 'report'>): void => {
     this.acknowledgements++;
     const held = this.newest.get(driverId);
     const isNewer =

@@ -1,29 +1,50 @@
-// A driver's client as a stranger would write it from PROTOCOL.md: a plain WebSocket, JSON, and a book of what
-// became of each report.
+// A driver's client as a stranger would write it from PROTOCOL.md: a plain WebSocket, JSON, one connection, and a book of
+// what became of each report.
 //
 //   sent ──ack n──▶ acknowledged   (with every earlier one that was not nacked)
-//     └───nack────▶ refused with that code
-import assert from 'node:assert/strict';
+//     └───nack n──▶ refused        (n alone; with a retryable code all from the last ack up to n, checkpoints excepted)
 import { once } from 'node:events';
-import type { HelloMessage, NackMessage, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import type {
+  Durability,
+  HelloMessage,
+  NackMessage,
+  PositionReport,
+  ServerMessage,
+} from '@whereabouts/client/protocol';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { WebSocket } from 'ws';
 
 const HELLO_DEADLINE_MS = 20_000;
+const HANDSHAKE_TIMEOUT_MS = 15_000;
 
 export type Unnumbered = Omit<PositionReport, 'seq'>;
 
-export interface Acknowledged {
-  driverId: string;
-  session: number;
+export interface Sent {
+  /** performance.now() */
+  sentAtMs: number;
   report: PositionReport;
 }
 
-export interface DriverSocketOptions {
+export interface Acknowledged extends Sent {
+  driverId: string;
+  session: number;
+  durability: Durability;
+}
+
+export interface DriverListener {
+  hello?(hello: HelloMessage): void;
+  acknowledged?(report: Acknowledged): void;
+  nacked?(nack: NackMessage): void;
+  persisted?(seq: number): void;
+  /** `expected`: it was closed or dropped here. */
+  closed?(code: number, expected: boolean): void;
+}
+
+export interface DriverSocketOptions extends DriverListener {
   url: string;
   driverId: string;
   token: string;
-  acknowledged?: (report: Acknowledged) => void;
+  handshakeTimeoutMs?: number;
 }
 
 export class DriverSocket {
@@ -32,31 +53,34 @@ export class DriverSocket {
   readonly persisted: number[] = [];
   closeCode: number | null = null;
   ackedSeq = 0;
-  onPersisted: (seq: number) => void = () => {};
+  onPersisted: (seq: number) => void;
   readonly #ws: WebSocket;
-  readonly #acknowledged: (report: Acknowledged) => void;
-  /** In the order of their seq. */
-  #open: PositionReport[] = [];
+  readonly #listener: DriverListener;
+  /** In the order of their seq; nothing was heard of them yet. */
+  #open: Sent[] = [];
   #hello: HelloMessage | null = null;
   #seq = 0;
   #closing = false;
 
-  private constructor({ url, driverId, token, acknowledged = () => {} }: DriverSocketOptions) {
+  /** It connects; `hello` is still to come. */
+  constructor({ url, driverId, token, handshakeTimeoutMs, ...listener }: DriverSocketOptions) {
     this.driverId = driverId;
-    this.#acknowledged = acknowledged;
+    this.#listener = listener;
+    this.onPersisted = listener.persisted ?? (() => {});
     this.#ws = new WebSocket(`${url}/v1/stream`, ['whereabouts.v1.json'], {
       headers: { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
+      handshakeTimeout: handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
     });
     this.#ws.on('message', (data) => this.#take(JSON.parse(data.toString()) as ServerMessage));
-    // What is wrong shows in the close that follows.
-    this.#ws.on('error', (error) => console.log(`${driverId}: ${error.message}`));
+    this.#ws.on('error', () => {}); // what is wrong shows in the close that follows
     this.#ws.on('close', (code) => {
       this.closeCode = code;
-      if (!this.#closing) console.log(`${driverId}: closed with ${code}`);
+      listener.closed?.(code, this.#closing);
     });
   }
 
+  /** Resolves with `hello`. */
   static async connect(options: DriverSocketOptions): Promise<DriverSocket> {
     const driver = new DriverSocket(options);
     await waitFor(`${options.driverId} hears hello`, HELLO_DEADLINE_MS, () => {
@@ -64,17 +88,23 @@ export class DriverSocket {
       if (driver.closeCode !== null) return true;
       return driver.#hello !== null || undefined;
     });
-    assert.equal(driver.closeCode, null, `${options.driverId}: closed before its hello`);
+    if (driver.closeCode !== null) {
+      throw new Error(`${options.driverId}: closed with ${driver.closeCode} before its hello`);
+    }
     return driver;
   }
 
+  get isOpen(): boolean {
+    return this.#hello !== null && this.closeCode === null && !this.#closing;
+  }
+
   get hello(): HelloMessage {
-    assert.ok(this.#hello);
+    if (this.#hello === null) throw new Error(`${this.driverId} has heard no hello`);
     return this.#hello;
   }
 
   /** Reports that nothing was heard of yet. */
-  get unsettled(): readonly PositionReport[] {
+  get unsettled(): readonly Sent[] {
     return this.#open;
   }
 
@@ -101,22 +131,23 @@ export class DriverSocket {
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    if (this.closeCode !== null) return;
-    this.#ws.close(1000);
-    await once(this.#ws, 'close');
+    await this.#end(() => this.#ws.close(1000));
   }
 
   /** Gone without a word, as in a tunnel. */
   async drop(): Promise<void> {
+    await this.#end(() => this.#ws.terminate());
+  }
+
+  async #end(end: () => void): Promise<void> {
     this.#closing = true;
     if (this.closeCode !== null) return;
-    this.#ws.terminate();
+    end();
     await once(this.#ws, 'close');
   }
 
   #put(report: PositionReport): number {
-    this.#open.push(report);
+    this.#open.push({ sentAtMs: performance.now(), report });
     this.#write({ type: 'position', ...report });
     return report.seq;
   }
@@ -126,8 +157,10 @@ export class DriverSocket {
   }
 
   #take(message: ServerMessage): void {
-    if (message.type === 'hello') this.#hello = message;
-    else if (message.type === 'ack') this.#takeAck(message.seq);
+    if (message.type === 'hello') {
+      this.#hello = message;
+      this.#listener.hello?.(message);
+    } else if (message.type === 'ack') this.#takeAck(message.seq, message.durability);
     else if (message.type === 'nack') this.#takeNack(message);
     else if (message.type === 'persisted') {
       this.persisted.push(message.seq);
@@ -135,12 +168,14 @@ export class DriverSocket {
     }
   }
 
-  #takeAck(seq: number): void {
-    assert.ok(seq <= this.#seq, `${this.driverId}: acknowledged ${seq}, which was never sent`);
+  #takeAck(seq: number, durability = this.hello.durability): void {
+    if (seq > this.#seq) throw new Error(`${this.driverId}: acknowledged ${seq}, which was never sent`);
     this.ackedSeq = Math.max(this.ackedSeq, seq);
-    while (this.#open[0] !== undefined && this.#open[0].seq <= seq) {
-      const report = this.#open.shift() as PositionReport;
-      this.#acknowledged({ driverId: this.driverId, session: this.hello.session, report });
+    const { driverId } = this;
+    const { session } = this.hello;
+    while (this.#open[0] !== undefined && this.#open[0].report.seq <= seq) {
+      const sent = this.#open.shift() as Sent;
+      this.#listener.acknowledged?.({ ...sent, driverId, session, durability });
     }
   }
 
@@ -148,7 +183,9 @@ export class DriverSocket {
     this.nacks.push(nack);
     const { seq: last, retryable } = nack;
     this.#open = this.#open.filter(
-      ({ seq, checkpoint }) => seq !== last && !(retryable && last !== null && seq < last && !checkpoint),
+      ({ report: { seq, checkpoint } }) =>
+        seq !== last && !(retryable && last !== null && seq < last && !checkpoint),
     );
+    this.#listener.nacked?.(nack);
   }
 }

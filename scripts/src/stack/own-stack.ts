@@ -1,10 +1,11 @@
-// The stack of `npm start` for the end-to-end tests: in a folder of its own, without simulated drivers, with the
-// test's partition map, settings and options. It is a process of its own and gets what a person's would get.
+// The stack of `npm start` for end-to-end tests, drills and benches: in a folder of its own, without simulated drivers,
+// with their partition map, settings and options. It is a process of its own and gets what a person's would get.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { postgresPlace } from '@whereabouts/infra/dev/postgres-place';
 import { removePostgresData } from '@whereabouts/infra/dev/postgres-server';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { formatPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
@@ -22,7 +23,7 @@ interface Line {
   troubles?: string[];
 }
 
-export class StackUnderTest {
+export class OwnStack {
   readonly map: PartitionMap;
   readonly home: string;
   readonly #dir: string;
@@ -38,7 +39,7 @@ export class StackUnderTest {
     this.#child = spawn(process.execPath, [START, '--json', '--drivers', '0', '--map', mapFile, ...options], {
       cwd: root,
       env: { ...process.env, ...env, WHEREABOUTS_HOME: this.home },
-      // When this test dies the channel closes, and the stack stops by itself.
+      // When this process dies the channel closes, and the stack stops by itself.
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     if (this.#child.stdout) {
@@ -52,8 +53,8 @@ export class StackUnderTest {
     map: PartitionMap,
     env: Record<string, string> = {},
     options: readonly string[] = [],
-  ): Promise<StackUnderTest> {
-    const stack = new StackUnderTest(map, env, options);
+  ): Promise<OwnStack> {
+    const stack = new OwnStack(map, env, options);
     try {
       await waitFor('the stack is ready', START_DEADLINE_MS, () => {
         if (stack.#child.exitCode !== null) return true;
@@ -73,6 +74,15 @@ export class StackUnderTest {
     const stack = findStack(this.home);
     if (stack === null) throw new Error('the stack does not run');
     return stack;
+  }
+
+  /** An address of its Postgres for a role that may do everything. */
+  get archiveAdminUrl(): string {
+    const url = new URL(this.now.postgres.url);
+    url.username = 'whereabouts_admin';
+    const file = join(postgresPlace(join(this.home, 'postgres')), 'password');
+    url.password = readFileSync(file, 'utf8').trim();
+    return url.href;
   }
 
   /** What its live line tells last of what is dark or down. */
