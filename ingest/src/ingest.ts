@@ -11,7 +11,7 @@ import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from './admission.js';
-import { ClockClaims } from './clock-claims.js';
+import { Claims } from './claims.js';
 import { Connections } from './connections.js';
 import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
@@ -35,6 +35,7 @@ const HANDSHAKES = Object.freeze({ inAll: 1000, ofAddress: 500 });
 interface Running {
   store: LogStore;
   recorder: Recorder;
+  claims: Claims;
   edge: Edge;
   connections: Connections;
   gateway: Gateway;
@@ -83,10 +84,11 @@ async function startIngest(
   const recorder = new Recorder({ store, settings, log, metrics, processId });
   const counters = new EdgeCounters();
   const stalls = new Stalls(() => performance.now());
+  const claims = new Claims({ store, processId, handedBack: (driverId) => connections.handedBack(driverId) });
   const edge = new Edge({
     settings: { ...settings, maxConnections: connectionsWithin(settings.maxConnections, log) },
     recorder,
-    claims: new ClockClaims(processId, () => store.nowMs()),
+    claims,
     counters,
     clock: {
       storeNowMs: () => store.nowMs(),
@@ -96,7 +98,7 @@ async function startIngest(
     },
     verify: (token) => verify(token, LOCATION_SCOPE),
   });
-  const connections = new Connections(edge);
+  const connections: Connections = new Connections(edge);
   const listening: { gateway?: Gateway } = {};
   registerEdgeMetrics(metrics, counters, {
     handshakes: () => listening.gateway?.handshakes ?? 0,
@@ -120,7 +122,7 @@ async function startIngest(
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
   const stopLooking = lookRegularly(connections, gateway);
-  return { store, recorder, edge, connections, gateway, verify, stopLooking };
+  return { store, recorder, claims, edge, connections, gateway, verify, stopLooking };
 }
 
 /** Without spare file descriptors accept() fails, and a process cannot even answer 503. */
@@ -155,6 +157,7 @@ async function drain(running: Running, deadlineMs: number): Promise<void> {
   await sleep(LINGER_MS);
   running.stopLooking();
   gateway.close();
+  running.claims.close();
   running.verify.close();
   store.close();
 }

@@ -1,16 +1,9 @@
 // The routes under /v1. Each request is authorized, counted and told apart by what it accepts before anything else of
 // it is read; Fastify then validates it by its route's schema, and the route's handler asks.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import compress from '@fastify/compress';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  FastifyReply,
-  FastifyRequest,
-  RawServerDefault,
-} from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { chooseType } from './accept.js';
 import type { Authorize } from './authorization.js';
 import { jsonParser } from './bodies.js';
@@ -21,23 +14,6 @@ import { addPartitions } from './partitions.js';
 import { Problem, unsupportedMediaType } from './problem.js';
 import type { Ground } from './questions.js';
 import { JSON_TYPE, typesOf } from './route-schema.js';
-
-export type Api = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Of the token. */
-    subject: string;
-    /** The media type that the caller prefers. */
-    answerType: string;
-  }
-}
 
 export interface ApiOptions {
   ground: Ground;

@@ -1,6 +1,6 @@
 // GET /v1/drivers/{id} and GET /v1/drivers?ids=: where are these drivers?
 
-import type { Api } from './api.js';
+import type { Api } from './api-instance.js';
 import { driverBody, driverCollection, driverFeature } from './driver-body.js';
 import { DriverIdPath, IdsParameters, NoParameters } from './parameter-schemas.js';
 import { Problem, unavailable } from './problem.js';

@@ -2,7 +2,7 @@
 
 import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { Static } from 'typebox';
-import type { Api } from './api.js';
+import type { Api } from './api-instance.js';
 import { driverBody, driverCollection } from './driver-body.js';
 import type { DriverIndex } from './driver-index.js';
 import { LiveParameters } from './parameter-schemas.js';

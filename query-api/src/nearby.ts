@@ -1,7 +1,7 @@
 // GET /v1/drivers/nearby and POST /v1/drivers/nearby:batch: who is nearest?
 
 import type { Static } from 'typebox';
-import type { Api } from './api.js';
+import type { Api } from './api-instance.js';
 import { driverBody, driverCollection } from './driver-body.js';
 import type { Question } from './nearest.js';
 import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';

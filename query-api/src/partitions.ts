@@ -2,7 +2,7 @@
 
 import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
 import type { Static } from 'typebox';
-import type { Api } from './api.js';
+import type { Api } from './api-instance.js';
 import { NoParameters } from './parameter-schemas.js';
 import { askQuestion, type Ground } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';

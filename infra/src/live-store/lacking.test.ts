@@ -4,23 +4,24 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { withAdmin } from '../dev/redis-node.js';
 import { waitFor } from '../dev/server-process.js';
-import { LiveStore } from './live-store.js';
+import { LogStore } from './log-store.js';
 import type { StoreError } from './store-error.js';
-import { position, QUIET, rejects, type StoreFixture, startStore } from './testing/store-fixture.js';
+import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';
+import { position, QUIET, rejects } from './testing/store-fixture.js';
 
 const DEADLINE_MS = 20_000;
 const INGEST = { username: 'ingest', password: 'ingest-secret' };
 const FLUSHER = { username: 'flusher', password: 'flusher-secret' };
 const MAY_ALL = ['~*', '+@all'];
 
-let fixture: StoreFixture;
+let fixture: LogFixture;
 /** As ingest has it: it loads no functions. */
-let ingest: LiveStore;
-let flusher: LiveStore;
+let ingest: LogStore;
+let flusher: LogStore;
 let nextDriver = 0;
 
 before(async () => {
-  fixture = await startStore();
+  fixture = await startLogStore();
   await setUser('ingest', 'on', `>${INGEST.password}`, ...MAY_ALL);
   await setUser('flusher', 'on', `>${FLUSHER.password}`, ...MAY_ALL);
   // The fixture's own would load functions too.
@@ -34,10 +35,10 @@ after(async () => {
   await fixture.stop();
 });
 
-function connect(user: { username: string; password: string }, loadsFunctions: boolean): Promise<LiveStore> {
+function connect(user: { username: string; password: string }, loadsFunctions: boolean): Promise<LogStore> {
   const timeouts = { commandTimeoutMs: 300, connectTimeoutMs: 500, socketTimeoutMs: 500 };
   const redis = { redisUrls: fixture.cluster.urls, ...timeouts, ...user };
-  return LiveStore.connect({ redis, map: fixture.map, log: QUIET, loadsFunctions });
+  return LogStore.connect({ redis, map: fixture.map, log: QUIET, loadsFunctions });
 }
 
 async function setUser(name: string, ...rules: string[]): Promise<void> {
@@ -50,12 +51,13 @@ const onNode = (address: string, ...args: [string, ...string[]]) =>
 
 const ALL = Array.from({ length: 64 }, (_, i) => i);
 const partitionsOf = (address: string) => ALL.filter((partition) => ingest.nodeOf(partition) === address);
-const record = (partition: number) => ingest.record(partition, [position(`driver-${nextDriver++}`)]);
+const append = (partition: number) =>
+  ingest.append(partition, batchOf(position(`driver-${nextDriver++}`)), 1);
 
 /** A service that looks at its partitions all the time, whether or not anything is written. */
-async function lookingAt<T>(store: LiveStore, address: string, work: () => Promise<T>): Promise<T> {
+async function lookingAt<T>(store: LogStore, address: string, work: () => Promise<T>): Promise<T> {
   const timer = setInterval(() => {
-    for (const partition of partitionsOf(address)) store.status(partition).catch(() => {});
+    for (const partition of partitionsOf(address)) store.counts(partition).catch(() => {});
   }, 50);
   try {
     return await work();
@@ -71,7 +73,7 @@ async function darkWhile(address: string, lacks: () => Promise<unknown>, mend: (
   assert.ok(here.length > 0 && elsewhere.length > 0);
   const codes = new Set<string>();
   const load = setInterval(() => {
-    for (const partition of here) record(partition).catch((error: StoreError) => codes.add(error.code));
+    for (const partition of here) append(partition).catch((error: StoreError) => codes.add(error.code));
   }, 10);
   try {
     await lacks();
@@ -84,13 +86,13 @@ async function darkWhile(address: string, lacks: () => Promise<unknown>, mend: (
       elsewhere.filter((p) => !ingest.reachable(p)),
       [],
     );
-    for (const p of elsewhere) await record(p);
+    for (const p of elsewhere) await append(p);
     await mend();
     await waitFor('they are back', DEADLINE_MS, () => here.every((p) => ingest.reachable(p)) || undefined);
   } finally {
     clearInterval(load);
   }
-  for (const p of here) assert.deepEqual((await record(p)).outcomes, ['accepted']);
+  for (const p of here) await append(p);
   return codes;
 }
 
@@ -103,7 +105,7 @@ test('a node that loses its functions under load is dark until the flusher has l
       await onNode(address, 'FUNCTION', 'FLUSH');
       const here = partitionsOf(address);
       await waitFor('written again', DEADLINE_MS, async () => {
-        const answers = await Promise.allSettled(here.map(record));
+        const answers = await Promise.allSettled(here.map(append));
         return (lost.length > 0 && answers.every(({ status }) => status === 'fulfilled')) || undefined;
       });
       assert.deepEqual(
@@ -141,15 +143,15 @@ test('loading that is refused for a while is tried until it succeeds', async () 
 
 test('functions of another version alone are none', async () => {
   const address = ingest.nodeOf(63) as string;
-  const other = `#!lua name=whereabouts_0\nredis.register_function('record_0', function() return 1 end)`;
+  const other = `#!lua name=whereabouts_log_0\nredis.register_function('append_0', function() return 1 end)`;
   await lookingAt(flusher, address, async () => {
     await onNode(address, 'FUNCTION', 'FLUSH');
     await onNode(address, 'FUNCTION', 'LOAD', other);
     await waitFor('written again', DEADLINE_MS, async () => {
-      const answers = await Promise.allSettled(partitionsOf(address).map(record));
+      const answers = await Promise.allSettled(partitionsOf(address).map(append));
       return answers.every(({ status }) => status === 'fulfilled') || undefined;
     });
-    assert.match(String(await onNode(address, 'FUNCTION', 'LIST')), /record_0/);
+    assert.match(String(await onNode(address, 'FUNCTION', 'LIST')), /append_0/);
   });
 });
 
@@ -191,7 +193,7 @@ test('a partition whose keys are of another type stands for itself alone, not fo
   await onNode(address, 'DEL', key);
   await onNode(address, 'SET', key, 'not a hash');
   try {
-    assert.equal(await rejects(record(broken)), 'refused');
+    assert.equal(await rejects(append(broken)), 'refused');
     // Suspect, for whatever reason: the probe of this very partition cannot succeed.
     await darkWhile(
       address,
@@ -203,7 +205,7 @@ test('a partition whose keys are of another type stands for itself alone, not fo
           DEADLINE_MS,
           () => others.every((p) => ingest.reachable(p)) || undefined,
         );
-        for (const p of others) assert.deepEqual((await record(p)).outcomes, ['accepted']);
+        for (const p of others) await append(p);
         await onNode(address, 'DEL', key);
       },
     );

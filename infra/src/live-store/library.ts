@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { AT, FLAGS, RECORD_FORMAT } from '../record.js';
 import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_FOLDED, MAX_LEASE_MS } from './log-limits.js';
 
-const LOG_SOURCE = new URL('../../redis/log.lua', import.meta.url);
+const SOURCE = new URL('../../redis/log.lua', import.meta.url);
 /** What the text shares with us. */
 const SHARED: Record<string, number> = {
   MAX_FOLDED,
@@ -17,7 +17,6 @@ const SHARED: Record<string, number> = {
   FLAGS_AT: AT.statusAndFlags,
   ARCHIVED: FLAGS.archived,
 };
-const SOURCE = new URL('../../redis/whereabouts.lua', import.meta.url);
 
 export interface FunctionLibrary {
   text: string;
@@ -25,14 +24,7 @@ export interface FunctionLibrary {
 }
 
 export function readLibrary(): FunctionLibrary {
-  const template = readFileSync(SOURCE, 'utf8');
-  const version = createHash('sha256').update(template).digest('hex').slice(0, 8);
-  return { text: template.replaceAll('@VERSION@', version), version };
-}
-
-/** The library of the log. */
-export function readLogLibrary(): FunctionLibrary {
-  const source = readFileSync(LOG_SOURCE, 'utf8');
+  const source = readFileSync(SOURCE, 'utf8');
   const text = source.replaceAll(/@([A-Z_]+)@/g, (whole, name: string) =>
     name === 'VERSION' ? whole : String(SHARED[name]),
   );

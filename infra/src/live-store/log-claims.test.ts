@@ -1,7 +1,7 @@
 // LogStore.claim: which connection of a driver is the newest, and under which session.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { readLogLibrary } from './library.js';
+import { readLibrary } from './library.js';
 import type { Claim, ClaimKind, ClaimResult, LogStore } from './log-store.js';
 import { type LogFixture, startLogStore } from './testing/log-fixture.js';
 
@@ -33,7 +33,7 @@ async function claim(
 /** The same, of which the node says that it came after arrival counted. */
 async function claimStalled(p: number, connectionId: string, connectedAtMs: number, session: number) {
   const tag = fixture.map.tagOf(p);
-  const call = ['FCALL', `claim_${readLogLibrary().version}`, 2, `meta:{${tag}}`, sessionsKey(p)] as const;
+  const call = ['FCALL', `claim_${readLibrary().version}`, 2, `meta:{${tag}}`, sessionsKey(p)] as const;
   const args = [fixture.map.hash, 1, 'f', 'd', connectionId, connectedAtMs, session] as const;
   const reply = (await fixture.command(p, ...call, ...args)) as Buffer[];
   return { letter: String(reply[2]), session: Number(reply[3]), holder: String(reply[4]) };

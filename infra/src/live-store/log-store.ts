@@ -14,7 +14,7 @@ import type { RedisSettings } from '../service/settings.js';
 import { sessionPartitionOf } from '../session-partition.js';
 import { ClusterClient } from './cluster-client.js';
 import { FunctionLoader } from './function-loader.js';
-import { readLogLibrary } from './library.js';
+import { readLibrary } from './library.js';
 import { type LogKeys, logKeys } from './log-keys.js';
 import {
   type LogState,
@@ -147,7 +147,7 @@ export class LogStore {
   readonly #cluster: ClusterClient;
   readonly #keys: LogKeys[];
   readonly #partitionOfSlot = new Map<number, number>();
-  readonly #library = readLogLibrary();
+  readonly #library = readLibrary();
   readonly #options: LogStoreOptions;
   readonly #states = new LogStateReader();
   readonly #reachableListeners: ((partition: number) => void)[] = [];

@@ -1,25 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createLogger } from '../service/log.js';
-import type { PartitionState } from './answers.js';
 import { DarkRegions } from './dark-regions.js';
-import { LossWindow, lossWindowMs } from './loss-window.js';
+import { type DirtySince, LossWindow, lossWindowMs } from './loss-window.js';
 
 const BUDGET_MS = 10_000;
 /** Of the node, some minutes ahead of ours. */
 const NODE_MS = 1_700_000_000_000;
 
-const state = (dirtyForMs: number | null): PartitionState => ({
-  partition: 0,
-  epoch: 'e',
-  reign: 'r',
-  previous: '',
-  base: 0,
-  revision: 1,
-  flushed: 0,
+const state = (dirtyForMs: number | null): DirtySince => ({
   nowMs: NODE_MS,
-  seenAtMs: NODE_MS,
-  reignAtMs: NODE_MS,
   dirtySinceMs: dirtyForMs === null ? null : NODE_MS - dirtyForMs,
 });
 

@@ -3,44 +3,49 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '../dev/server-process.js';
-import { LiveStore } from './live-store.js';
-import { position, QUIET, type StoreFixture, startStore } from './testing/store-fixture.js';
+import { LogStore } from './log-store.js';
+import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';
+import { position, QUIET } from './testing/store-fixture.js';
 
 const DEADLINE_MS = 20_000;
 const PARTITION = 0;
 
-let fixture: StoreFixture;
-let store: LiveStore;
+let fixture: LogFixture;
+let store: LogStore;
 let nextDriver = 0;
 
 before(async () => {
-  fixture = await startStore({ replicas: 1 });
+  fixture = await startLogStore({ replicas: 1 });
   const redis = {
     redisUrls: fixture.cluster.urls,
     commandTimeoutMs: 300,
     connectTimeoutMs: 500,
     socketTimeoutMs: 500,
   };
-  store = await LiveStore.connect({ redis, map: fixture.map, log: QUIET, durability: 'replicated' });
+  store = await LogStore.connect({ redis, map: fixture.map, log: QUIET, durability: 'replicated' });
 });
 after(async () => {
   store.close();
   await fixture.stop();
 });
 
-const record = () => store.record(PARTITION, [position(`driver-${nextDriver++}`)]);
+/** Whether it was replicated. */
+async function append(partition = PARTITION): Promise<boolean> {
+  const { replicated } = await store.append(partition, batchOf(position(`driver-${nextDriver++}`)), 1);
+  return (await replicated) === true;
+}
 
 async function until(isReplicated: boolean): Promise<void> {
-  await waitFor(`replicated is ${isReplicated}`, DEADLINE_MS, async () => {
-    const answer = await record();
-    assert.deepEqual(answer.outcomes, ['accepted']);
-    return answer.isReplicated === isReplicated || undefined;
-  });
+  await waitFor(
+    `replicated is ${isReplicated}`,
+    DEADLINE_MS,
+    async () => (await append()) === isReplicated || undefined,
+  );
 }
 
 /** The port of the replica of the partition's master. */
 async function replicaPort(): Promise<number> {
-  const role = (await fixture.command(PARTITION, 'ROLE')) as [string, number, [string, string, string][]];
+  const role = (await fixture.command(PARTITION, 'ROLE')) as [unknown, number, unknown[][]];
   return Number(role[2][0]?.[1]);
 }
 
@@ -54,10 +59,7 @@ test('while no replica is in step, positions are taken, and told as what they ar
   const port = await replicaPort();
   fixture.cluster.kill(port, 'SIGSTOP');
   try {
-    for (let i = 0; i < 3; i++) {
-      const answer = await record();
-      assert.deepEqual([answer.outcomes, answer.isReplicated], [['accepted'], false]);
-    }
+    for (let i = 0; i < 3; i++) assert.equal(await append(), false);
   } finally {
     fixture.cluster.kill(port, 'SIGCONT');
   }
@@ -82,8 +84,7 @@ test('a frozen replica under load: nobody is refused, nobody waits in line, no r
   const writer = async (partition: number) => {
     while (!isOver) {
       const sinceMs = performance.now();
-      const { outcomes, isReplicated } = await store.record(partition, [position(`driver-${nextDriver++}`)]);
-      assert.deepEqual(outcomes, ['accepted']);
+      const isReplicated = await append(partition);
       frozen.longestMs = Math.max(frozen.longestMs, performance.now() - sinceMs);
       frozen[isReplicated ? 'replicated' : 'cache']++;
     }
@@ -119,19 +120,12 @@ test('a frozen replica under load: nobody is refused, nobody waits in line, no r
 
 test('of many writes at once each is told what became of it', async () => {
   await waitFor('all of them replicated', DEADLINE_MS, async () => {
-    const writes = Array.from({ length: 500 }, (_, i) =>
-      store.record(i % 64, [position(`driver-${nextDriver++}`)]),
-    );
-    const answers = await Promise.all(writes);
-    assert.deepEqual(
-      answers.filter(({ outcomes }) => outcomes[0] !== 'accepted'),
-      [],
-    );
-    return answers.every(({ isReplicated }) => isReplicated) || undefined;
+    const answers = await Promise.all(Array.from({ length: 500 }, (_, i) => append(i % 64)));
+    return answers.every(Boolean) || undefined;
   });
 });
 
 test('a store that was not asked to wait promises nothing', async () => {
-  const { isReplicated } = await fixture.store.record(PARTITION, [position('plain')]);
-  assert.equal(isReplicated, false);
+  const { replicated } = await fixture.store.append(PARTITION, batchOf(position('plain')), 1);
+  assert.equal(replicated, null);
 });

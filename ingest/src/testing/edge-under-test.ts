@@ -4,13 +4,13 @@ import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
 import { createTokenVerifier, signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from '../admission.js';
-import { ClockClaims } from '../clock-claims.js';
 import type { Connection } from '../connection.js';
 import { Connections } from '../connections.js';
 import { Drivers, type Origin } from '../drivers.js';
 import { Edge, type EdgeSettings, type ReportSink } from '../edge.js';
 import { EdgeCounters } from '../edge-counters.js';
 import { Gateway } from '../gateway.js';
+import { ClockClaims } from './clock-claims.js';
 
 export const TOKENS = {
   secret: 'only-for-tests-only-for-tests-only',

@@ -1,5 +1,5 @@
 // Sessions of this process alone: the store's time, and never the same twice.
-import type { ClaimingConnection, SessionClaims } from './claiming-connection.js';
+import type { ClaimingConnection, SessionClaims } from '../claiming-connection.js';
 
 export class ClockClaims implements SessionClaims {
   readonly #processId: string;
