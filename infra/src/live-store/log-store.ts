@@ -749,8 +749,8 @@ function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
 
 /** Where the count cannot be read, some may wait. */
 function waitingOf(count: Buffer | null): number {
-  const waiting = Number(count ?? 0);
-  return Number.isSafeInteger(waiting) ? waiting : 1;
+  const text = count === null ? '0' : count.toString('latin1');
+  return /^\d{1,15}$/.test(text) ? Number(text) : 1;
 }
 
 const isConflict = (value: Buffer): boolean => value.toString('latin1', 0, CONFLICT.length) === CONFLICT;
