@@ -49,11 +49,8 @@ const MAX_WRITTEN = 256;
 const MAX_LOOKED_AT = 512;
 const BACKOFF = { firstMs: 50, limitMs: 1000 };
 const RETRY_AFTER_MS = 1000;
-export const CHECKPOINT_REFUSALS = {
-  too_many: [
-    'too_many_checkpoints',
-    `${MAX_WAITING_CHECKPOINTS} checkpoints wait already`,
-  ],
+const REFUSALS = {
+  too_many: ['too_many_checkpoints', `${MAX_WAITING_CHECKPOINTS} checkpoints wait already`],
   conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
 } as const satisfies Record<string, readonly [NackCode, string]>;
 
@@ -111,7 +108,7 @@ export class Checkpoints {
     return ids === undefined ? 0 : ids.size - (ids.has(besidesId) ? 1 : 0);
   }
 
-  /** False: another checkpoint of its id is known. */
+  /** False: it is refused, as another checkpoint of its id is known. */
   submit(position: Position, origin: Origin, partition: number, nowMs: number): boolean {
     const field = checkpointField(position);
     const known = this.#byField.get(field);
@@ -128,7 +125,10 @@ export class Checkpoints {
       });
       return true;
     }
-    if (!isSame(known.position, position)) return false;
+    if (!isSame(known.position, position)) {
+      refuse(origin, position, 'conflict');
+      return false;
+    }
     known.position = position;
     known.origin = origin;
     known.sinceMs = nowMs;
@@ -211,7 +211,9 @@ export class Checkpoints {
       place.isWriting = false;
       place.isRefusing = false;
       place.backoff.succeeded();
-      const kept = page.filter((one, i) => this.#settle(one, outcomes[i] as CheckpointOutcome, partition, state));
+      const kept = page.filter((one, i) =>
+        this.#settle(one, outcomes[i] as CheckpointOutcome, partition, state),
+      );
       const isReplicated = replicated !== null && (await replicated);
       for (const one of kept) this.#tellKept(one, isReplicated);
     } catch (error) {
@@ -229,10 +231,10 @@ export class Checkpoints {
     this.outcomes[outcome]++;
     if (outcome === 'conflict') {
       this.#remove(one);
-      this.#refuse(one, 'conflict');
+      refuse(one.origin, one.position, 'conflict');
     } else if (outcome === 'too_many' && one.revision === 0) {
       this.#remove(one);
-      this.#refuse(one, 'too_many');
+      refuse(one.origin, one.position, 'too_many');
     } else if (outcome === 'too_many') {
       // It was taken once: there will be room again. Behind the others, so that it does not keep them.
       this.#waitAgain(one);
@@ -262,8 +264,7 @@ export class Checkpoints {
     for (const one of page) {
       this.#waitAgain(one);
       if (error.code === 'overloaded') this.#nack(one, 'overloaded', 'the region takes no more');
-      else if (error.code === 'map_mismatch')
-        this.#nack(one, 'not_ready', 'another partition map is in use');
+      else if (error.code === 'map_mismatch') this.#nack(one, 'not_ready', 'another partition map is in use');
     }
   }
 
@@ -272,11 +273,6 @@ export class Checkpoints {
     if (one.sinceMs === 0) return;
     one.sinceMs = 0;
     one.origin.checkpointRefused(one.position.seq, code, RETRY_AFTER_MS, detail);
-  }
-
-  #refuse(one: Checkpoint, why: keyof typeof CHECKPOINT_REFUSALS): void {
-    const [code, detail] = CHECKPOINT_REFUSALS[why];
-    one.origin.checkpointRefused(one.position.seq, code, null, detail);
   }
 
   async #look(partition: Partition, place: Place): Promise<void> {
@@ -289,7 +285,8 @@ export class Checkpoints {
       );
       for (const [i, one] of page.entries()) {
         // Under another term, or from a node that has not even got it, an absence says nothing.
-        const isTelling = one.standing === 'kept' && one.term === state.term && one.revision <= state.revision;
+        const isTelling =
+          one.standing === 'kept' && one.term === state.term && one.revision <= state.revision;
         if (!isTelling) continue;
         if (standings[i] === 'waits') {
           place.kept.delete(one);
@@ -311,7 +308,7 @@ export class Checkpoints {
       one.origin.checkpointPersisted(one.position.seq);
       return;
     }
-    this.#refuse(one, 'conflict');
+    refuse(one.origin, one.position, 'conflict');
     // Its driver has been told, so the store need not remember. If that fails the flusher clears it in time.
     partition
       .call(async () => ({ state: await this.#store.checkpointsDone(partition.number, [one.field]) }))
@@ -324,4 +321,9 @@ export class Checkpoints {
 /** One that comes at another place or time under the same id is another checkpoint. */
 function isSame(a: Position, b: Position): boolean {
   return a.recordedAtMs === b.recordedAtMs && a.latE7 === b.latE7 && a.lonE7 === b.lonE7;
+}
+
+function refuse(origin: Origin, { seq }: Position, why: keyof typeof REFUSALS): void {
+  const [code, detail] = REFUSALS[why];
+  origin.checkpointRefused(seq, code, null, detail);
 }

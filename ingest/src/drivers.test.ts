@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { validatePosition } from '@whereabouts/infra/position';
+import { decodeBody, eachRecord } from '@whereabouts/infra/record';
 import { Batch, BatchPool } from './batch.js';
 import { Drivers, type Origin } from './drivers.js';
 import { Report } from './report.js';
-
-import { validatePosition } from '@whereabouts/infra/position';
-import { decodeBody, eachRecord } from '@whereabouts/infra/record';
 
 let drivers: Drivers;
 beforeEach(() => {
@@ -67,6 +66,17 @@ test('an acknowledgement is of one report; an older one does not undo a newer', 
   assert.equal(drivers.acknowledge(slot, 1, 1_000_001, at(2, 6)), false);
   assert.equal(drivers.isAcknowledged(slot), true);
   assert.equal(drivers.standsAt(slot, at(3, 9)), true);
+});
+
+test('the first unanswered report of a connection is the one that has waited longest', () => {
+  const slot = drivers.slotOf('d', 0);
+  const [older, newer] = [origin(1), origin(2)];
+  put(slot, older, 1, 10);
+  put(slot, older, 2, 20);
+  assert.equal(drivers.sinceMs[slot], 10);
+  put(slot, newer, 1, 30);
+  put(slot, newer, 2, 40);
+  assert.equal(drivers.sinceMs[slot], 30);
 });
 
 test('going offline: at the last place, later than the last report, once more under the session of now', () => {

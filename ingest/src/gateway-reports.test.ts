@@ -148,7 +148,8 @@ for (const binary of [false, true]) {
 
     test('a refused report may be sent again under its seq', async () => {
       const { driver, id } = await connect();
-      under.recorder.answer = (report) => report.refused('region_unavailable', 700, 'no answer from the region');
+      under.recorder.answer = (report) =>
+        report.refused('region_unavailable', 700, 'no answer from the region');
       const now = under.nowMs();
       driver.report(1, now);
       const nack = await driver.nack('region_unavailable', 1);

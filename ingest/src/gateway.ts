@@ -31,11 +31,11 @@ import {
   UPGRADE_REQUIRED,
   unavailable,
 } from './admission.js';
+import { type Connection, MAX_BATCH_BYTES } from './connection.js';
+import type { Connections } from './connections.js';
 import { BINARY_DIALECT, JSON_DIALECT } from './dialect.js';
 import type { Edge } from './edge.js';
 import { type HandshakeLimits, Handshakes } from './handshakes.js';
-import { type Connection, MAX_BATCH_BYTES } from './connection.js';
-import type { Connections } from './connections.js';
 
 export interface GatewayParts {
   edge: Edge;
@@ -199,7 +199,9 @@ export class Gateway {
     }
     this.#opened = null;
     this.#handshakes.left();
-    this.#uncorked(res, () => res.upgrade<SocketData>({ connection: null }, key, admission.subprotocol, '', context));
+    this.#uncorked(res, () =>
+      res.upgrade<SocketData>({ connection: null }, key, admission.subprotocol, '', context),
+    );
     this.#connect(admission, answer);
   }
 

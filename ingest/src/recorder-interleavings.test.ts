@@ -106,7 +106,10 @@ class Run {
       if (newest?.session === connection.session) assert.equal(told.at(-1), `accepted ${newest.seq}`);
     }
     await this.#judgeCheckpoints();
-    assert.equal(drivers.waitsIn.subarray(0, drivers.end).every((p) => p === -1), true);
+    assert.equal(
+      drivers.waitsIn.subarray(0, drivers.end).every((p) => p === -1),
+      true,
+    );
     const [lost, healed, overtaken] = await Promise.all(
       ['lost', 'healed', 'overtaken_lost'].map((name) => this.#metric(`${name}_positions_total`)),
     );

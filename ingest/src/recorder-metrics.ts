@@ -63,7 +63,11 @@ export class RecorderMetrics {
       'Of those, replaced by a newer position before they were written again.',
       () => losses.overtaken,
     );
-    counter('compacted_positions_total', 'Drivers that this process folded into a snapshot, as no flusher did.', () => upkeep.folded);
+    counter(
+      'compacted_positions_total',
+      'Drivers that this process folded into a snapshot, as no flusher did.',
+      () => upkeep.folded,
+    );
     counter('checkpoints_persisted_total', 'Checkpoints seen in Postgres.', () => checkpoints.persisted);
     gauge('pending_reports', 'Reports that wait to be written.', sources.pending);
     gauge(
@@ -72,7 +76,11 @@ export class RecorderMetrics {
       sources.refusingPartitions,
     );
     gauge('checkpoints_waiting', 'Checkpoints that wait for Postgres.', () => checkpoints.size);
-    gauge('known_positions', 'Drivers whose newest position is kept, to be written again if a node loses it.', () => drivers.size);
+    gauge(
+      'known_positions',
+      'Drivers whose newest position is kept, to be written again if a node loses it.',
+      () => drivers.size,
+    );
     // Of several processes that look at the same partitions, the one that sees the worst speaks for all.
     const worst = (name: string, help: string, read: () => number) => gauge(name, help, read, 'max');
     const { lossWindow } = sources;

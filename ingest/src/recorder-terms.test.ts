@@ -54,7 +54,11 @@ async function onNode(address: string, ...[name, ...args]: [string, ...string[]]
 async function cutReplication(): Promise<{ promote(): Promise<void> }> {
   const master = fixture.store.nodeOf(partition()) as string;
   const replica = await waitFor('a replica is in step', DEADLINE_MS, async () => {
-    const [, offset, [found]] = (await onNode(master, 'ROLE')) as [string, number, [string, string, string][]];
+    const [, offset, [found]] = (await onNode(master, 'ROLE')) as [
+      string,
+      number,
+      [string, string, string][],
+    ];
     return found && Number(found[2]) >= offset - 1_000 ? `${found[0]}:${found[1]}` : undefined;
   });
   await onNode(replica, 'CONFIG', 'SET', 'masterauth', 'wrong');

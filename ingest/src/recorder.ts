@@ -274,7 +274,11 @@ export class Recorder implements ReportSink {
       const slot = batch.slots[i] as number;
       const origin = drivers.origins[slot] as Origin | null;
       // Another connection has taken its place, or it has another number and the report waits again under that.
-      if (origin === null || origin.generation !== batch.generations[i] || origin.session !== batch.sessions[i])
+      if (
+        origin === null ||
+        origin.generation !== batch.generations[i] ||
+        origin.session !== batch.sessions[i]
+      )
         continue;
       if (!isCurrent && !drivers.standsAt(slot, state)) continue;
       const sinceMs = batch.sinceMs[i] as number;
@@ -291,7 +295,8 @@ export class Recorder implements ReportSink {
       if (drivers.isAcknowledged(slot)) continue;
       const sinceMs = batch.sinceMs[i] as number;
       const laterMs = drivers.sinceMs[slot] as number;
-      if (sinceMs !== 0 && (laterMs === 0 || sinceMs < laterMs)) drivers.sinceMs[slot] = sinceMs;
+      const isOfSame = batch.generations[i] === drivers.generations[slot];
+      if (isOfSame && sinceMs !== 0 && (laterMs === 0 || sinceMs < laterMs)) drivers.sinceMs[slot] = sinceMs;
       if (drivers.waitsIn[slot] === -1) this.#wait(slot);
     }
   }

@@ -3,11 +3,7 @@
 //
 // A message is dealt with in one go, so one Report serves all connections of a process: a usual report, binary or JSON,
 // goes into its row without an object of its own.
-import {
-  MAX_CLOCK_AHEAD_MS,
-  type NackCode,
-  type UncheckedPosition,
-} from '@whereabouts/client/protocol';
+import { MAX_CLOCK_AHEAD_MS, type NackCode, type UncheckedPosition } from '@whereabouts/client/protocol';
 import {
   MAX_LAT_E7,
   NONE_U16,
@@ -136,4 +132,3 @@ export function checkAge(recordedAtMs: number, storeNowMs: number, limitMs: numb
   if (ageMs <= limitMs) return null;
   return { code: 'too_old', detail: `recorded ${ageMs} ms ago, at most ${limitMs} are taken` };
 }
-

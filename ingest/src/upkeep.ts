@@ -1,8 +1,8 @@
 // What is done for partitions and rows without anybody asking: a partition that nobody writes to is touched, so that
 // readers know that somebody would; a log that nobody compacts is compacted; rows that nobody needs are let go.
 
-import { isAfter } from '@whereabouts/infra/record';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
+import { isAfter } from '@whereabouts/infra/record';
 import type { Drivers } from './drivers.js';
 import type { Partition } from './partition.js';
 
@@ -39,7 +39,8 @@ export class Upkeep {
 
   tick(nowMs: number): void {
     for (const partition of this.#o.partitions) {
-      if (nowMs - partition.answeredAtMs >= TOUCH_AFTER_MS && partition.mayWrite(nowMs)) this.#touch(partition);
+      if (nowMs - partition.answeredAtMs >= TOUCH_AFTER_MS && partition.mayWrite(nowMs))
+        this.#touch(partition);
       const { known } = partition;
       if (known !== null && known.logBytes > this.#o.logMaxBytes) this.#compact(partition, nowMs);
     }
