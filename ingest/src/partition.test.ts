@@ -133,6 +133,14 @@ test('an answer of a term that has ended, or of data that is gone, changes nothi
   assert.equal(partition.isCurrent(state({ incarnation: 'b', term: 5 })), true);
 });
 
+test('the very first answer comes late, from data that is gone: it changes nothing', async () => {
+  const first = late({ revision: 8 });
+  await answer({ incarnation: 'b', term: 11, revision: 1 });
+  await first.arrive();
+  assert.equal(partition.isCurrent(state()), false);
+  assert.deepEqual(above(), []);
+});
+
 test('of a round that was under way when the term changed, the first answer tells, the others agree', async () => {
   await answer({ revision: 7 });
   const round = [8, 9, 10].map((revision) => late({ term: 11, previous: 10, base: 7, revision }));
