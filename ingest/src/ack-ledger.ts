@@ -78,9 +78,10 @@ export class AckLedger {
   }
 
   accept(seq: number, degraded: boolean): void {
-    if (degraded) this.#degraded = true;
     this.answered(seq);
+    // Healed: nothing new to its driver.
     if (seq <= this.#acceptedSeq) return;
+    if (degraded) this.#degraded = true;
     this.#acceptedSeq = seq;
     // Held when it was nacked, and passed by an acknowledgement since.
     if (seq <= this.#toldSeq) this.#repeat = true;

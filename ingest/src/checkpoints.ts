@@ -49,7 +49,7 @@ const MAX_WRITTEN = 256;
 const MAX_LOOKED_AT = 512;
 const BACKOFF = { firstMs: 50, limitMs: 1000 };
 const RETRY_AFTER_MS = 1000;
-export const CHECKPOINT_REFUSALS = {
+const REFUSALS = {
   too_many: ['too_many_checkpoints', `${MAX_WAITING_CHECKPOINTS} checkpoints wait already`],
   conflict: ['checkpoint_conflict', 'a checkpoint of this id was taken at another place or time'],
 } as const satisfies Record<string, readonly [NackCode, string]>;
@@ -108,7 +108,7 @@ export class Checkpoints {
     return ids === undefined ? 0 : ids.size - (ids.has(besidesId) ? 1 : 0);
   }
 
-  /** False: another checkpoint of its id is known. */
+  /** False: it is refused, as another checkpoint of its id is known. */
   submit(position: Position, origin: Origin, partition: number, nowMs: number): boolean {
     const field = checkpointField(position);
     const known = this.#byField.get(field);
@@ -125,7 +125,10 @@ export class Checkpoints {
       });
       return true;
     }
-    if (!isSame(known.position, position)) return false;
+    if (!isSame(known.position, position)) {
+      refuse(origin, position, 'conflict');
+      return false;
+    }
     known.position = position;
     known.origin = origin;
     known.sinceMs = nowMs;
@@ -228,10 +231,10 @@ export class Checkpoints {
     this.outcomes[outcome]++;
     if (outcome === 'conflict') {
       this.#remove(one);
-      this.#refuse(one, 'conflict');
+      refuse(one.origin, one.position, 'conflict');
     } else if (outcome === 'too_many' && one.revision === 0) {
       this.#remove(one);
-      this.#refuse(one, 'too_many');
+      refuse(one.origin, one.position, 'too_many');
     } else if (outcome === 'too_many') {
       // It was taken once: there will be room again. Behind the others, so that it does not keep them.
       this.#waitAgain(one);
@@ -272,11 +275,6 @@ export class Checkpoints {
     one.origin.checkpointRefused(one.position.seq, code, RETRY_AFTER_MS, detail);
   }
 
-  #refuse(one: Checkpoint, why: keyof typeof CHECKPOINT_REFUSALS): void {
-    const [code, detail] = CHECKPOINT_REFUSALS[why];
-    one.origin.checkpointRefused(one.position.seq, code, null, detail);
-  }
-
   async #look(partition: Partition, place: Place): Promise<void> {
     const page = [...place.kept].slice(0, MAX_LOOKED_AT);
     place.isLooking = true;
@@ -310,7 +308,7 @@ export class Checkpoints {
       one.origin.checkpointPersisted(one.position.seq);
       return;
     }
-    this.#refuse(one, 'conflict');
+    refuse(one.origin, one.position, 'conflict');
     // Its driver has been told, so the store need not remember. If that fails the flusher clears it in time.
     partition
       .call(async () => ({ state: await this.#store.checkpointsDone(partition.number, [one.field]) }))
@@ -323,4 +321,9 @@ export class Checkpoints {
 /** One that comes at another place or time under the same id is another checkpoint. */
 function isSame(a: Position, b: Position): boolean {
   return a.recordedAtMs === b.recordedAtMs && a.latE7 === b.latE7 && a.lonE7 === b.lonE7;
+}
+
+function refuse(origin: Origin, { seq }: Position, why: keyof typeof REFUSALS): void {
+  const [code, detail] = REFUSALS[why];
+  origin.checkpointRefused(seq, code, null, detail);
 }

@@ -145,11 +145,12 @@ export class Drivers {
     const { body } = report;
     for (let i = 0; i < BODY_BYTES; i++) bodies[at + i] = body[i] as number;
     this.#setSession(slot, origin.session);
+    // Nobody waits for what another connection sent.
+    if (this.sinceMs[slot] === 0 || this.generations[slot] !== origin.generation) this.sinceMs[slot] = nowMs;
     this.generations[slot] = origin.generation;
     this.seqs[slot] = report.seq;
     this.recordedAtMs[slot] = report.recordedAtMs;
     this.activeAtMs[slot] = nowMs;
-    if (this.sinceMs[slot] === 0) this.sinceMs[slot] = nowMs;
   }
 
   /**

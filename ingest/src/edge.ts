@@ -36,7 +36,7 @@ export interface ReportSink {
   readonly drivers: Drivers;
   /** The newest report of this row is to be written. */
   submit(slot: number): void;
-  /** A checkpoint is to be kept until Postgres has it. False: another one of its id is known. */
+  /** A checkpoint is to be kept until Postgres has it. False: it was refused. */
   keep(checkpoint: Position, origin: Origin): boolean;
   /** Checkpoints of this driver that are not in Postgres yet, besides the one of that id. */
   waitingCheckpoints(driverId: string, besidesId: string): number;

@@ -232,8 +232,12 @@ export class Partition {
   }
 }
 
-/** Answers of several calls may cross. What was asked before `seen` was known, and tells an older state, says nothing. */
+/**
+ * Answers of several calls may cross. What was asked before `seen` was known, and tells an older state, says nothing. A
+ * term is the node's time as a rule; where its clock was set back, the next call tells.
+ */
 function isEarlier(state: LogState, seen: LogState, asked: LogState | null): boolean {
-  if (state.incarnation !== seen.incarnation) return state.incarnation === asked?.incarnation;
+  if (state.incarnation !== seen.incarnation)
+    return state.incarnation === asked?.incarnation || state.term < seen.term;
   return state.term === seen.term ? state.revision < seen.revision : state.term < seen.term;
 }

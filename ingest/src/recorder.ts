@@ -295,7 +295,8 @@ export class Recorder implements ReportSink {
       if (drivers.isAcknowledged(slot)) continue;
       const sinceMs = batch.sinceMs[i] as number;
       const laterMs = drivers.sinceMs[slot] as number;
-      if (sinceMs !== 0 && (laterMs === 0 || sinceMs < laterMs)) drivers.sinceMs[slot] = sinceMs;
+      const isOfSame = batch.generations[i] === drivers.generations[slot];
+      if (isOfSame && sinceMs !== 0 && (laterMs === 0 || sinceMs < laterMs)) drivers.sinceMs[slot] = sinceMs;
       if (drivers.waitsIn[slot] === -1) this.#wait(slot);
     }
   }

@@ -4,7 +4,6 @@ import { MAX_WAITING_CHECKPOINTS, type NackCode, type UncheckedPosition } from '
 import type { Position } from '@whereabouts/infra/position';
 import type { AckLedger } from './ack-ledger.js';
 import type { Answers } from './answers.js';
-import { CHECKPOINT_REFUSALS } from './checkpoints.js';
 import type { Conduct } from './conduct.js';
 import type { Origin } from './drivers.js';
 import type { Edge } from './edge.js';
@@ -220,10 +219,7 @@ export class Reports {
     }
     this.#intake.opened(seq, recordedAtMs);
     counters.reports++;
-    if (recorder.keep(position, this.#sender)) return true;
-    const [code, detail] = CHECKPOINT_REFUSALS.conflict;
-    this.#sender.checkpointRefused(seq, code, null, detail);
-    return false;
+    return recorder.keep(position, this.#sender);
   }
 
   #refuse({ code, detail }: Fault, seq: number, count = 1): void {

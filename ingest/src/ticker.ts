@@ -12,7 +12,7 @@ const FULL_LOAD_PER_S = 2_500;
 /** How fast the measured rate follows the real one. */
 const SMOOTHING = 0.2;
 
-export function tickMs({ tickMinMs, tickMaxMs }: TickSettings, reportsPerS: number): number {
+function tickMs({ tickMinMs, tickMaxMs }: TickSettings, reportsPerS: number): number {
   return tickMinMs + (tickMaxMs - tickMinMs) * Math.min(1, reportsPerS / FULL_LOAD_PER_S);
 }
 

@@ -78,9 +78,22 @@ export class LogStateReader {
   /** The head of an answer of a function. */
   told(partition: number, answer: readonly unknown[]): ToldState {
     const [text, numbers] = answer as [Buffer, Buffer];
-    const state = { partition, ...this.#termOf(partition, text), ...countsOf(numbers) };
+    const term = this.#termOf(partition, text);
+    // Field by field: a spread costs more than all else of an answer.
     return {
-      ...state,
+      partition,
+      incarnation: term.incarnation,
+      owner: term.owner,
+      term: term.term,
+      beganAtMs: term.beganAtMs,
+      base: term.base,
+      previous: term.previous,
+      revision: numbers.readDoubleLE(0),
+      appended: numbers.readDoubleLE(8),
+      dirtySinceMs: numbers.readDoubleLE(16) || null,
+      seenAtMs: numbers.readDoubleLE(24),
+      accepted: numbers.readDoubleLE(32),
+      logBytes: numbers.readDoubleLE(40),
       nowMs: numbers.readDoubleLE(48),
       flushed: { term: numbers.readDoubleLE(56), revision: numbers.readDoubleLE(64) },
       flushedAtMs: numbers.readDoubleLE(72),
@@ -95,7 +108,7 @@ export class LogStateReader {
     return {
       state: {
         partition,
-        ...(term ? this.#termOf(partition, term) : NO_TERM),
+        ...(term ? withoutText(this.#termOf(partition, term)) : NO_TERM),
         ...countsOf(counts?.length === COUNTS_BYTES ? counts : Buffer.alloc(COUNTS_BYTES)),
         flushed: { term: flushedTerm, revision },
         flushedAtMs,
@@ -106,9 +119,9 @@ export class LogStateReader {
     };
   }
 
-  #termOf(partition: number, text: Buffer): Omit<Term, 'text'> {
+  #termOf(partition: number, text: Buffer): Term {
     const known = this.#terms[partition];
-    if (known?.text.equals(text)) return withoutText(known);
+    if (known?.text.equals(text)) return known;
     const [, incarnation = '', owner = '', term, beganAt, base, previous] = text
       .toString('latin1')
       .split(' ');
@@ -123,7 +136,7 @@ export class LogStateReader {
       previous: Number(previous ?? 0),
     };
     this.#terms[partition] = read;
-    return withoutText(read);
+    return read;
   }
 }
 

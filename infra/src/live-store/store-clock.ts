@@ -26,7 +26,8 @@ export class StoreClock {
 
   /** Before the first answer this process's own time has to do. */
   at(monotonicMs: number): number {
-    const offsets = [this.#offsetMs, this.#previousMs].filter((offset) => offset !== null);
-    return monotonicMs + (offsets.length > 0 ? Math.max(...offsets) : performance.timeOrigin);
+    const offset = this.#offsetMs ?? this.#previousMs ?? performance.timeOrigin;
+    const previous = this.#previousMs ?? offset;
+    return monotonicMs + Math.max(offset, previous);
   }
 }

@@ -31,7 +31,7 @@ const SETTINGS: EdgeSettings = {
 };
 
 /** What came of one report or checkpoint, to be answered as a test likes. */
-export class Submitted {
+class Submitted {
   readonly position: Position;
   readonly #drivers: Drivers;
   readonly #origin: Origin | null;
