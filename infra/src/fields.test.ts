@@ -8,7 +8,7 @@ import {
   bodyBytesOf,
   FIELDS,
   type Field,
-  FRAME_BYTES,
+  frameBytesOf,
   OLDEST_FORMAT,
   RECORD_FORMAT,
   reportSchema,
@@ -46,7 +46,7 @@ function readNumber(bytes: Buffer, at: number, { type }: Field): number {
 test('no two fields overlap, in a body or in a frame', () => {
   for (const [place, first, size] of [
     ['at', 1, BODY_BYTES],
-    ['frameAt', 1, FRAME_BYTES],
+    ['frameAt', 1, frameBytesOf(RECORD_FORMAT)],
   ] as const) {
     const taken = fields.flatMap((field) => {
       const at = field[place];

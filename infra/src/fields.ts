@@ -104,10 +104,13 @@ export const RECORD_FORMAT = Math.max(...FIELDS.map(({ since }) => since));
 export const bodyBytesOf = (format: number): number =>
   Math.max(...FIELDS.filter(({ since }) => since <= format).map(({ at, type }) => at + BYTES[type]));
 
-/** Bytes of a position's frame; its first byte is version and type. */
-export const FRAME_BYTES = Math.max(
-  ...FIELDS.map((field: Field) => (field.frameAt === undefined ? 0 : field.frameAt + BYTES[field.type])),
-);
+/** Bytes of the frame of a position with all fields of that format; its first byte is version and type. */
+export const frameBytesOf = (format: number): number =>
+  Math.max(
+    ...(FIELDS as readonly Field[])
+      .filter(({ since, frameAt }) => since <= format && frameAt !== undefined)
+      .map(({ frameAt = 0, type }) => frameAt + BYTES[type]),
+  );
 
 /** Of a value as messages and answers have it, but for null. */
 export function jsonSchemaOf(field: Field): Record<string, unknown> {

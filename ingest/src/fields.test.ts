@@ -12,14 +12,19 @@ import {
   BYTES,
   FIELDS,
   type Field,
-  FRAME_BYTES,
+  frameBytesOf,
   NONE_U16,
+  OLDEST_FORMAT,
+  RECORD_FORMAT,
   STATUSES as RECORD_STATUSES,
 } from '@whereabouts/infra/fields';
 import { AT } from '@whereabouts/infra/record';
 
 const page = readFileSync(new URL('../../PROTOCOL.md', import.meta.url), 'utf8');
 const sent = (FIELDS as readonly Field[]).filter(({ frameAt }) => frameAt !== undefined);
+/** Of a frame without fields that came later, and with all. */
+const FRAME_BYTES = frameBytesOf(OLDEST_FORMAT);
+const FULL_BYTES = frameBytesOf(RECORD_FORMAT);
 const isRequired = ({ kind, absent }: Field) => kind !== 'status' && absent === undefined;
 
 /** Different in every byte. */
@@ -51,8 +56,8 @@ test('a frame of a position has each field at its place, in its type and scale',
   assert.equal(POSITION_FRAME_BYTES, FRAME_BYTES);
   assert.deepEqual(STATUSES, RECORD_STATUSES);
   assert.deepEqual(Object.keys(FULL).sort(), sent.map(({ json }) => json).sort(), 'every field is tried');
-  const view = new DataView(new ArrayBuffer(FRAME_BYTES));
-  assert.equal(encodePositionInto(view, 0, FULL as unknown as PositionReport), FRAME_BYTES);
+  const view = new DataView(new ArrayBuffer(FULL_BYTES));
+  assert.equal(encodePositionInto(view, 0, FULL as unknown as PositionReport), FULL_BYTES);
   for (const field of sent)
     assert.equal(numberAt(view, field), packed(field, FULL[field.json] as number | string), field.json);
   const { type, checkpoint, checkpoint_id, ...read } = readPositionFrame(view, 0);
@@ -63,19 +68,19 @@ test('a frame of a position has each field at its place, in its type and scale',
 test('what is not given is what the table says', () => {
   const view = new DataView(new ArrayBuffer(FRAME_BYTES));
   const given = sent.filter(isRequired).map(({ json }) => [json, FULL[json]]);
-  encodePositionInto(view, 0, Object.fromEntries(given) as PositionReport);
+  assert.equal(encodePositionInto(view, 0, Object.fromEntries(given) as PositionReport), FRAME_BYTES);
   const read = readPositionFrame(view, 0) as unknown as Record<string, unknown>;
   for (const field of sent) {
     if (isRequired(field)) continue;
-    assert.equal(numberAt(view, field), field.absent, field.json);
+    if (field.since === OLDEST_FORMAT) assert.equal(numberAt(view, field), field.absent, field.json);
     if (field.kind === 'measure') assert.equal(read[field.json], undefined, field.json);
   }
 });
 
 test('what a measure is too large for is its greatest value', () => {
-  const view = new DataView(new ArrayBuffer(FRAME_BYTES));
+  const view = new DataView(new ArrayBuffer(FULL_BYTES));
   for (const field of sent) {
-    if (field.kind !== 'measure' || field.below !== undefined) continue;
+    if (field.kind !== 'measure' || field.below !== undefined || field.max !== undefined) continue;
     encodePositionInto(view, 0, { ...FULL, [field.json]: 1e9 } as unknown as PositionReport);
     assert.equal(numberAt(view, field), (field.absent ?? NONE_U16) - 1, field.json);
   }
