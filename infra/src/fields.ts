@@ -14,8 +14,8 @@ export type Status = (typeof STATUSES)[number];
 /** Redis GEO (Web Mercator) holds no latitude beyond this one. */
 export const MAX_LATITUDE = 85.05112878;
 export const NONE_U16 = 65_535;
-export const MAX_U32 = 2 ** 32 - 1;
-export const MAX_U48 = 2 ** 48 - 1;
+const MAX_U32 = 2 ** 32 - 1;
+const MAX_U48 = 2 ** 48 - 1;
 
 export const BYTES = Object.freeze({ u8: 1, u16: 2, u32: 4, u48: 6, i32: 4 });
 export type NumberType = keyof typeof BYTES;
