@@ -17,7 +17,7 @@
 -- Times are ms of this server's clock. A line that cannot be read counts as lost, and so does the incarnation.
 --
 -- A batch is a list of records: u8 id length, id, u8 body length, body. A body begins with u8 format, u48 session,
--- u48 recorded at; the rest is opaque here, but for the flags of the format that this library knows.
+-- u48 recorded at; the rest is opaque here, but for the flags of the formats that this library knows.
 -- A snapshot's value is a body and 12 bytes: u48 term and u48 revision of the entry that it came from.
 --
 -- A state, the first two elements of most answers: the line `term`, and as doubles counts, now, the watermark's term,
@@ -25,7 +25,7 @@
 
 local MAX_FOLDED = @MAX_FOLDED@
 local MAX_CHECKPOINTS_PER_DRIVER = @MAX_CHECKPOINTS_PER_DRIVER@
-local FORMAT, FLAGS_AT, ARCHIVED = @FORMAT@, @FLAGS_AT@, @ARCHIVED@
+local OLDEST_FORMAT, FORMAT, FLAGS_AT, ARCHIVED = @OLDEST_FORMAT@, @FORMAT@, @FLAGS_AT@, @ARCHIVED@
 local MAX_LEASE_MS = @MAX_LEASE_MS@
 local KEEP_RESTORED_MS = @KEEP_RESTORED_MS@
 -- How long a reading of the replication id is good for: no node is replaced, resynchronised and promoted within it.
@@ -33,7 +33,7 @@ local OWNER_GOOD_MS = 20
 local PAGE = 64
 -- What a double holds exactly, and what 48 bits hold.
 local MAX_WHOLE, MAX_U48 = 9007199254740991, 281474976710655
-local HEAD_BYTES, TAIL_BYTES = 13, 12
+local HEAD_BYTES, TAIL_BYTES = @HEAD_BYTES@, @TAIL_BYTES@
 local HEAD, TAIL = '<BI6I6', '<I6I6'
 local COUNTS, COUNTS_BYTES = '<dddddd', 48
 local STATE = '<ddddddddddd'
@@ -375,7 +375,8 @@ local function sweep(keys, args)
   for i = 1, #rows, 2 do
     local value = rows[i + 1]
     local size = #value
-    if size >= FLAGS_AT + TAIL_BYTES and byte(value) == FORMAT then
+    local form = byte(value)
+    if size > FLAGS_AT + TAIL_BYTES and form >= OLDEST_FORMAT and form <= FORMAT then
       local _, _, recorded_at = unpack_struct(HEAD, value)
       local term, revision = unpack_struct(TAIL, value, size - TAIL_BYTES + 1)
       local limit = band(byte(value, FLAGS_AT + 1), ARCHIVED) == 0 and before or min(before, restored_before)

@@ -3,21 +3,25 @@
 // A Position is always valid: only `validatePosition` and `decodeRecord` make one. Coordinates are int32 in
 // units of 1e-7 degree, so what is stored, measured and answered is the same number everywhere.
 
-export const STATUSES = ['offline', 'available', 'busy'] as const; // the index is the code in the record
-export type Status = (typeof STATUSES)[number];
+import {
+  BYTES,
+  compile,
+  FIELDS,
+  type Field,
+  type InputName,
+  inputNameOf,
+  MAX_LATITUDE,
+  NONE_U16,
+  type NumberFieldName,
+  STATUSES,
+  type Status,
+} from './fields.js';
 
-export interface Position {
+export { MAX_LATITUDE, NONE_U16, STATUSES, type Status };
+
+export interface Position extends Record<NumberFieldName, number> {
   driverId: string;
-  session: number;
-  seq: number;
-  recordedAtMs: number;
-  latE7: number;
-  lonE7: number;
-  headingCdeg: number;
-  speedCmps: number;
-  accuracyDm: number;
   status: Status;
-  services: number;
   checkpoint: boolean;
   checkpointId: string | null;
 }
@@ -35,28 +39,11 @@ export interface StoredPosition extends Position {
 }
 
 /** What the edge hands over for validation, by whatever protocol it came. */
-export interface PositionInput {
-  seq?: unknown;
-  recordedAtMs?: unknown;
-  lat?: unknown;
-  lon?: unknown;
-  headingDeg?: unknown;
-  speedMps?: unknown;
-  accuracyM?: unknown;
-  status?: unknown;
-  services?: unknown;
-  checkpoint?: unknown;
-  checkpointId?: unknown;
-}
+export type PositionInput = { [Name in InputName | 'checkpoint' | 'checkpointId']?: unknown };
 
-export const NONE_U16 = 65_535;
-/** Redis GEO (Web Mercator) holds no latitude beyond this one. */
-export const MAX_LATITUDE = 85.05112878;
 export const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
 export const MAX_BATCH_RECORDS = 512;
 
-const MAX_U32 = 2 ** 32 - 1;
-const MAX_U48 = 2 ** 48 - 1;
 // Rounding MAX_LATITUDE to 1e-7 would go up, past what Redis takes.
 export const MAX_LAT_E7 = Math.floor(MAX_LATITUDE * 1e7);
 const EARTH_RADIUS_M = 6_371_008.8;
@@ -79,22 +66,20 @@ export interface Column {
   value(p: Position): string | number | null;
 }
 
-const known = (value: number, unitsEach: number) => (value === NONE_U16 ? null : value / unitsEach);
-
 /** A position in the archive, in units of the world; null where the driver gave nothing. The order is free. */
 export const COLUMNS: readonly Column[] = [
   { name: 'driver_id', type: 'text', value: (p) => p.driverId },
-  { name: 'session', type: 'bigint', value: (p) => p.session },
-  { name: 'seq', type: 'bigint', value: (p) => p.seq },
-  { name: 'recorded_at', type: 'timestamptz', value: (p) => new Date(p.recordedAtMs).toISOString() },
-  { name: 'lat', type: 'double precision', value: (p) => fromE7(p.latE7) },
-  { name: 'lon', type: 'double precision', value: (p) => fromE7(p.lonE7) },
-  { name: 'heading_deg', type: 'real', value: (p) => known(p.headingCdeg, 100) },
-  { name: 'speed_mps', type: 'real', value: (p) => known(p.speedCmps, 100) },
-  { name: 'accuracy_m', type: 'real', value: (p) => known(p.accuracyDm, 10) },
-  { name: 'status', type: 'text', value: (p) => p.status },
-  { name: 'services', type: 'integer', value: (p) => p.services },
+  ...FIELDS.map((field) => ({ ...field.column, value: columnValueOf(field) })),
 ];
+
+function columnValueOf(field: Field): Column['value'] {
+  const { name, kind, absent, scale } = field;
+  if (kind === 'status') return (p) => p.status;
+  const numberOf = compile<(p: Position) => number>({}, `(p) => p.${name}`);
+  if (kind === 'time') return (p) => new Date(numberOf(p)).toISOString();
+  if (kind !== 'measure') return scale === 1 ? numberOf : (p) => numberOf(p) / scale;
+  return (p) => (numberOf(p) === absent ? null : numberOf(p) / scale);
+}
 
 type Order = Pick<Position, 'session' | 'recordedAtMs'>;
 
@@ -132,21 +117,50 @@ export function bearingDeg(latA: number, lonA: number, latB: number, lonB: numbe
 /** `driverId` and `session` are the connection's, already proven; everything in `input` is doubted. */
 export function validatePosition(input: PositionInput, driverId: string, session: number): Position {
   const checkpoint = flag('checkpoint', input.checkpoint);
-  return {
-    driverId,
-    session,
-    seq: integer('seq', input.seq, 1, MAX_U32),
-    recordedAtMs: integer('recorded_at_ms', rounded(input.recordedAtMs), 1, MAX_U48),
-    latE7: latitudeE7(input.lat),
-    lonE7: longitudeE7(input.lon),
-    headingCdeg: headingCdeg(input.headingDeg),
-    speedCmps: scaledU16('speed_mps', input.speedMps, 100),
-    accuracyDm: scaledU16('accuracy_m', input.accuracyM, 10),
-    status: status(input.status),
-    services: isGiven(input.services) ? integer('services', input.services, 0, 0xffff) : 0,
-    checkpoint,
-    checkpointId: checkpointId(input.checkpointId, checkpoint),
-  };
+  const position = checked(input, driverId, session);
+  position.checkpoint = checkpoint;
+  position.checkpointId = checkpointId(input.checkpointId, checkpoint);
+  return position;
+}
+
+/** But for the checkpoint. */
+const checked = compiledChecks();
+
+function compiledChecks(): (input: PositionInput, driverId: string, session: number) => Position {
+  const checks = (FIELDS as readonly Field[]).filter(({ kind }) => kind !== 'own');
+  const known = Object.fromEntries(checks.map((field) => [field.name, checkOf(field)]));
+  const values = checks.map((field) => `${field.name}: ${field.name}(input.${inputNameOf(field)})`);
+  const literal = `driverId, session, ${values.join(', ')}, checkpoint: false, checkpointId: null`;
+  return compile(known, `(input, driverId, session) => ({ ${literal} })`);
+}
+
+type Check = (value: unknown) => number | Status;
+
+/** What is usual goes by numbers in its text; the rest is looked at more closely. */
+function checkOf(field: Field): Check {
+  const { name, kind, min, scale, below } = field;
+  if (name === 'status') return status;
+  if (name === 'latE7') return latitudeE7;
+  if (name === 'lonE7') return longitudeE7;
+  const usual = `typeof v === 'number' && v >= ${min} && v <= ${greatestOf(field)}`;
+  const closely: Check = (value) =>
+    kind === 'measure' ? measure(field, value) : count(field, kind === 'time' ? rounded(value) : value);
+  if (kind !== 'measure')
+    return compile({ closely }, `(v) => ${usual} && Number.isInteger(v) ? v + 0 : closely(v)`);
+  const steps = `Math.round(v * ${scale})`;
+  const packed =
+    below === undefined ? `Math.min(${steps}, ${greatestStepsOf(field)})` : `${steps} % ${below * scale}`;
+  return compile({ closely }, `(v) => ${usual} ? ${packed} : closely(v)`);
+}
+
+/** That is taken; what does not fit its type is stored as the greatest that does. */
+function greatestOf({ max, below }: Field): number {
+  return max ?? below ?? Number.MAX_VALUE;
+}
+
+/** Below what stands for none. */
+function greatestStepsOf({ type, absent }: Field): number {
+  return Math.min(2 ** (8 * BYTES[type]), absent ?? Number.POSITIVE_INFINITY) - 1;
 }
 
 function refuse(field: string, why: string): never {
@@ -163,10 +177,13 @@ function rounded(value: unknown): unknown {
   return typeof value === 'number' ? Math.round(value) : value;
 }
 
-function integer(field: string, value: unknown, min: number, max: number): number {
-  if (value === undefined) refuse(field, 'is missing');
-  if (typeof value !== 'number' || !Number.isInteger(value)) refuse(field, 'must be an integer');
-  if (value < min || value > max) refuse(field, `must be within ${min} and ${max}`);
+function count(field: Field, value: unknown): number {
+  const { json, min, absent } = field;
+  const max = greatestOf(field);
+  if (absent !== undefined && !isGiven(value)) return absent;
+  if (value === undefined) refuse(json, 'is missing');
+  if (typeof value !== 'number' || !Number.isInteger(value)) refuse(json, 'must be an integer');
+  if (value < min || value > max) refuse(json, `must be within ${min} and ${max}`);
   return value + 0;
 }
 
@@ -202,20 +219,14 @@ function isKnown(value: unknown): boolean {
   return isGiven(value) && !(typeof value === 'number' && value < 0);
 }
 
-function headingCdeg(value: unknown): number {
-  if (!isKnown(value)) return NONE_U16;
-  if (typeof value !== 'number' || !(value <= 360)) {
-    refuse('heading_deg', 'must be a number up to 360');
-  }
-  return Math.round(value * 100) % 36_000;
-}
-
-function scaledU16(field: string, value: unknown, unitsEach: number): number {
-  if (!isKnown(value)) return NONE_U16;
-  if (typeof value !== 'number' || !(value < Infinity)) {
-    refuse(field, 'must be a finite number');
-  }
-  return Math.min(Math.round(value * unitsEach), NONE_U16 - 1);
+/** Of a value that is not usual: none, or none that can be. */
+function measure(field: Field, value: unknown): number {
+  if (!isKnown(value)) return field.absent as number;
+  const max = greatestOf(field);
+  return refuse(
+    field.json,
+    max === Number.MAX_VALUE ? 'must be a finite number' : `must be a number up to ${max}`,
+  );
 }
 
 function status(value: unknown): Status {

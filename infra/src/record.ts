@@ -2,18 +2,26 @@
 //
 //   record   u8 id length | id | u8 body length | body
 //   batch    records, one after the other: one entry of a partition's log
-//   body     little-endian, BODY_BYTES:
-//              0 u8  format         13 i32 lat, 1e-7 deg   23 u16 speed, cm/s    28 u16 services
-//              1 u48 session        17 i32 lon, 1e-7 deg   25 u16 accuracy, dm   30 u32 seq
-//              7 u48 recorded at    21 u16 heading, 0.01°  27 u8  status, flags
+//   body     little-endian: u8 format, then fields at their places (fields.ts)
 //   value    body | u48 term | u48 revision: what the snapshot keeps of a driver
 //
 // Format, session and recorded-at stand first in every format, so that whoever does not know a format can still order
-// its records. From recorded-at to services a body is laid out as a binary position frame is.
-import { NONE_U16, type Position, PositionError, STATUSES } from './position.js';
+// its records. From recorded-at to services a body is laid out as a binary position frame is. A body of an older format
+// is shorter: what it lacks counts as not given.
+import {
+  bodyBytesOf,
+  compile,
+  FIELD,
+  FIELDS,
+  type Field,
+  type NumberType,
+  OLDEST_FORMAT,
+  RECORD_FORMAT,
+} from './fields.js';
+import { type Position, PositionError, STATUSES } from './position.js';
 
-export const RECORD_FORMAT = 2;
-export const BODY_BYTES = 34;
+export { RECORD_FORMAT };
+export const BODY_BYTES = bodyBytesOf(RECORD_FORMAT);
 export const HEAD_BYTES = 13;
 export const TAIL_BYTES = 12;
 export const MAX_ID_BYTES = 64;
@@ -22,16 +30,16 @@ export const MAX_BODY_BYTES = 255;
 /** Places in a body. */
 export const AT = Object.freeze({
   format: 0,
-  session: 1,
-  recordedAt: 7,
-  lat: 13,
-  lon: 17,
-  heading: 21,
-  speed: 23,
-  accuracy: 25,
-  statusAndFlags: 27,
-  services: 28,
-  seq: 30,
+  session: FIELD.session.at,
+  recordedAt: FIELD.recordedAtMs.at,
+  lat: FIELD.latE7.at,
+  lon: FIELD.lonE7.at,
+  heading: FIELD.headingCdeg.at,
+  speed: FIELD.speedCmps.at,
+  accuracy: FIELD.accuracyDm.at,
+  statusAndFlags: FIELD.status.at,
+  services: FIELD.services.at,
+  seq: FIELD.seq.at,
 });
 
 /** Beside the status, which takes the low four bits. */
@@ -58,27 +66,48 @@ export function parseEntryId(text: string): EntryId | null {
   return found && { term: Number(found[1]), revision: Number(found[2]) };
 }
 
+/** Of a buffer `b`, from `at`. */
+const READ: Record<NumberType, (at: string) => string> = {
+  u8: (at) => `b[${at}]`,
+  u16: (at) => `b.readUInt16LE(${at})`,
+  u32: (at) => `b.readUInt32LE(${at})`,
+  u48: (at) => `b.readUIntLE(${at}, 6)`,
+  i32: (at) => `b.readInt32LE(${at})`,
+};
+const WRITE: Record<NumberType, (value: string, at: string) => string> = {
+  u8: (value, at) => `b.writeUInt8(${value}, ${at})`,
+  u16: (value, at) => `b.writeUInt16LE(${value}, ${at})`,
+  u32: (value, at) => `b.writeUInt32LE(${value}, ${at})`,
+  u48: (value, at) => `b.writeUIntLE(${value}, ${at}, 6)`,
+  i32: (value, at) => `b.writeInt32LE(${value}, ${at})`,
+};
+
+type Encode = (p: Position, into: Buffer, at: number, archived?: boolean) => void;
+
 /** `archived`: loaded from Postgres. */
-export function encodeBody(p: Position, into: Buffer, at: number, archived = false): void {
-  into[at] = RECORD_FORMAT;
-  into.writeUIntLE(p.session, at + AT.session, 6);
-  into.writeUIntLE(p.recordedAtMs, at + AT.recordedAt, 6);
-  into.writeInt32LE(p.latE7, at + AT.lat);
-  into.writeInt32LE(p.lonE7, at + AT.lon);
-  into.writeUInt16LE(p.headingCdeg, at + AT.heading);
-  into.writeUInt16LE(p.speedCmps, at + AT.speed);
-  into.writeUInt16LE(p.accuracyDm, at + AT.accuracy);
-  const flags = (p.checkpoint ? FLAGS.checkpoint : 0) | (archived ? FLAGS.archived : 0);
-  into[at + AT.statusAndFlags] = STATUSES.indexOf(p.status) | flags;
-  into.writeUInt16LE(p.services, at + AT.services);
-  into.writeUInt32LE(p.seq, at + AT.seq);
+export const encodeBody: Encode = compiledEncode();
+
+function compiledEncode(): Encode {
+  const flags = `(p.checkpoint ? ${FLAGS.checkpoint} : 0) | (archived ? ${FLAGS.archived} : 0)`;
+  const writes = FIELDS.map(({ name, kind, type, at }) => {
+    const value = kind === 'status' ? `STATUSES.indexOf(p.status) | ${flags}` : `p.${name}`;
+    return WRITE[type](value, `at + ${at}`);
+  });
+  return compile(
+    { STATUSES },
+    `(p, b, at, archived = false) => { b[at] = ${RECORD_FORMAT}; ${writes.join('; ')}; }`,
+  );
 }
+
+/** By format; -1, which no body has, of those that nobody knows. */
+const BYTES_OF_FORMAT = Array.from({ length: 256 }, (_, format) =>
+  format >= OLDEST_FORMAT && format <= RECORD_FORMAT ? bodyBytesOf(format) : -1,
+);
 
 /** Whether `decodeBody` takes it. */
 export function isReadable(body: Buffer, at = 0, end = body.length): boolean {
   return (
-    end - at === BODY_BYTES &&
-    body[at] === RECORD_FORMAT &&
+    end - at === BYTES_OF_FORMAT[body[at] ?? 0] &&
     ((body[at + AT.statusAndFlags] as number) & STATUS_BITS) < STATUSES.length
   );
 }
@@ -94,23 +123,20 @@ export function decodeBody(driverId: string, body: Buffer): DecodedPosition {
     const what = `${body.length} bytes, format ${body[0]}, status ${body[AT.statusAndFlags]}`;
     throw new PositionError('bad_record', `record of ${driverId} cannot be read: ${what}`);
   }
-  const statusAndFlags = body[AT.statusAndFlags] ?? NONE_U16;
-  return {
-    driverId,
-    session: body.readUIntLE(AT.session, 6),
-    recordedAtMs: body.readUIntLE(AT.recordedAt, 6),
-    latE7: body.readInt32LE(AT.lat),
-    lonE7: body.readInt32LE(AT.lon),
-    headingCdeg: body.readUInt16LE(AT.heading),
-    speedCmps: body.readUInt16LE(AT.speed),
-    accuracyDm: body.readUInt16LE(AT.accuracy),
-    status: STATUSES[statusAndFlags & STATUS_BITS] as Position['status'],
-    services: body.readUInt16LE(AT.services),
-    seq: body.readUInt32LE(AT.seq),
-    checkpoint: (statusAndFlags & FLAGS.checkpoint) !== 0,
-    checkpointId: null,
-    archived: (statusAndFlags & FLAGS.archived) !== 0,
-  };
+  return decodeReadable(driverId, body);
+}
+
+const decodeReadable = compiledDecode();
+
+function compiledDecode(): (driverId: string, body: Buffer) => DecodedPosition {
+  const numbers = (FIELDS as readonly Field[]).map(({ name, kind, type, at, since, absent }) => {
+    const read = READ[type](String(at));
+    const value = kind === 'status' ? `STATUSES[${read} & ${STATUS_BITS}]` : read;
+    return `${name}: ${since > OLDEST_FORMAT ? `b[0] < ${since} ? ${absent} : ${value}` : value}`;
+  });
+  const flag = (mask: number) => `(b[${AT.statusAndFlags}] & ${mask}) !== 0`;
+  const flags = `checkpoint: ${flag(FLAGS.checkpoint)}, checkpointId: null, archived: ${flag(FLAGS.archived)}`;
+  return compile({ STATUSES }, `(driverId, b) => ({ driverId, ${numbers.join(', ')}, ${flags} })`);
 }
 
 /**

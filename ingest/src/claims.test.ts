@@ -155,8 +155,8 @@ test('what was not told is found by a look, and only a greater session ends a co
     const value = Buffer.alloc(18);
     for (const [at, number] of [
       [0, session],
-      [6, session],
-      [12, session],
+      [6, session - 5_000],
+      [12, session - 5_000],
     ] as const)
       value.writeUIntLE(number, at, 6);
     const bytes = Buffer.concat([value, Buffer.from(connectionId)]);

@@ -3,7 +3,8 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { AT, FLAGS, RECORD_FORMAT } from '../record.js';
+import { OLDEST_FORMAT, RECORD_FORMAT } from '../fields.js';
+import { AT, FLAGS, HEAD_BYTES, TAIL_BYTES } from '../record.js';
 import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_FOLDED, MAX_LEASE_MS } from './log-limits.js';
 
 const SOURCE = new URL('../../redis/log.lua', import.meta.url);
@@ -13,7 +14,10 @@ const SHARED: Record<string, number> = {
   MAX_CHECKPOINTS_PER_DRIVER,
   MAX_LEASE_MS,
   KEEP_RESTORED_MS,
+  OLDEST_FORMAT,
   FORMAT: RECORD_FORMAT,
+  HEAD_BYTES,
+  TAIL_BYTES,
   FLAGS_AT: AT.statusAndFlags,
   ARCHIVED: FLAGS.archived,
 };
