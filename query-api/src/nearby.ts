@@ -57,7 +57,7 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
     const question = { caller: subject, route, weight: weightOfCircles(points) };
     const all = await askInTurns(ground, question, points, (point, looked) => find(ground, point, looked));
     if (!all.some(isAnswered)) {
-      const touched = new Set(all.flatMap(({ partitions }) => partitions));
+      const touched = new Set(all.flatMap(({ partitions }) => partitions ?? []));
       throw nothingAnswered(ground, [...touched]);
     }
     const complete = all.every(({ coverage }) => coverage.complete);
@@ -76,8 +76,8 @@ function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): Para
 
 interface Found {
   parameters: QuestionParameters;
-  /** That a nearer driver could be in. */
-  partitions: readonly number[];
+  /** That a nearer driver could be in; null: as good as all of them. */
+  partitions: readonly number[] | null;
   isSeen: boolean;
   coverage: Coverage;
   /** Written already. */
@@ -113,8 +113,8 @@ function find(ground: Ground, parameters: QuestionParameters, looked: Looked, ty
     const sight = { lat, lon, distanceM: search.distancesM[i] as number };
     drivers.push(textOf(index, search.slots[i] as number, nowMs, sight));
   }
-  const partitions = store.map.cover(lat, lon, search.reachM);
-  const isSeen = partitions.some((partition) => views.isSeen(partition));
+  const partitions = views.areEven ? null : store.map.cover(lat, lon, search.reachM);
+  const isSeen = partitions === null || partitions.some((partition) => views.isSeen(partition));
   return { parameters, partitions, isSeen, coverage: views.coverageOf(partitions), drivers };
 }
 
@@ -146,7 +146,7 @@ function longitudeOf({ lon, lng }: QuestionParameters): number {
   return (lon ?? lng) as number;
 }
 
-function nothingAnswered({ views }: Ground, partitions: readonly number[]) {
+function nothingAnswered({ views }: Ground, partitions: readonly number[] | null) {
   const detail = 'no partition that holds this region can be seen';
   return unavailable('region_unavailable', detail, { missing: views.rangesOf(partitions) });
 }
