@@ -13,7 +13,7 @@ const MAX_DEPTH = 25;
 /** Four quarters with no more than this are one cell again: far enough from BUCKET that a cell does not flutter. */
 const JOIN_AT = 6;
 const NONE = -1;
-export const WORLD_UNITS = 3_600_000_000;
+const WORLD_UNITS = 3_600_000_000;
 const X_OFFSET = 1_800_000_000;
 const Y_OFFSET = 900_000_000;
 const RADIANS_PER_UNIT = Math.PI / 180 / 1e7;
@@ -204,7 +204,11 @@ export class AdaptiveGrid {
       if (x0 > east || y0 > north || x0 + size <= west || y0 + size <= south) continue;
       const quarters = this.#quarters[node] as number;
       if (quarters !== 0) stack.push(quarters + 3, quarters + 2, quarters + 1, quarters);
-      for (let bucket = this.#bucket[node] as number; bucket !== NONE; bucket = this.#next[bucket] as number) {
+      for (
+        let bucket = this.#bucket[node] as number;
+        bucket !== NONE;
+        bucket = this.#next[bucket] as number
+      ) {
         const first = bucket * BUCKET;
         const end = first + (this.#fill[bucket] as number);
         for (let i = first; i < end; i++) {
@@ -394,7 +398,10 @@ function leastCosine(south: number, north: number): number {
   return Math.min(at(south), at(north)) * (1 - 1e-12);
 }
 
-function enlarged<T extends Uint8Array | Uint16Array | Uint32Array | Int32Array | Float64Array>(from: T, into: T): T {
+function enlarged<T extends Uint8Array | Uint16Array | Uint32Array | Int32Array | Float64Array>(
+  from: T,
+  into: T,
+): T {
   into.set(from);
   return into;
 }

@@ -56,9 +56,15 @@ test('coverage: why a partition is missing', () => {
 });
 
 test('coverage: an answer is as old as the oldest view that it rests on, and each reason counts once', () => {
-  const { views, reasons } = viewsOf({}, { behindMs: 1_500 }, { unfedMs: 3_000 }, { unfedMs: 3_000 }, {
-    isRead: false,
-  });
+  const { views, reasons } = viewsOf(
+    {},
+    { behindMs: 1_500 },
+    { unfedMs: 3_000 },
+    { unfedMs: 3_000 },
+    {
+      isRead: false,
+    },
+  );
   const within = (ageMs: number | null, fromMs: number) =>
     assert.ok(ageMs !== null && ageMs >= fromMs && ageMs < fromMs + 500, `${ageMs} ms`);
   const young = views.coverageOf([0]);

@@ -4,7 +4,7 @@
 
 import type { FollowedPartition } from '@whereabouts/infra/follower/followed-partition';
 import type { StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
-import { type MissingPartition, type MissingReason, type MissingRange, missingRanges } from './missing.js';
+import { type MissingPartition, type MissingRange, type MissingReason, missingRanges } from './missing.js';
 
 export interface Coverage {
   complete: boolean;

@@ -92,7 +92,13 @@ test('index: counts by partition and status, also of those who cross and leave',
   assert.deepEqual(index.countsOf(1), [1, 1, 1]);
   take(index, record('a', 'busy', NOW_MS + 1), { partition: 2 });
   take(index, record('a', 'available', NOW_MS), { partition: 1 });
-  assert.deepEqual([index.countsOf(1), index.countsOf(2)], [[1, 0, 1], [0, 0, 1]]);
+  assert.deepEqual(
+    [index.countsOf(1), index.countsOf(2)],
+    [
+      [1, 0, 1],
+      [0, 0, 1],
+    ],
+  );
   filled.flushed = id(9, 0);
   index.lookAtAges(100, NOW_MS);
   assert.deepEqual(index.countsOf(1), [0, 0, 1]);

@@ -247,11 +247,7 @@ export class DriverIndex implements RecordSink {
   }
 
   #leave(slot: number): void {
-    this.#count(
-      this.#partition[slot] as number,
-      (this.statusAndFlags[slot] as number) & STATUS_BITS,
-      -1,
-    );
+    this.#count(this.#partition[slot] as number, (this.statusAndFlags[slot] as number) & STATUS_BITS, -1);
     this.#slots.delete(this.idOf(slot));
     this.#ids[slot] = '';
     this.#partition[slot] = NOBODY;

@@ -6,12 +6,7 @@ import { DriverIdPath, IdsParameters, NoParameters } from './parameter-schemas.j
 import { Problem, unavailable } from './problem.js';
 import { askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import {
-  DriverAnswer,
-  DriverAnswerFeature,
-  DriversAnswer,
-  DriversCollection,
-} from './schemas.js';
+import { DriverAnswer, DriverAnswerFeature, DriversAnswer, DriversCollection } from './schemas.js';
 import { weightOfIds } from './weight.js';
 
 export function addDriver(app: Api, ground: Ground): void {

@@ -3,8 +3,8 @@
 import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { Static } from 'typebox';
 import type { Api } from './api.js';
-import { driverText, featureText, withMembers } from './driver-text.js';
 import type { DriverIndex } from './driver-index.js';
+import { driverText, featureText, withMembers } from './driver-text.js';
 import { LiveParameters } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
 import { askQuestion, type Ground, type Looked } from './questions.js';

@@ -2,8 +2,8 @@
 
 import type { Static } from 'typebox';
 import type { Api } from './api.js';
-import { driverText, featureText, withMembers } from './driver-text.js';
 import type { Coverage } from './coverage.js';
+import { driverText, featureText, withMembers } from './driver-text.js';
 import type { Question } from './nearest.js';
 import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';

@@ -11,9 +11,21 @@ const SEED = 20_261_127;
 const WORLDS = 250;
 const QUESTIONS = 400;
 const CITIES: readonly [lat: number, lon: number][] = [
-  ...([[52.23, 21.01], [-36.85, 174.76], [64.15, -21.94], [1.35, 103.82], [40.71, -74.01]] as const),
+  ...([
+    [52.23, 21.01],
+    [-36.85, 174.76],
+    [64.15, -21.94],
+    [1.35, 103.82],
+    [40.71, -74.01],
+  ] as const),
   // The edges of the world.
-  ...([[0, 0], [-16.5, 180], [-16.5, -180], [MAX_LATITUDE, 20], [-MAX_LATITUDE, 179.99]] as const),
+  ...([
+    [0, 0],
+    [-16.5, 180],
+    [-16.5, -180],
+    [MAX_LATITUDE, 20],
+    [-MAX_LATITUDE, 179.99],
+  ] as const),
 ].map(([lat, lon]) => [lat, lon]);
 const SPREADS = [0, 1e-7, 1e-5, 0.001, 0.05, 0.5, 20];
 

@@ -38,7 +38,7 @@ export function addPartitions(app: Api, ground: Ground): void {
   });
 }
 
-export function lookAtPartitions(ground: Ground): PartitionBody[] {
+function lookAtPartitions(ground: Ground): PartitionBody[] {
   return Array.from({ length: ground.store.map.partitions }, (_, partition) => lookAt(ground, partition));
 }
 

@@ -60,12 +60,18 @@ export function registerReadings(metrics: Metrics, read: Readings): void {
         this.set(value());
       },
     });
-  gauge('questions_in_flight', 'Questions that are being answered now, by their weight', read.questionsInFlight);
+  gauge(
+    'questions_in_flight',
+    'Questions that are being answered now, by their weight',
+    read.questionsInFlight,
+  );
   gauge('sockets', 'Open sockets of callers', read.sockets);
   gauge('index_drivers', 'Drivers in the index', read.drivers);
   gauge('index_bytes', 'Bytes of the columns and the grid of the index, without names', read.indexBytes);
-  gauge('view_age_seconds', 'Age of the oldest view of a partition that has been read', () =>
-    (read.viewAgeMs() ?? 0) / 1_000,
+  gauge(
+    'view_age_seconds',
+    'Age of the oldest view of a partition that has been read',
+    () => (read.viewAgeMs() ?? 0) / 1_000,
   );
   const { follower } = read;
   const counter = (name: string, help: string, value: () => number) =>
@@ -77,7 +83,11 @@ export function registerReadings(metrics: Metrics, read: Readings): void {
       },
     });
   counter('followed_records_total', 'Records that were read from logs and snapshots', () => follower.records);
-  counter('unreadable_records_total', 'Records that could not be read, and were passed over', () => follower.unreadable);
+  counter(
+    'unreadable_records_total',
+    'Records that could not be read, and were passed over',
+    () => follower.unreadable,
+  );
   counter('snapshots_read_total', 'Readings of a snapshot that were begun', () => follower.snapshots);
   metrics.counter('partition_breaks_total', {
     help: 'Partitions that had to be read anew, by what broke',

@@ -7,7 +7,16 @@ import type { LogStore } from '../live-store/log-store.js';
 import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/log-fixture.js';
 import { position } from '../live-store/testing/store-fixture.js';
 import { parseClusterNodes } from '../live-store/topology.js';
-import { assertFold, type Following, follow, markedIds, NEVER_MS, pollToEnd, seen, until } from './testing/following.js';
+import {
+  assertFold,
+  type Following,
+  follow,
+  markedIds,
+  NEVER_MS,
+  pollToEnd,
+  seen,
+  until,
+} from './testing/following.js';
 
 let fixture: LogFixture;
 let store: LogStore;

@@ -14,7 +14,7 @@ import { StoreError } from '../live-store/store-error.js';
 import { type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import { Backoff } from '../service/backoff.js';
 import type { Logger } from '../service/log.js';
-import { PacedLog } from '../service/paced-log.js';
+import type { PacedLog } from '../service/paced-log.js';
 import { type Break, breakBetween } from './breaks.js';
 import type { RecordSink } from './record-sink.js';
 

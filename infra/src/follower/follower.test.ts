@@ -141,9 +141,7 @@ test('follower: a term that lost nothing marks nothing; data that began anew mar
   await append(p, 'c', 10);
   await seen(following, p);
   const marks = () =>
-    Object.fromEntries(
-      ['a', 'b', 'c'].map((id) => [id, following.sink.held.get(id)?.mark]),
-    );
+    Object.fromEntries(['a', 'b', 'c'].map((id) => [id, following.sink.held.get(id)?.mark]));
   assert.deepEqual(marks(), { a: 'none', b: 'none', c: 'none' });
   const tag = fixture.map.tagOf(p);
   await fixture.command(p, 'DEL', `meta:{${tag}}`, `log:{${tag}}`);

@@ -2,7 +2,15 @@
 // holds, which it is held against.
 
 import type { LogStore } from '../../live-store/log-store.js';
-import { decodeBody, type EntryId, eachRecord, FIRST_ID, isAfter, isReadable, splitValue } from '../../record.js';
+import {
+  decodeBody,
+  type EntryId,
+  eachRecord,
+  FIRST_ID,
+  isAfter,
+  isReadable,
+  splitValue,
+} from '../../record.js';
 import type { RecordSink } from '../record-sink.js';
 
 export interface Held {
@@ -37,7 +45,8 @@ export class MapSink implements RecordSink {
     const { session, recordedAtMs } = decodeBody(driverId, bytes.subarray(bodyAt, bodyEnd));
     const known = this.held.get(driverId);
     if (known) {
-      if (session < known.session || (session === known.session && recordedAtMs < known.recordedAtMs)) return true;
+      if (session < known.session || (session === known.session && recordedAtMs < known.recordedAtMs))
+        return true;
       const isEqual = session === known.session && recordedAtMs === known.recordedAtMs;
       if (isEqual && known.mark === 'none' && !isAfter(id, known.id)) return true;
     }
@@ -48,7 +57,8 @@ export class MapSink implements RecordSink {
   lost(partition: number, term: number, above: number): void {
     this.told.push('lost');
     for (const held of this.held.values()) {
-      if (held.partition === partition && held.id.term === term && held.id.revision > above) held.mark = 'lost';
+      if (held.partition === partition && held.id.term === term && held.id.revision > above)
+        held.mark = 'lost';
     }
   }
 
