@@ -14,7 +14,7 @@ import {
   reportSchema,
   STATUSES,
 } from './fields.js';
-import { readLogLibrary } from './live-store/library.js';
+import { readLibrary } from './live-store/library.js';
 import { COLUMNS, type Position, PositionError, validatePosition } from './position.js';
 import { AT, BODY_BYTES, decodeBody, encodeBody, FLAGS, HEAD_BYTES, isReadable } from './record.js';
 
@@ -124,7 +124,7 @@ test('other lengths, formats and statuses cannot be read', () => {
 });
 
 test('Lua knows the order of records and their flags where they stand', () => {
-  const { text } = readLogLibrary();
+  const { text } = readLibrary();
   assert.ok(!/@[A-Z_]+@/.test(text), 'everything is filled in');
   const has = (line: string) => assert.ok(text.includes(`${line}\n`), line);
   has(

@@ -13,7 +13,7 @@ const MAX_DEPTH = 25;
 /** Four quarters with no more than this are one cell again: far enough from BUCKET that a cell does not flutter. */
 const JOIN_AT = 6;
 const NONE = -1;
-export const WORLD_UNITS = 3_600_000_000;
+const WORLD_UNITS = 3_600_000_000;
 const X_OFFSET = 1_800_000_000;
 const Y_OFFSET = 900_000_000;
 const RADIANS_PER_UNIT = Math.PI / 180 / 1e7;

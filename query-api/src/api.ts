@@ -31,9 +31,16 @@ export async function registerApi(app: FastifyInstance, { ground, authorize }: A
   api.addContentTypeParser(JSON_TYPE, jsonParser(ground.admission));
   api.decorateRequest('subject', '');
   api.decorateRequest('answerType', '');
-  api.addHook('onRequest', async (request) => {
-    request.subject = await authorize(request.headers.authorization);
-    ground.admission.knock(request.subject);
+  const admit = (request: FastifyRequest, subject: string) => {
+    request.subject = subject;
+    ground.admission.knock(subject);
+  };
+  api.addHook('onRequest', (request, _reply, done) => {
+    const subject = authorize(request.headers.authorization);
+    if (typeof subject === 'string') {
+      admit(request, subject);
+      done();
+    } else subject.then((verified) => admit(request, verified)).then(() => done(), done);
   });
   api.addHook('onRoute', (route) => {
     const types = typesOf(route.schema);
@@ -52,6 +59,8 @@ function chooseAnswer(request: FastifyRequest, reply: FastifyReply, types: reado
   if (!type) throw new Problem(406, 'not_acceptable', `the answer is there as ${types.join(', ')}`);
   request.answerType = type;
   reply.headers({ 'content-type': type, 'cache-control': 'no-store', vary: 'Accept, Authorization' });
-  // Measured: a serializer made of the schema saves 4 us of a question, and leaves out what the schema does not know.
-  reply.serializer(JSON.stringify);
+  reply.serializer(written);
 }
+
+/** Handlers give text. */
+const written = (text: unknown): string => text as string;

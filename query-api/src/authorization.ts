@@ -7,22 +7,22 @@ import { VerifiedTokens } from './verified-tokens.js';
 const SCOPE = 'drivers:read';
 const BEARER = /^Bearer +([^\s]+) *$/i;
 
-/** The token's subject; rejects with a problem. */
-export type Authorize = (authorization: string | undefined) => Promise<string>;
+/** The token's subject, at once where it is known; throws or rejects with a problem. */
+export type Authorize = (authorization: string | undefined) => string | Promise<string>;
 
 export function createAuthorization(verify: TokenVerifier): Authorize {
   const verified = new VerifiedTokens((token) => verify(token, SCOPE));
-  return async (authorization = '') => {
+  return (authorization = '') => {
     const token = BEARER.exec(authorization)?.[1] ?? '';
-    try {
-      if (token === '' && authorization !== '') {
-        throw new TokenError('token_invalid', 'the Authorization header is not `Bearer <token>`');
-      }
-      return verified.known(token) ?? (await verified.verify(token));
-    } catch (error) {
-      throw error instanceof TokenError ? tokenProblem(error) : error;
+    if (token === '' && authorization !== '') {
+      throw tokenProblem(new TokenError('token_invalid', 'the Authorization header is not `Bearer <token>`'));
     }
+    return verified.known(token) ?? verified.verify(token).catch(refuse);
   };
+}
+
+function refuse(error: unknown): never {
+  throw error instanceof TokenError ? tokenProblem(error) : error;
 }
 
 function tokenProblem(error: TokenError): Problem {

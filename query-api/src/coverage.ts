@@ -30,19 +30,30 @@ const REASONS: Partial<Record<StoreErrorCode, MissingReason>> = {
 };
 /** The drivers of such a partition are known as well as can be. */
 const SEEN: readonly (MissingReason | null)[] = [null, 'silent', 'warming'];
-/** So long one look at all partitions is good for; views are not younger than it says. */
+/** So long one look at all partitions is good for; views are not older than it says. */
 const LOOK_GOOD_MS = 10;
+/** With a poll each 100 ms no view is older while all is well. */
+const EVEN_WITHIN_MS = 300;
 
 export class PartitionViews {
   readonly #o: CoverageOptions;
-  readonly #all: number[];
   #reasons: (MissingReason | null)[] = [];
   #missing = 0;
+  /** Null: none has been read yet. */
+  #oldestAtMs: number | null = null;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: CoverageOptions) {
     this.#o = options;
-    this.#all = options.partitions.map(({ partition }) => partition);
+  }
+
+  /**
+   * All are seen, and as young as can be: then it makes no difference which of them an answer touches. To find that out
+   * takes longer than to find the nearest drivers.
+   */
+  get areEven(): boolean {
+    this.#look();
+    return this.#missing === 0 && performance.now() - (this.#oldestAtMs ?? 0) < EVEN_WITHIN_MS;
   }
 
   /** Null: it is seen. */
@@ -55,39 +66,43 @@ export class PartitionViews {
     return SEEN.includes(this.reasonOf(partition));
   }
 
-  missingOf(partitions: readonly number[] = this.#all): MissingPartition[] {
+  /** Of these, or of all. */
+  missingOf(partitions: readonly number[] | null = null): MissingPartition[] {
     this.#look();
     if (this.#missing === 0) return [];
-    return partitions.flatMap((partition) => {
+    return [...(partitions ?? this.#reasons.keys())].flatMap((partition) => {
       const reason = this.#reasons[partition];
       return reason ? [{ partition, reason }] : [];
     });
   }
 
-  rangesOf(partitions: readonly number[] = this.#all): MissingRange[] {
+  rangesOf(partitions: readonly number[] | null = null): MissingRange[] {
     return missingRanges(this.#o.map, this.missingOf(partitions));
   }
 
   /** For an answer that is given. */
-  coverageOf(partitions: readonly number[] = this.#all): Coverage {
+  coverageOf(partitions: readonly number[] | null = null): Coverage {
     const missing = this.missingOf(partitions);
-    if (missing.length > 0) {
-      for (const reason of new Set(missing.map((entry) => entry.reason))) this.#o.incomplete(reason);
-    }
+    for (const reason of new Set(missing.map((entry) => entry.reason))) this.#o.incomplete(reason);
     return {
       complete: missing.length === 0,
-      missing: missing.length === 0 ? [] : missingRanges(this.#o.map, missing),
+      missing: missingRanges(this.#o.map, missing),
       view_age_ms: this.viewAgeMs(partitions),
     };
   }
 
-  viewAgeMs(partitions: readonly number[] = this.#all): number | null {
+  viewAgeMs(partitions: readonly number[] | null = null): number | null {
+    this.#look();
+    const oldestAtMs = partitions === null ? this.#oldestAtMs : this.#oldestOf(partitions);
+    return oldestAtMs === null ? null : Math.ceil(performance.now() - oldestAtMs);
+  }
+
+  #oldestOf(partitions: Iterable<number>): number | null {
     let oldestAtMs = Number.POSITIVE_INFINITY;
     for (const partition of partitions) {
-      const viewAtMs = this.#o.partitions[partition]?.viewAtMs ?? null;
-      if (viewAtMs !== null && viewAtMs < oldestAtMs) oldestAtMs = viewAtMs;
+      oldestAtMs = Math.min(oldestAtMs, this.#o.partitions[partition]?.viewAtMs ?? oldestAtMs);
     }
-    return oldestAtMs === Number.POSITIVE_INFINITY ? null : Math.ceil(performance.now() - oldestAtMs);
+    return oldestAtMs === Number.POSITIVE_INFINITY ? null : oldestAtMs;
   }
 
   #look(): void {
@@ -97,6 +112,7 @@ export class PartitionViews {
     const nowMs = this.#o.nowMs();
     this.#reasons = this.#o.partitions.map((partition) => this.#judge(partition, atMs, nowMs));
     this.#missing = this.#reasons.filter((reason) => reason !== null).length;
+    this.#oldestAtMs = this.#oldestOf(this.#reasons.keys());
   }
 
   #judge(partition: FollowedPartition, atMs: number, nowMs: number): MissingReason | null {

@@ -1,22 +1,16 @@
 // GET /v1/drivers/{id} and GET /v1/drivers?ids=: where are these drivers?
 
 import type { Api } from './api-instance.js';
-import { driverBody, driverCollection, driverFeature } from './driver-body.js';
+import { driverText, featureText, withMembers } from './driver-text.js';
 import { DriverIdPath, IdsParameters, NoParameters } from './parameter-schemas.js';
 import { Problem, unavailable } from './problem.js';
 import { askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import {
-  DriverAnswer,
-  DriverAnswerFeature,
-  type DriverBody,
-  DriversAnswer,
-  DriversCollection,
-} from './schemas.js';
+import { DriverAnswer, DriverAnswerFeature, DriversAnswer, DriversCollection } from './schemas.js';
 import { weightOfIds } from './weight.js';
 
 export function addDriver(app: Api, ground: Ground): void {
-  const { views } = ground;
+  const { views, index, store } = ground;
   const schema = {
     operationId: 'driver',
     summary: 'The last known position of one driver',
@@ -33,22 +27,24 @@ export function addDriver(app: Api, ground: Ground): void {
   // Anything but the empty name, which is a path that is not there.
   app.get('/v1/drivers/:id([\\s\\S]+)', { schema }, ({ params: { id }, subject, answerType }) => {
     const question = { caller: subject, route: '/v1/drivers/{id}', weight: weightOfIds(1) };
-    const [driver] = askQuestion(ground, question, (looked) => locate(ground, [id], looked));
-    if (!driver && views.missingOf().length === 0) {
+    const [slot] = askQuestion(ground, question, (looked) => locate(ground, [id], looked));
+    if (slot === undefined && views.missingOf().length === 0) {
       throw new Problem(404, 'driver_not_found', `no position of driver ${id} is known`);
     }
-    if (!driver) {
+    if (slot === undefined) {
       const detail = `driver ${id} was not found, but a part of the map cannot be seen now`;
       throw unavailable('region_unavailable', detail, { missing: views.rangesOf() });
     }
-    const coverage = views.coverageOf();
-    return { ...(answerType === GEOJSON_TYPE ? driverFeature(driver) : driver), ...coverage };
+    const textOf = answerType === GEOJSON_TYPE ? featureText : driverText;
+    // The driver's own members stand first.
+    const coverage = JSON.stringify(views.coverageOf()).slice(1);
+    return `${textOf(index, slot, store.nowMs(), null).slice(0, -1)},${coverage}`;
   });
 }
 
 export function addDrivers(app: Api, ground: Ground): void {
   const route = '/v1/drivers';
-  const { views } = ground;
+  const { views, index, store } = ground;
   const schema = {
     operationId: 'drivers',
     summary: 'The last known positions of up to 100 drivers',
@@ -68,19 +64,20 @@ export function addDrivers(app: Api, ground: Ground): void {
       const missing = views.rangesOf();
       throw unavailable('region_unavailable', 'no partition can be seen', { missing });
     }
-    const known = new Set(found.map((driver) => driver.driver_id));
-    const absent = ids.filter((id) => !known.has(id));
+    const nowMs = store.nowMs();
+    const absent = ids.filter((id) => index.slotOf(id) === undefined);
     const members = { query: { ids }, ...views.coverageOf(), absent };
-    return answerType === GEOJSON_TYPE ? driverCollection(found, members) : { ...members, drivers: found };
+    const isGeoJson = answerType === GEOJSON_TYPE;
+    const textOf = isGeoJson ? featureText : driverText;
+    const drivers = found.map((slot) => textOf(index, slot, nowMs, null)).join();
+    return isGeoJson
+      ? withMembers({ type: 'FeatureCollection', ...members }, `"features":[${drivers}]`)
+      : withMembers(members, `"drivers":[${drivers}]`);
   });
 }
 
 /** Those that are known, in the order asked for. */
-function locate({ store, index }: Ground, ids: readonly string[], looked: Looked): DriverBody[] {
-  const nowMs = store.nowMs();
+function locate({ index }: Ground, ids: readonly string[], looked: Looked): number[] {
   looked.count += ids.length;
-  return ids.flatMap((id) => {
-    const slot = index.slotOf(id);
-    return slot === undefined ? [] : [driverBody(index, slot, nowMs, null)];
-  });
+  return ids.flatMap((id) => index.slotOf(id) ?? []);
 }

@@ -3,8 +3,8 @@
 import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
-import { driverBody, driverCollection } from './driver-body.js';
 import type { DriverIndex } from './driver-index.js';
+import { driverText, featureText, withMembers } from './driver-text.js';
 import { LiveParameters } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
 import { askQuestion, type Ground, type Looked } from './questions.js';
@@ -40,18 +40,17 @@ export function addLive(app: Api, ground: Ground): void {
   app.get(route, { schema }, ({ query, subject, answerType }) => {
     const boxes = boxesOf(query.bbox);
     const question = { caller: subject, route, weight: weightOfBox(query.limit) };
-    const answer = (looked: Looked) => liveBody(ground, query, boxes, looked);
-    const { drivers, ...members } = askQuestion(ground, question, answer);
-    return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
+    return askQuestion(ground, question, (looked) => liveText(ground, query, boxes, looked, answerType));
   });
 }
 
-function liveBody(
+function liveText(
   { store, index, views, freshnessMs }: Ground,
   { bbox, limit }: Static<typeof LiveParameters>,
   boxes: readonly Box[],
   looked: Looked,
-) {
+  type: string,
+): string {
   const nowMs = store.nowMs();
   const cover = ({ minLat, minLon, maxLat, maxLon }: Box) =>
     store.map.coverBox(minLat, minLon, maxLat, maxLon);
@@ -61,10 +60,14 @@ function liveBody(
     const missing = views.rangesOf(partitions);
     throw unavailable('region_unavailable', 'no partition in the box can be seen', { missing });
   }
-  const drivers = slots
-    .map((slot) => driverBody(index, slot, nowMs, null))
-    .sort((a, b) => (a.driver_id < b.driver_id ? -1 : 1));
-  return { query: { bbox, limit }, ...views.coverageOf(partitions), truncated: isTruncated, drivers };
+  const byId = (a: number, b: number) => (index.idOf(a) < index.idOf(b) ? -1 : 1);
+  const members = { query: { bbox, limit }, ...views.coverageOf(partitions), truncated: isTruncated };
+  const isGeoJson = type === GEOJSON_TYPE;
+  const textOf = isGeoJson ? featureText : driverText;
+  const drivers = slots.sort(byId).map((slot) => textOf(index, slot, nowMs, null));
+  return isGeoJson
+    ? withMembers({ type: 'FeatureCollection', ...members }, `"features":[${drivers.join()}]`)
+    : withMembers(members, `"drivers":[${drivers.join()}]`);
 }
 
 /** One box, or the two that meet at the antimeridian. */

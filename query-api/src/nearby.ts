@@ -2,13 +2,14 @@
 
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
-import { driverBody, driverCollection } from './driver-body.js';
+import type { Coverage } from './coverage.js';
+import { driverText, featureText, withMembers } from './driver-text.js';
 import type { Question } from './nearest.js';
 import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';
 import { badParameters, type ParameterError, unavailable } from './problem.js';
 import { askInTurns, askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
-import { BatchAnswer, type DriverBody, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
+import { BatchAnswer, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
 import { weightOfCircles } from './weight.js';
 
 export function addNearby(app: Api, ground: Ground): void {
@@ -29,9 +30,7 @@ export function addNearby(app: Api, ground: Ground): void {
     const errors = longitudeErrors(query, '');
     if (errors.length > 0) throw badParameters(errors);
     const question = { caller: subject, route, weight: weightOfCircles([query]) };
-    const answer = (looked: Looked) => answerNearby(ground, query, looked);
-    const { drivers, ...members } = askQuestion(ground, question, answer);
-    return answerType === GEOJSON_TYPE ? driverCollection(drivers, members) : { ...members, drivers };
+    return askQuestion(ground, question, (looked) => answerNearby(ground, query, looked, answerType));
   });
 }
 
@@ -56,13 +55,13 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
     const errors = points.flatMap((point, i) => longitudeErrors(point, `points[${i}].`));
     if (errors.length > 0) throw badParameters(errors);
     const question = { caller: subject, route, weight: weightOfCircles(points) };
-    const all = await askInTurns(ground, question, points, (point, looked) => search(ground, point, looked));
+    const all = await askInTurns(ground, question, points, (point, looked) => find(ground, point, looked));
     if (!all.some(isAnswered)) {
-      const touched = new Set(all.flatMap(({ partitions }) => partitions));
+      const touched = new Set(all.flatMap(({ partitions }) => partitions ?? []));
       throw nothingAnswered(ground, [...touched]);
     }
-    const answers = all.map((one) => nearbyBody(ground, one));
-    return { complete: answers.every(({ complete }) => complete), answers };
+    const complete = all.every(({ coverage }) => coverage.complete);
+    return withMembers({ complete }, `"answers":[${all.map((one) => nearbyText(one, JSON_TYPE)).join()}]`);
   });
 }
 
@@ -77,16 +76,23 @@ function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): Para
 
 interface Found {
   parameters: QuestionParameters;
-  /** That a nearer driver could be in. */
-  partitions: readonly number[];
+  /** That a nearer driver could be in; null: as good as all of them. */
+  partitions: readonly number[] | null;
   isSeen: boolean;
-  drivers: DriverBody[];
+  coverage: Coverage;
+  /** Written already. */
+  drivers: string[];
 }
 
-export function answerNearby(ground: Ground, parameters: QuestionParameters, looked: Looked) {
-  const found = search(ground, parameters, looked);
+export function answerNearby(
+  ground: Ground,
+  parameters: QuestionParameters,
+  looked: Looked,
+  type: string,
+): string {
+  const found = find(ground, parameters, looked, type);
   if (!isAnswered(found)) throw nothingAnswered(ground, found.partitions);
-  return nearbyBody(ground, found);
+  return nearbyText(found, type);
 }
 
 /** Nobody there, and nothing seen, is no answer. */
@@ -94,20 +100,31 @@ function isAnswered({ isSeen, drivers }: Found): boolean {
   return isSeen || drivers.length > 0;
 }
 
-function search(ground: Ground, parameters: QuestionParameters, looked: Looked): Found {
+function find(ground: Ground, parameters: QuestionParameters, looked: Looked, type = JSON_TYPE): Found {
   const { store, search, index, views } = ground;
   const nowMs = store.nowMs();
   const question = questionOf(parameters);
   search.find(question, nowMs);
   looked.count += search.looked;
   const { lat, lon } = question;
-  const drivers = Array.from({ length: search.count }, (_, i) => {
-    const distanceM = search.distancesM[i] as number;
-    return driverBody(index, search.slots[i] as number, nowMs, { lat, lon, distanceM });
-  });
-  const partitions = store.map.cover(lat, lon, search.reachM);
-  const isSeen = partitions.some((partition) => views.isSeen(partition));
-  return { parameters, partitions, isSeen, drivers };
+  const textOf = type === GEOJSON_TYPE ? featureText : driverText;
+  const drivers: string[] = [];
+  for (let i = 0; i < search.count; i++) {
+    const sight = { lat, lon, distanceM: search.distancesM[i] as number };
+    drivers.push(textOf(index, search.slots[i] as number, nowMs, sight));
+  }
+  const partitions = views.areEven ? null : store.map.cover(lat, lon, search.reachM);
+  const isSeen = partitions === null || partitions.some((partition) => views.isSeen(partition));
+  return { parameters, partitions, isSeen, coverage: views.coverageOf(partitions), drivers };
+}
+
+function nearbyText({ parameters, coverage, drivers }: Found, type: string): string {
+  const { lat, radius_m, limit, status, services, max_age_ms, exclude } = parameters;
+  const lon = longitudeOf(parameters);
+  const query: Static<typeof Query> = { lat, lon, radius_m, limit, status, services, max_age_ms, exclude };
+  return type === GEOJSON_TYPE
+    ? withMembers({ type: 'FeatureCollection', query, ...coverage }, `"features":[${drivers.join()}]`)
+    : withMembers({ query, ...coverage }, `"drivers":[${drivers.join()}]`);
 }
 
 function questionOf(parameters: QuestionParameters): Question {
@@ -129,14 +146,7 @@ function longitudeOf({ lon, lng }: QuestionParameters): number {
   return (lon ?? lng) as number;
 }
 
-function nearbyBody({ views }: Ground, { parameters, partitions, drivers }: Found) {
-  const { lat, radius_m, limit, status, services, max_age_ms, exclude } = parameters;
-  const lon = longitudeOf(parameters);
-  const query: Static<typeof Query> = { lat, lon, radius_m, limit, status, services, max_age_ms, exclude };
-  return { query, ...views.coverageOf(partitions), drivers };
-}
-
-function nothingAnswered({ views }: Ground, partitions: readonly number[]) {
+function nothingAnswered({ views }: Ground, partitions: readonly number[] | null) {
   const detail = 'no partition that holds this region can be seen';
   return unavailable('region_unavailable', detail, { missing: views.rangesOf(partitions) });
 }

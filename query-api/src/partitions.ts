@@ -32,13 +32,13 @@ export function addPartitions(app: Api, ground: Ground): void {
       map: { hash: map.hash, partitions: map.partitions },
       ...ground.views.coverageOf(),
     };
-    if (answerType !== GEOJSON_TYPE) return { ...members, partitions };
+    if (answerType !== GEOJSON_TYPE) return JSON.stringify({ ...members, partitions });
     const described = features.map((feature, i) => ({ ...feature, properties: partitions[i] }));
-    return { type: 'FeatureCollection', ...members, features: described };
+    return JSON.stringify({ type: 'FeatureCollection', ...members, features: described });
   });
 }
 
-export function lookAtPartitions(ground: Ground): PartitionBody[] {
+function lookAtPartitions(ground: Ground): PartitionBody[] {
   return Array.from({ length: ground.store.map.partitions }, (_, partition) => lookAt(ground, partition));
 }
 

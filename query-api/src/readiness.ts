@@ -7,6 +7,7 @@ import type { ReadinessReport } from '@whereabouts/infra/service/shell';
 import { answerNearby } from './nearby.js';
 import { Problem } from './problem.js';
 import { askQuestion, type Ground } from './questions.js';
+import { JSON_TYPE } from './route-schema.js';
 import { weightOfCircles } from './weight.js';
 
 type Check = ReadinessReport['checks'][number];
@@ -80,8 +81,8 @@ async function ask(ground: Ground, partition: number): Promise<string> {
   const question = { caller: CALLER, route: 'readyz', weight: weightOfCircles([parameters]) };
   for (;;) {
     try {
-      const answer = askQuestion(ground, question, (looked) => answerNearby(ground, parameters, looked));
-      return `answered out of a view that is ${answer.view_age_ms} ms old`;
+      askQuestion(ground, question, (looked) => answerNearby(ground, parameters, looked, JSON_TYPE));
+      return 'answered';
     } catch (error) {
       const isFull =
         error instanceof Problem && (error.code === 'overloaded' || error.code === 'too_many_at_once');

@@ -2,7 +2,7 @@
 // and is referred to by it.
 
 import { STATUSES } from '@whereabouts/infra/position';
-import Type, { type Static } from 'typebox';
+import Type from 'typebox';
 import { MISSING_REASONS } from './missing.js';
 import { closed, DriverId, IdsParameters, Latitude, Longitude, Services } from './parameter-schemas.js';
 
@@ -40,7 +40,6 @@ const Driver = Type.Object(
   },
   named('Driver'),
 );
-export type DriverBody = Static<typeof Driver>;
 
 const MissingRange = Type.Object(
   {

@@ -9,10 +9,10 @@ import { position } from '../live-store/testing/store-fixture.js';
 import { parseClusterNodes } from '../live-store/topology.js';
 import {
   assertFold,
+  BY_HAND,
   type Following,
   follow,
   markedIds,
-  NEVER_MS,
   pollToEnd,
   seen,
   until,
@@ -76,13 +76,13 @@ async function promote(replica: string, p: number): Promise<void> {
 }
 
 /** Five entries that are kept, and five that will be lost. */
-async function losing(t: TestContext, p: number, pollMs?: number) {
+async function losing(t: TestContext, p: number, pollMs?: number | null) {
   await appendEach(p, names(1, 5));
   const { master, replica } = await whole(p);
   const following = await follow(t, fixture, [p], pollMs);
   await cutOff(master, replica);
   await appendEach(p, names(6, 10));
-  if (pollMs === NEVER_MS) await pollToEnd(following, p);
+  if (pollMs === BY_HAND) await pollToEnd(following, p);
   else await seen(following, p);
   assert.equal(following.sink.held.size, 10);
   return { master, replica, following };
@@ -100,7 +100,7 @@ for (const isPolled of [true, false]) {
   const meanwhile = isPolled ? 'followed all the time' : 'not followed meanwhile';
   test(`failover: the same process twice, its lost ids used again, ${meanwhile}`, async (t) => {
     const p = next();
-    const { master, replica, following } = await losing(t, p, isPolled ? undefined : NEVER_MS);
+    const { master, replica, following } = await losing(t, p, isPolled ? undefined : BY_HAND);
     await promote(replica, p);
     await until('the old master is in step', () => isLinked(master));
     if (isPolled) await seen(following, p);
@@ -116,7 +116,7 @@ for (const isPolled of [true, false]) {
 
 test('failover: a tail is lost and its ids are compacted before the follower looks again', async (t) => {
   const p = next();
-  const { replica, following } = await losing(t, p, NEVER_MS);
+  const { replica, following } = await losing(t, p, BY_HAND);
   await promote(replica, p);
   await appendEach(p, ['new-6', 'new-7', 'new-8', 'new-9']);
   await store.compact(p, 0);
@@ -130,7 +130,7 @@ test('failover: a tail is lost and its ids are compacted before the follower loo
 
 test('failover: two terms that the follower did not see', async (t) => {
   const p = next();
-  const { replica, following } = await losing(t, p, NEVER_MS);
+  const { replica, following } = await losing(t, p, BY_HAND);
   await promote(replica, p);
   await append(p, 'new-1');
   await store.rewind(p, 1);

@@ -180,8 +180,8 @@ export class FollowedPartition {
     }
     for (const entry of page.entries) this.#takeEntry(entry);
     const last = page.entries.at(-1)?.id ?? after;
-    const isToBeRead = this.#state === 'log' || this.#state === 'queued';
-    this.#position = isToBeRead && isAfter(page.compacted, last) ? page.compacted : last;
+    // Compacted beyond that: the snapshot is still to be read.
+    this.#position = isAfter(page.compacted, last) ? page.compacted : last;
     if (page.entries.length === PAGE_ENTRIES) return true;
     this.#logEndAtMs = askedAtMs;
     if (this.#state === 'log') this.#moveTo('queued');

@@ -7,10 +7,10 @@ import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/l
 import { position } from '../live-store/testing/store-fixture.js';
 import {
   assertFold,
+  BY_HAND,
   type Following,
   follow,
   markedIds,
-  NEVER_MS,
   pollToEnd,
   seen,
   until,
@@ -72,8 +72,8 @@ test('follower: compaction while it follows is no gap; entries that it never saw
 
 test('follower: one that falls behind, with a compaction meanwhile, reads the snapshot again', async (t) => {
   const p = next();
-  const following = await follow(t, fixture, [p], NEVER_MS);
-  await until('it is read', () => following.of(p).viewAtMs !== null);
+  const following = await follow(t, fixture, [p], BY_HAND);
+  await pollToEnd(following, p);
   for (let i = 0; i < 100; i++) await append(p, `d${i}`, 10 + i);
   await store.compact(p, 0);
   await append(p, 'last', 500);
@@ -97,6 +97,34 @@ test('follower: compaction between two pages of the log, and between log and sna
   await compacting;
   await assertSeen(following, p);
   assert.equal(following.sink.held.size, 105);
+});
+
+test('follower: entries that it never saw are compacted while it reads the snapshot', async (t) => {
+  const p = next();
+  const nowMs = 1_000;
+  const many = async (name: string, batches: number) => {
+    for (let batch = 0; batch < batches; batch++) {
+      const ids = Array.from({ length: 500 }, (_, i) => `${name}-${batch}-${i}`);
+      await store.append(p, batchOf(...ids.map((id) => position(id, { recordedAtMs: nowMs }))), ids.length);
+    }
+    for (let isMore = true; isMore; ) ({ isMore } = await store.compact(p, 0));
+  };
+  await many('early', 20);
+  const following = await follow(t, fixture, [p], BY_HAND);
+  const partition = following.of(p);
+  await until('its turn', async () => {
+    await partition.poll();
+    return partition.wantsSnapshot(performance.now());
+  });
+  const reading = partition.readSnapshot();
+  await until('a part of it is read', () => following.sink.held.size > 0);
+  await many('late', 1);
+  assert.equal(partition.state, 'snapshot', 'all was read too soon: give it more drivers');
+  await partition.poll();
+  assert.equal(partition.state, 'queued');
+  await reading;
+  await pollToEnd(following, p);
+  assert.equal(following.sink.held.size, 10_500);
 });
 
 test('follower: records that cannot be read are passed over and counted', async (t) => {

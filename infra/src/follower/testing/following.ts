@@ -11,8 +11,8 @@ import { folded, type Held, MapSink } from './map-sink.js';
 
 const DEADLINE_MS = 20_000;
 const POLL_MS = 10;
-/** Polled by the test alone. */
-export const NEVER_MS = 600_000;
+/** Instead of a time: the test polls. */
+export const BY_HAND = null;
 
 export interface Following {
   follower: Follower;
@@ -25,13 +25,13 @@ export async function follow(
   t: TestContext,
   fixture: LogFixture,
   only: readonly number[],
-  pollMs = POLL_MS,
+  pollMs: number | null = POLL_MS,
 ): Promise<Following> {
   const reader = await fixture.connect({ readOnly: true, loadsFunctions: false });
   const sink = new MapSink(only);
-  const follower = new Follower({ store: reader, sink, log: QUIET, pollMs });
+  const follower = new Follower({ store: reader, sink, log: QUIET, pollMs: pollMs ?? POLL_MS });
+  if (pollMs !== BY_HAND) await follower.start();
   t.after(() => follower.stop());
-  await follower.start();
   return { follower, sink, of: (p) => follower.partitions[p] as FollowedPartition };
 }
 
