@@ -163,7 +163,7 @@ export class FlushPass {
     // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
     const isClean = began.dirtySinceMs === null && began.flushed.term > 0;
     for await (const page of isClean ? [] : readUnflushed(store, began, notes)) {
-      metrics.rowsScanned.inc(page.rows.length);
+      metrics.rowsScanned.inc(page.records);
       for (const row of page.rows) newest.add(row);
       if (page.unreadable.length > 0) this.#tellUnreadable(flush, page.unreadable);
       if (newest.size >= MAX_BATCH_ROWS) {
