@@ -100,16 +100,15 @@ test('the sweep is through all partitions, page by page, in its time; sessions g
     await store.compact(partition, 0);
     const { term, revision, nowMs: asOfMs } = await store.begin(partition, 'me', 1_000);
     await store.flushed(partition, { term, revision, asOfMs, flusherId: 'me' });
-    const claims = ['a', 'b'].map((driverId) => ({
-      driverId,
-      connectionId: 'c',
-      connectedAtMs: 0,
-      session: 0,
-    }));
-    await store.claim(partition, claims);
-    const session = Buffer.alloc(18);
-    session.writeUIntLE(Date.now() - 86_500_000, 12, 6);
-    await redis.command(partition, 'HSET', `sessions:{${redis.map.tagOf(partition)}}`, 'b', session);
+    for (const [driverId, claimedMsAgo] of [
+      ['a', 1_000],
+      ['b', 86_500_000],
+    ] as const) {
+      const session = Buffer.alloc(18);
+      session.writeUIntLE(Date.now() - claimedMsAgo, 12, 6);
+      const key = `sessions:{${redis.map.tagOf(partition)}}`;
+      await redis.command(partition, 'HSET', key, driverId, Buffer.concat([session, Buffer.from('c')]));
+    }
   }
   const metrics = newMetrics();
   const sweep = new Sweep({ store, sweepAfterMs: 2_000, metrics, sessionsRoundMs: 1_000 });
