@@ -7,7 +7,7 @@ import type { FlushMetrics } from './flush-metrics.js';
 import type { PartitionStatus } from './partition-status.js';
 
 /** A follower that stalls for less finds its place in the log. */
-export const COMPACT_MIN_AGE_MS = 10_000;
+const COMPACT_MIN_AGE_MS = 10_000;
 /** So a log holds what was accepted in 10 to 15 s. */
 const TURN_EVERY_MS = 5_000;
 /** Over before one's own next turn. */
@@ -21,12 +21,20 @@ export class Compaction {
   readonly #holder: string;
   readonly #minAgeMs: number;
   readonly #metrics: FlushMetrics;
+  readonly #stopping: AbortSignal;
   readonly #nextAtMs: number[];
   /** Partitions whose last turn did not come to its end. */
   readonly #unfinished = new Set<number>();
 
-  constructor(o: { store: LogStore; flusherId: string; minAgeMs?: number; metrics: FlushMetrics }) {
+  constructor(o: {
+    store: LogStore;
+    flusherId: string;
+    metrics: FlushMetrics;
+    stopping: AbortSignal;
+    minAgeMs?: number;
+  }) {
     this.#store = o.store;
+    this.#stopping = o.stopping;
     this.#holder = o.flusherId;
     this.#minAgeMs = o.minAgeMs ?? COMPACT_MIN_AGE_MS;
     this.#metrics = o.metrics;
@@ -44,8 +52,8 @@ export class Compaction {
       .map(({ partition }) => partition)
       .sort((a, b) => at(b) - at(a));
     const worker = async () => {
-      for (let partition = due.pop(); partition !== undefined; partition = due.pop())
-        await this.#turn(partition);
+      for (let next = due.pop(); next !== undefined && !this.#stopping.aborted; next = due.pop())
+        await this.#turn(next);
     };
     await Promise.all(Array.from({ length: TURNS_AT_ONCE }, worker));
   }
@@ -56,7 +64,7 @@ export class Compaction {
     let lease = goesOn ? undefined : { holder: this.#holder, ms: LEASE_MS };
     let isMore = true;
     try {
-      for (let calls = 0; isMore && calls < CALLS_A_TURN; calls++) {
+      for (let calls = 0; isMore && calls < CALLS_A_TURN && !this.#stopping.aborted; calls++) {
         const answer = await this.#store.compact(partition, this.#minAgeMs, lease);
         this.#metrics.compacted.inc(answer.folded);
         ({ isMore } = answer);

@@ -82,7 +82,7 @@ export class FlushLoop {
     const { store, archive, flusherId, log, metrics } = o;
     this.#o = o;
     this.#checkpoints = new CheckpointWriter({ store, archive, log, metrics });
-    this.#compaction = new Compaction({ store, flusherId, metrics });
+    this.#compaction = new Compaction({ store, flusherId, metrics, stopping: this.#stopping.signal });
     this.#sweep = new Sweep({ store, sweepAfterMs: o.settings.sweepAfterMs, metrics });
     this.refused = new RefusedPositions({ store, log, metrics });
     this.gates = { positions: this.#newGate('positions'), checkpoints: this.#newGate('checkpoints') };

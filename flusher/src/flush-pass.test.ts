@@ -538,7 +538,13 @@ describe('compaction that goes ahead', () => {
     const { logBytes } = await statusOf(redis.store, partition);
     assert.ok(logBytes > 7_000_000, `${logBytes} bytes`);
     const counted = metrics();
-    const compaction = new Compaction({ store: redis.store, flusherId: 'me', minAgeMs: 0, metrics: counted });
+    const compaction = new Compaction({
+      store: redis.store,
+      flusherId: 'me',
+      minAgeMs: 0,
+      metrics: counted,
+      stopping: new AbortController().signal,
+    });
     await until('the log is folded', async () => {
       await compaction.run(await look([partition]));
       return (await statusOf(redis.store, partition)).entries === 0;

@@ -29,7 +29,8 @@ import { readUnflushed } from './unflushed.js';
 const READS_AT_ONCE = 8;
 /** A term ends once in a failover; more often than this within one pass, and the next pass will see. */
 const MAX_BEGINS = 3;
-const BEGIN_AGAIN: readonly StoreErrorCode[] = ['term_changed', 'place_changed'];
+/** Not ready is also a read that compaction fell into. */
+const BEGIN_AGAIN: readonly StoreErrorCode[] = ['term_changed', 'place_changed', 'not_ready'];
 /** Longer than a commit takes; after a crash it is what the partition waits for, so well below the loss budget. */
 const LEASE_MS = 3_000;
 const NO_NOTES: ReadonlyMap<string, EntryId> = new Map();
@@ -163,7 +164,7 @@ export class FlushPass {
     // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
     const isClean = began.dirtySinceMs === null && began.flushed.term > 0;
     for await (const page of isClean ? [] : readUnflushed(store, began, notes)) {
-      metrics.rowsScanned.inc(page.rows.length);
+      metrics.rowsScanned.inc(page.records);
       for (const row of page.rows) newest.add(row);
       if (page.unreadable.length > 0) this.#tellUnreadable(flush, page.unreadable);
       if (newest.size >= MAX_BATCH_ROWS) {

@@ -25,7 +25,9 @@ import { readUnflushed } from './unflushed.js';
 const PARTITION = 7;
 const STEPS = 5;
 // `baa` comes to the same as `aab` but for the names.
-const UPDATES = ['aab', 'aba', 'acb', 'cab'];
+const UPDATES = ['aab', 'aba'];
+/** Between the steps of two flushes that nobody cuts short; the random orders have the others. */
+const COMPACTED = 'acb';
 const STEP_DEADLINE_MS = 10_000;
 /** Held by the test, wanted by every commit: so a transaction stops between its upsert and its commit. */
 const GATE = 7_365_001;
@@ -173,6 +175,7 @@ async function play(word: string): Promise<void> {
   while (!flush.isDone) await step();
   assert.equal((await assertHolds()).persisted, newest.size, 'in the end all are persisted');
   assert.equal((await statusOf(stack.redis.store, PARTITION)).dirtySinceMs, null);
+  await stack.redis.store.compact(PARTITION, 0);
 }
 
 /** All ways to lay the letters of `updates`, in their order, between those of `steps`. */
@@ -189,6 +192,7 @@ function* words(): Generator<string> {
   const flush = 'f'.repeat(STEPS);
   const runs = [flush + flush, ...Array.from(flush, (_, died) => `${'f'.repeat(died + 1)}x${flush}`)];
   for (const run of runs) for (const updates of UPDATES) yield* shuffles(updates, run);
+  yield* shuffles(COMPACTED, flush + flush);
 }
 
 test('whatever falls between the steps of a flush, persisted is true and nothing is left behind', async () => {

@@ -18,7 +18,12 @@ type Page = (status: PartitionStatus, cursor: string) => Promise<{ cursor: strin
 export class Sweep {
   readonly #walks: readonly Walk[];
 
-  constructor(o: { store: LogStore; sweepAfterMs: number; metrics: FlushMetrics }) {
+  constructor(o: {
+    store: LogStore;
+    sweepAfterMs: number;
+    metrics: FlushMetrics;
+    sessionsRoundMs?: number;
+  }) {
     const { store, sweepAfterMs, metrics } = o;
     const positions: Page = ({ partition, nowMs }, cursor) =>
       store.sweep(partition, { removeBeforeMs: nowMs - sweepAfterMs, cursor, pageSize: PAGE_SIZE });
@@ -31,7 +36,7 @@ export class Sweep {
     const counted = (from: string) => (removed: number) => metrics.swept.inc({ from }, removed);
     this.#walks = [
       new Walk(positions, sweepAfterMs * ROUND_SHARE, counted('cache')),
-      new Walk(sessions, SESSIONS_ROUND_MS, counted('sessions')),
+      new Walk(sessions, o.sessionsRoundMs ?? SESSIONS_ROUND_MS, counted('sessions')),
     ];
   }
 

@@ -14,6 +14,7 @@ import type { LogEntry, LogStore } from '@whereabouts/infra/live-store/log-store
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { DRIVER_ID } from '@whereabouts/infra/position';
 import {
+  AT,
   decodeBody,
   type EntryId,
   eachRecord,
@@ -30,7 +31,9 @@ const PAGE_ENTRIES = 64;
 const PAGE_VALUES = 1_000;
 
 export interface UnflushedPage {
+  /** Each driver once: the newest of the page. */
   rows: FlushRow[];
+  records: number;
   /** The drivers or entries of what cannot be read. */
   unreadable: string[];
 }
@@ -83,14 +86,19 @@ function rowsOfEntries(
   entries: readonly LogEntry[],
   notes: ReadonlyMap<string, EntryId>,
 ): UnflushedPage {
-  const page: UnflushedPage = { rows: [], unreadable: [] };
+  const unreadable: string[] = [];
+  const newest = new Map<string, Packed>();
+  let records = 0;
   for (const { id, batch } of entries) {
-    const addsUp = eachRecord(batch, (driverId, from, to) =>
-      take(page, { partition, driverId, body: batch.subarray(from, to), id, notes }),
-    );
-    if (!addsUp) page.unreadable.push(`entry ${formatEntryId(id)}`);
+    const addsUp = eachRecord(batch, (driverId, from, to) => {
+      records++;
+      const body = batch.subarray(from, to);
+      if (!isReadable(body)) unreadable.push(driverId);
+      else if (!isNewerBody(newest.get(driverId)?.body, body)) newest.set(driverId, { body, id });
+    });
+    if (!addsUp) unreadable.push(`entry ${formatEntryId(id)}`);
   }
-  return page;
+  return { records, ...decoded(partition, newest, notes, unreadable) };
 }
 
 /** Values above `flushed`, also those that came after begin: an older one that counts may have stood there before. */
@@ -100,26 +108,40 @@ function rowsOfValues(
   flushed: EntryId,
   notes: ReadonlyMap<string, EntryId>,
 ): UnflushedPage {
-  const page: UnflushedPage = { rows: [], unreadable: [] };
+  const unreadable: string[] = [];
+  const newest = new Map<string, Packed>();
   for (const [driverId, value] of values) {
     const split = splitValue(value);
-    if (split === null) page.unreadable.push(driverId);
-    else if (isAfter(split.id, flushed)) take(page, { partition, driverId, ...split, notes });
+    if (split !== null && !isAfter(split.id, flushed)) continue;
+    if (split === null || !isReadable(split.body)) unreadable.push(driverId);
+    else newest.set(driverId, split);
   }
-  return page;
+  return { records: newest.size, ...decoded(partition, newest, notes, unreadable) };
 }
 
-function take(
-  page: UnflushedPage,
-  o: { partition: number; driverId: string; body: Buffer; id: EntryId; notes: ReadonlyMap<string, EntryId> },
-): void {
-  const { partition, driverId, body, id, notes } = o;
-  if (!isReadable(body) || !DRIVER_ID.test(driverId)) page.unreadable.push(driverId);
-  else
-    page.rows.push({
-      partition,
-      position: decodeBody(driverId, body),
-      id,
-      noted: notes.get(driverId) ?? null,
-    });
+/** A record that can be read. A driver has several in each page: only the newest is worth unpacking. */
+interface Packed {
+  body: Buffer;
+  id: EntryId;
+}
+
+function isNewerBody(a: Buffer | undefined, b: Buffer): boolean {
+  if (a === undefined) return false;
+  const sessions = a.readUIntLE(AT.session, 6) - b.readUIntLE(AT.session, 6);
+  return sessions > 0 || (sessions === 0 && a.readUIntLE(AT.recordedAt, 6) > b.readUIntLE(AT.recordedAt, 6));
+}
+
+function decoded(
+  partition: number,
+  newest: ReadonlyMap<string, Packed>,
+  notes: ReadonlyMap<string, EntryId>,
+  unreadable: string[],
+) {
+  const rows: FlushRow[] = [];
+  for (const [driverId, { body, id }] of newest) {
+    const noted = notes.get(driverId) ?? null;
+    if (!DRIVER_ID.test(driverId)) unreadable.push(driverId);
+    else rows.push({ partition, position: decodeBody(driverId, body), id, noted });
+  }
+  return { rows, unreadable };
 }

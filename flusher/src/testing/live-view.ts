@@ -2,7 +2,14 @@
 // snapshot, and whether it is persisted. Written anew, so that it shares no mistake with the flusher.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
-import { type DecodedPosition, decodeBody, type EntryId, eachRecord } from '@whereabouts/infra/record';
+import {
+  type DecodedPosition,
+  decodeBody,
+  type EntryId,
+  eachRecord,
+  isReadable,
+  splitValue,
+} from '@whereabouts/infra/record';
 
 export interface LivePosition extends DecodedPosition {
   id: EntryId;
@@ -24,7 +31,7 @@ export async function liveView(store: LogStore, partition: number): Promise<Map<
   const { state, entries } = await store.entries(partition, { term: 0, revision: 0 }, 100_000);
   const { refused } = await store.refused(partition);
   const take = (driverId: string, body: Buffer, id: EntryId, isInLog: boolean) => {
-    if (body.length !== 34 || body[0] !== 2) return;
+    if (!isReadable(body)) return;
     const note = refused.get(driverId);
     const isRefused = note !== undefined && note.term === id.term && note.revision === id.revision;
     const { flushed } = state;
@@ -46,9 +53,8 @@ export async function liveView(store: LogStore, partition: number): Promise<Map<
   do {
     const page = await store.snapshot(partition, { cursor, place, pageSize: 1_000 });
     for (const [driverId, value] of page.values) {
-      const tail = value.length - 12;
-      const id = { term: value.readUIntLE(tail, 6), revision: value.readUIntLE(tail + 6, 6) };
-      take(driverId, value.subarray(0, tail), id, false);
+      const split = splitValue(value);
+      if (split !== null) take(driverId, split.body, split.id, false);
     }
     ({ cursor, place } = page);
   } while (cursor !== null);
