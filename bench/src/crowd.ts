@@ -1,11 +1,11 @@
 // Groups of drivers on a stack, who join and leave, and what it was seen to carry.
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { INTERVAL_MS, ingestCounts, redisPids, sleep } from '../measured-load.js';
-import { cpuS, treeCpuS } from '../process-cpu.js';
-import { Load } from './load.js';
-import type { AckedReports, WorkerTask } from './load-worker.js';
-import type { Place } from './places.js';
+import { Load } from './load/load.js';
+import type { AckedReports, WorkerTask } from './load/load-worker.js';
+import type { Place } from './load/places.js';
+import { INTERVAL_MS, ingestCounts, redisPids, sleep } from './measured-load.js';
+import { cpuS, treeCpuS } from './process-cpu.js';
 
 /** Of one load process each. */
 export const GROUP = 6_000;
