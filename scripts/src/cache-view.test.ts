@@ -1,6 +1,7 @@
 // What `npm run inspect` reads, on a real cluster.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { Claim } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';
@@ -24,7 +25,13 @@ test('a driver is found in the log and in the snapshot, the newest record first'
   await store.compact(5, 0);
   const { term, revision } = (await append(9, position('anna', { recordedAtMs: nowMs, seq: 2 }))).state;
   await store.checkpoint(9, [position('anna', { checkpoint: true, checkpointId: 'trip' })]);
-  const claim = { driverId: 'anna', connectionId: 'one', connectedAtMs: 0, session: 0 };
+  const claim = {
+    kind: 'first',
+    driverId: 'anna',
+    connectionId: 'one',
+    connectedAtMs: 0,
+    session: 0,
+  } as Claim;
   const home = sessionPartitionOf('anna', store.map.partitions);
   const { session } = (await store.claim(home, [claim])).results[0] as { session: number };
 

@@ -396,18 +396,16 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
-  /** What the snapshot has of these drivers; null: nothing. Newer records may stand in the log. */
-  async snapshotOf(
-    partition: number,
-    driverIds: readonly string[],
-  ): Promise<{ state: LogState; values: (Buffer | null)[] }> {
+  /** The snapshot's values of these drivers; null: it has none. */
+  async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
     const { meta, snapshot } = this.#key(partition);
     const { reply } = await this.#read(partition, [
       ['HMGET', meta, ...META_LINES],
       ['HMGET', snapshot, ...driverIds],
     ]);
     const [lines, values] = reply as [(Buffer | null)[], (Buffer | null)[]];
-    return { state: this.#meta(partition, lines).state, values };
+    this.#meta(partition, lines);
+    return values;
   }
 
   /** Of each driver, the id of the record that Postgres refused. */
