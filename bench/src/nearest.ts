@@ -64,7 +64,8 @@ async function measureSides(
       let asked = 0;
       let drivers = 0;
       const call = async (number: number) => {
-        drivers += await ask(questions[number % questions.length] as Place);
+        const found = await ask(questions[number % questions.length] as Place);
+        drivers += found;
         asked++;
         return 1;
       };

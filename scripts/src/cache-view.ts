@@ -61,7 +61,7 @@ export async function newestIn(
   }
   for (let first = 0; first < driverIds.length; first += IDS_AT_ONCE) {
     const ids = driverIds.slice(first, first + IDS_AT_ONCE);
-    const { values } = await store.snapshotOf(partition, ids);
+    const values = await store.snapshotOf(partition, ids);
     for (const [i, driverId] of ids.entries()) {
       const value = values[i];
       const split = value && splitValue(value);

@@ -58,7 +58,7 @@ export function answered(hit: readonly RegionReport[], darkBudgetMs: number): Pr
       detail: '',
     },
     none(
-      '... and do not name it',
+      'incomplete answers that do not name the region',
       sum(({ answers }) => answers.unnamed),
     ),
   ];

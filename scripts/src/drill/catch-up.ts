@@ -3,7 +3,7 @@
 import { waitFor } from '@whereabouts/infra/dev/server-process';
 import type { Stack } from '../stack-file.js';
 import { AlarmWatch, lossBudgetMs } from './alarm-watch.js';
-import type { Drill } from './faults.js';
+import type { Drill } from './drill-kind.js';
 import type { Load } from './load.js';
 import { takesWritesAgainMs } from './observations.js';
 import type { Evidence } from './promises.js';

@@ -1,7 +1,7 @@
 // From what was seen in a drill to its report.
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Stack } from '../stack-file.js';
-import { type Drill, expectationOf } from './faults.js';
+import { type Drill, expectationOf } from './drill-kind.js';
 import { type Load, REPORT_INTERVAL_MS } from './load.js';
 import type { Lost } from './loss-truth.js';
 import {

@@ -1,7 +1,8 @@
 // The verdict: each promise is kept at its budget and broken just above it, and nothing that is missing counts as kept.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DRILLS, expectationOf } from './faults.js';
+import { expectationOf } from './drill-kind.js';
+import { DRILLS } from './faults.js';
 import { type Evidence, judge } from './promises.js';
 import type { LostCount, RegionReport } from './report.js';
 

@@ -159,20 +159,17 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
   };
 }
 
-export function judge(evidence: Evidence): PromiseVerdict[] {
-  const { expected, regions, audit, lostReplicated, wrongRows, wholeAgain, reconnectedMs } = evidence;
-  const { faultLastsMs } = evidence;
+/** Of the broken region, and of all the others. */
+function regional({ expected, regions, faultLastsMs }: Evidence): PromiseVerdict[] {
   const hit = regions.filter(({ affected }) => affected);
-  const others = regions.filter(({ affected }) => !affected);
   const verdicts: PromiseVerdict[] = [];
-  if (expected.elsewhereUnharmed) verdicts.push(...elsewhere(others));
+  if (expected.elsewhereUnharmed) verdicts.push(...elsewhere(regions.filter(({ affected }) => !affected)));
   if (expected.darkMs !== null) {
     const dark = worst(hit.map(({ darkMs }) => darkMs));
     verdicts.push(withinAfter('time dark', dark, faultLastsMs, expected.darkMs));
-    const budget = expected.darkMs + HEAL_SLACK_MS;
     const healed = worst(hit.map(({ healedMs }) => healedMs));
     const promise = 'time to heal: everybody found again in complete answers';
-    verdicts.push(withinAfter(promise, healed, faultLastsMs, budget));
+    verdicts.push(withinAfter(promise, healed, faultLastsMs, expected.darkMs + HEAL_SLACK_MS));
   }
   if (expected.keepsDrivers) {
     const lacking = regions.reduce((sum, { answers }) => sum + answers.lacking, 0);
@@ -183,41 +180,54 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
     const unheard = hit.reduce((sum, { failedWrites }) => sum + failedWrites, 0);
     verdicts.push(none('reports of the region that nothing was heard of', unheard));
   }
+  return verdicts;
+}
+
+function cameBack(foundInThePast: number | null): PromiseVerdict {
+  return {
+    promise:
+      'the master that comes back brings nothing back: drivers answered with an older position than before',
+    passed: foundInThePast === 0,
+    measured: foundInThePast === null ? 'not measured' : String(foundInThePast),
+    budget: 'none',
+    detail: '',
+  };
+}
+
+/** Once everything runs again. */
+function atTheEnd({ wrongRows, wholeAgain }: Evidence): PromiseVerdict[] {
+  return [
+    {
+      promise: 'Postgres holds the truth at the end, row by row',
+      passed: wrongRows?.wrong === 0,
+      measured: wrongRows === null ? 'not compared' : `${wrongRows.wrong} of ${wrongRows.of} differ`,
+      budget: 'none differs',
+      detail: wrongRows?.first ?? '',
+    },
+    {
+      promise: 'the cluster is whole again',
+      passed: wholeAgain,
+      measured: wholeAgain ? 'yes' : 'no',
+      budget: 'every master with its replicas',
+      detail: '',
+    },
+  ];
+}
+
+export function judge(evidence: Evidence): PromiseVerdict[] {
+  const { expected, audit, lostReplicated, reconnectedMs, faultLastsMs, alarm, replicaAway } = evidence;
+  const verdicts = regional(evidence);
   if (expected.reconnectMs !== null) {
     const promise = 'every driver is connected again';
     verdicts.push(withinAfter(promise, reconnectedMs, faultLastsMs, expected.reconnectMs));
     verdicts.push(noHerd(evidence.busiestReconnect));
   }
-  if (expected.comesBack) {
-    verdicts.push({
-      promise:
-        'the master that comes back brings nothing back: drivers answered with an older position than before',
-      passed: evidence.foundInThePast === 0,
-      measured: evidence.foundInThePast === null ? 'not measured' : String(evidence.foundInThePast),
-      budget: 'none',
-      detail: '',
-    });
-  }
+  if (expected.comesBack) verdicts.push(cameBack(evidence.foundInThePast));
   if (expected.checkpoint) verdicts.push(...checkpointed(evidence.persistedMs, faultLastsMs));
-  if (expected.alarm && evidence.alarm !== null) verdicts.push(...alarmed(evidence.alarm, faultLastsMs));
-  if (evidence.replicaAway !== null) verdicts.push(...withoutReplica(evidence.replicaAway, faultLastsMs));
-  if (lostReplicated !== null) {
+  if (expected.alarm && alarm !== null) verdicts.push(...alarmed(alarm, faultLastsMs));
+  if (replicaAway !== null) verdicts.push(...withoutReplica(replicaAway, faultLastsMs));
+  if (lostReplicated !== null)
     verdicts.push(none('lost although acknowledged as replicated', lostReplicated));
-  }
   if (audit !== null) verdicts.push(...audited(audit, expected.mustLose));
-  verdicts.push({
-    promise: 'Postgres holds the truth at the end, row by row',
-    passed: wrongRows?.wrong === 0,
-    measured: wrongRows === null ? 'not compared' : `${wrongRows.wrong} of ${wrongRows.of} differ`,
-    budget: 'none differs',
-    detail: wrongRows?.first ?? '',
-  });
-  verdicts.push({
-    promise: 'the cluster is whole again',
-    passed: wholeAgain,
-    measured: wholeAgain ? 'yes' : 'no',
-    budget: 'every master with its replicas',
-    detail: '',
-  });
-  return verdicts;
+  return [...verdicts, ...atTheEnd(evidence)];
 }

@@ -15,7 +15,7 @@ import type { Stack } from '../stack-file.js';
 import { type CaughtUp, watchCatchUp } from './catch-up.js';
 import { clusterNodes, ownersOf, replicasOf, whatIsBroken } from './cluster-view.js';
 import { type Course, reportOf } from './course-report.js';
-import { type Drill, needsOwnIngest } from './faults.js';
+import { type Drill, needsOwnIngest } from './drill-kind.js';
 import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import type { LogStore } from '@whereabouts/infra/live-store/log-store';
+import type { Claim, LogStore } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position, rejects } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { FIRST_ID } from '@whereabouts/infra/record';
@@ -122,14 +122,14 @@ test('reader looks at replicas too', async () => {
   }
 });
 
-test('ingest tells ingest, on the channels of supersession alone', async () => {
+test('ingest tells ingest, on the channels of claims alone', async () => {
   const address = fixture.store.nodeOf(PARTITION) as string;
   const identity = { username: redisUserName('ingest'), password };
   const [heard, told] = [
     readerConnection(address, identity, 1_000),
     readerConnection(address, identity, 1_000),
   ];
-  const channel = `supersession:{${fixture.map.tagOf(PARTITION)}}`;
+  const channel = `claims:{${fixture.map.tagOf(PARTITION)}}:a-process`;
   try {
     await Promise.all([heard.connect(), told.connect()]);
     const message = new Promise((resolve) => heard.on('smessage', (_, text) => resolve(text)));
