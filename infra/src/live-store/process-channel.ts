@@ -34,7 +34,7 @@ const RETRY_POLL_MS = 25;
 const KEEP_ALIVE_MS = 10_000;
 
 /** In the slot of a partition, so that whoever knows the partitions' owners knows the channel's. */
-export const channelName = (name: string, tag: string): string => `claims:{${tag}}:${name}`;
+export const channelName = (name: string, tag: string): string => `supersession:{${tag}}:${name}`;
 
 export class ProcessChannel {
   readonly #options: ProcessChannelOptions;
