@@ -452,7 +452,7 @@ describe('what cannot be read', () => {
       assert.deepEqual([report.unreadable.get(partition), report.unreadable.get(18)], [1, 0]);
       assert.notEqual((await statusOf(redis.store, partition)).dirtySinceMs, null);
     }
-    const [value] = (await redis.store.snapshotOf(partition, ['odd'])).values;
+    const [value] = await redis.store.snapshotOf(partition, ['odd']);
     assert.deepEqual(value?.subarray(0, -12), newFormat(nowMs).subarray(5), 'kept whole');
     // Its driver reports in a format that we know.
     const newer = stored('odd', { session: 1, recordedAtMs: nowMs + 1 });

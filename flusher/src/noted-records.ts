@@ -30,7 +30,7 @@ export async function notedRecords(
   // The log goes first: compaction may move an entry into the snapshot between the two, never back.
   const bodies = await logBodies(store, partition, notes);
   const others = [...notes.keys()].filter((driverId) => !bodies.has(driverId));
-  const values = others.length === 0 ? [] : (await store.snapshotOf(partition, others)).values;
+  const values = others.length === 0 ? [] : await store.snapshotOf(partition, others);
   for (const [i, driverId] of others.entries()) {
     const split = splitValue(values[i] ?? Buffer.alloc(0));
     if (split && isSame(split.id, notes.get(driverId) as EntryId)) bodies.set(driverId, split.body);

@@ -1,7 +1,6 @@
 // What `npm run inspect` reads, on a real cluster.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Claim } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';

@@ -111,7 +111,7 @@ test('compact: the newest of each driver goes to the snapshot, with its entry; t
   assert.deepEqual(of('b'), { recordedAtMs: nowMs + 5, session: 1, id: { term, revision: 2 } });
   assert.deepEqual(of('c'), { recordedAtMs: nowMs, session: 9, id: { term, revision: 1 } });
   assert.deepEqual(of('d'), { recordedAtMs: nowMs, session: 1, id: { term, revision: 3 } });
-  const [d, nobody] = (await store.snapshotOf(p, ['d', 'nobody'])).values;
+  const [d, nobody] = await store.snapshotOf(p, ['d', 'nobody']);
   assert.deepEqual([d && splitValue(d)?.id, nobody], [{ term, revision: 3 }, null]);
 });
 

@@ -451,14 +451,10 @@ export class LogStore {
   }
 
   /** What the snapshot has of these drivers; null: nothing. Newer records may stand in the log. */
-  async snapshotOf(
-    partition: number,
-    driverIds: readonly string[],
-  ): Promise<{ state: LogState; values: (Buffer | null)[] }> {
+  async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
     const { snapshot } = this.#key(partition);
-    const { meta, replies } = await this.#read(partition, ['HMGET', snapshot, ...driverIds]);
-    const values = replies[0] as (Buffer | null)[];
-    return { state: meta.state, values };
+    const { replies } = await this.#read(partition, ['HMGET', snapshot, ...driverIds]);
+    return replies[0] as (Buffer | null)[];
   }
 
   /** Of each driver, the id of the record that Postgres refused. */
