@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { waitFor } from '@whereabouts/infra/dev/server-process';
-import type { Claim, LogStore } from '@whereabouts/infra/live-store/log-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position, rejects } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { FIRST_ID } from '@whereabouts/infra/record';
