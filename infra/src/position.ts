@@ -42,7 +42,6 @@ export interface StoredPosition extends Position {
 export type PositionInput = { [Name in InputName | 'checkpoint' | 'checkpointId']?: unknown };
 
 export const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
-export const MAX_BATCH_RECORDS = 512;
 
 // Rounding MAX_LATITUDE to 1e-7 would go up, past what Redis takes.
 export const MAX_LAT_E7 = Math.floor(MAX_LATITUDE * 1e7);

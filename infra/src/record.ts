@@ -24,8 +24,7 @@ export { RECORD_FORMAT };
 export const BODY_BYTES = bodyBytesOf(RECORD_FORMAT);
 export const HEAD_BYTES = 13;
 export const TAIL_BYTES = 12;
-export const MAX_ID_BYTES = 64;
-export const MAX_BODY_BYTES = 255;
+const MAX_ID_BYTES = 64;
 
 /** Places in a body. */
 export const AT = Object.freeze({
