@@ -341,3 +341,10 @@ test('a scan that goes on at another process is refused', async () => {
   await store.snapshot(p, { ...o, place: page.place });
   assert.equal(await rejects(store.snapshot(p, { ...o, place: 'another' })), 'place_changed');
 });
+
+test('a reader knows the time of the nodes once it has asked for it', async () => {
+  const reader = await fixture.connect({ readOnly: true, loadsFunctions: false });
+  const [seconds, micros] = (await fixture.command(1, 'TIME')) as [Buffer, Buffer];
+  await reader.readClock(1);
+  assert.ok(reader.nowMs() >= Number(seconds) * 1000 + Math.floor(Number(micros) / 1000));
+});
