@@ -52,6 +52,7 @@ test('coverage: why a partition is missing', () => {
   assert.equal(reasonOf({ isRead: false }), 'not_ready');
   assert.equal(reasonOf({ isRead: false, error: 'region_unavailable' }), 'unreachable');
   assert.equal(reasonOf({ unfedMs: 2_100 }), 'silent');
+  assert.equal(reasonOf({ behindMs: 1_900, unfedMs: 2_100, error: 'region_unavailable' }), 'unreachable');
   assert.equal(reasonOf({ termAgeMs: 1_900 }), 'warming');
 });
 

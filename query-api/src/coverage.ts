@@ -118,11 +118,12 @@ export class PartitionViews {
   #judge(partition: FollowedPartition, atMs: number, nowMs: number): MissingReason | null {
     const { lagMs } = this.#o;
     const { viewAtMs, error, seenChangedAtMs, firstTermBeganAtMs } = partition;
-    if (viewAtMs === null || atMs - viewAtMs > lagMs) {
-      if (error !== null) return REASONS[error.code] ?? 'not_ready';
-      return viewAtMs === null ? 'not_ready' : 'timeout';
-    }
-    if (atMs - seenChangedAtMs > lagMs) return 'silent';
+    const isBehind = viewAtMs === null || atMs - viewAtMs > lagMs;
+    const isUnfed = atMs - seenChangedAtMs > lagMs;
+    // A node that has just died is not fed any more either.
+    if ((isBehind || isUnfed) && error !== null) return REASONS[error.code] ?? 'not_ready';
+    if (isBehind) return viewAtMs === null ? 'not_ready' : 'timeout';
+    if (isUnfed) return 'silent';
     return nowMs - (firstTermBeganAtMs ?? 0) < lagMs ? 'warming' : null;
   }
 }

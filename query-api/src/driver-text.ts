@@ -1,5 +1,5 @@
 // A position as callers see it, written as JSON (`Driver` in schemas.ts). Measured: to make an object of each driver and
-// have it serialized takes three times as long, more than the search. Every number is a whole one of some decimal unit.
+// have it serialized takes nearly twice as long, more than the search. Every number is a whole one of some decimal unit.
 
 import { bearingDeg, fromE7, NONE_U16, STATUSES } from '@whereabouts/infra/position';
 import { STATUS_BITS } from '@whereabouts/infra/record';

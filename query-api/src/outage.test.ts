@@ -30,7 +30,7 @@ let dark: number[];
 
 before(async () => {
   map = buildPartitionMap(GRID, 48);
-  running = await startRunning(map, { FRESHNESS_MS: '600000' });
+  running = await startRunning(map, { FRESHNESS_MS: '600000', COVERAGE_LAG_MS: '2000' });
   await running.record(...GRID.map((at, i) => reported(`d${i}`, at)));
   await whenComplete(running);
   const node = running.store.nodeOf(20) as string;

@@ -426,3 +426,10 @@ test('a slot that moves while it is written and followed: nothing is missed, and
   const { state } = await store.entries(p, FIRST_ID, 1);
   assert.ok(state.previous > 0 && state.base >= before, 'a term began, and lost nothing');
 });
+
+test('a reader knows the time of the nodes once it has asked for it', async () => {
+  const reader = await fixture.connect({ readOnly: true, loadsFunctions: false });
+  const [seconds, micros] = (await fixture.command(1, 'TIME')) as [Buffer, Buffer];
+  await reader.readClock(1);
+  assert.ok(reader.nowMs() >= Number(seconds) * 1000 + Math.floor(Number(micros) / 1000));
+});

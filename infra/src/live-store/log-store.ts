@@ -457,16 +457,16 @@ export class LogStore {
     return replies[0] as (Buffer | null)[];
   }
 
-  /** Of each driver, the id of the record that Postgres refused. */
+  /** Of each driver, the id of the record that Postgres refused; the notes are no older than the state's watermark. */
   async refused(partition: number): Promise<{ state: LogState; refused: Map<string, EntryId> }> {
-    const { meta, replies } = await this.#read(partition, ['HGETALL', this.#key(partition).refused]);
+    const { metaBefore, replies } = await this.#read(partition, ['HGETALL', this.#key(partition).refused]);
     const list = replies[0] as Buffer[];
     const found = new Map<string, EntryId>();
     for (let i = 0; i + 1 < list.length; i += 2) {
       const id = parseEntryId(String(list[i + 1]));
       if (id !== null) found.set(String(list[i]), id);
     }
-    return { state: meta.state, refused: found };
+    return { state: metaBefore.state, refused: found };
   }
 
   async counts(partition: number): Promise<PartitionCounts> {
@@ -646,7 +646,7 @@ export class LogStore {
   async #read(
     partition: number,
     ...commands: readonly (readonly Argument[])[]
-  ): Promise<{ meta: MetaAnswer; replies: unknown[]; place: string }> {
+  ): Promise<{ metaBefore: MetaAnswer; meta: MetaAnswer; replies: unknown[]; place: string }> {
     const askForMeta = ['HMGET', this.#key(partition).meta, ...META_LINES];
     const pipeline = new Pipeline([askForMeta, ...commands, askForMeta]);
     const { reply, place } = await this.#cluster.callFrom(this.map.slotOf(partition), pipeline);
@@ -654,7 +654,8 @@ export class LogStore {
     const [before, after] = [replies[0], replies.at(-1)] as [Lines, Lines];
     if (!isSameData(before, after))
       throw new StoreError('not_ready', `partition ${partition} changed meanwhile`);
-    return { meta: this.#meta(partition, after), replies: replies.slice(1, -1), place };
+    const [metaBefore, meta] = [this.#meta(partition, before), this.#meta(partition, after)];
+    return { metaBefore, meta, replies: replies.slice(1, -1), place };
   }
 
   #told(partition: number, reply: readonly unknown[]): ToldState {

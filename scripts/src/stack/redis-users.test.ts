@@ -129,7 +129,7 @@ test('ingest tells ingest, on the channels of claims alone', async () => {
     readerConnection(address, identity, 1_000),
     readerConnection(address, identity, 1_000),
   ];
-  const channel = `claims:{${fixture.map.tagOf(PARTITION)}}:a-process`;
+  const channel = `supersession:{${fixture.map.tagOf(PARTITION)}}:a-process`;
   try {
     await Promise.all([heard.connect(), told.connect()]);
     const message = new Promise((resolve) => heard.on('smessage', (_, text) => resolve(text)));

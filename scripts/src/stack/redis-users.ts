@@ -17,7 +17,7 @@ const WRITE = `+fcall +info +hset +hdel +xadd +xtrim +xinfo|stream +set`;
 /** Leases: to take one and to give it back. */
 const LEASE = '+get +del +pttl';
 /** Processes of ingest tell each other on channels of their own which connections are superseded. */
-const TELL = '+ssubscribe +sunsubscribe +spublish &claims:*';
+const TELL = '+ssubscribe +sunsubscribe +spublish &supersession:*';
 const VIEW = reads('log', 'snapshot', 'meta', 'checkpoints', 'refused');
 /** It sees no key and runs no function. */
 const PROMOTER = '+ping +info +cluster|nodes +cluster|info +cluster|failover';
