@@ -197,6 +197,25 @@ test('flushed moves the watermark, and says when all is there', async () => {
   assert.equal(await rejects(store.flushed(p, { ...o, term: term - 1 })), 'term_changed');
 });
 
+test('refused: the note of a driver is the newest, and is taken back by its own id alone', async () => {
+  const p = next();
+  const { term, revision } = (await append(p, at('a', Date.now()), at('b', Date.now()))).state;
+  const [first, second] = [
+    { term, revision },
+    { term, revision: revision + 1 },
+  ];
+  await store.refuse(
+    p,
+    ['a', 'b'].map((driverId) => ({ driverId, id: first })),
+    true,
+  );
+  assert.equal(await store.refuse(p, [{ driverId: 'a', id: second }], true), 2);
+  assert.deepEqual(Object.fromEntries((await store.refused(p)).refused), { a: second, b: first });
+  assert.equal(await store.refuse(p, [{ driverId: 'a', id: first }], false), 2);
+  assert.equal(await store.refuse(p, [{ driverId: 'a', id: second }], false), 1);
+  assert.equal((await store.counts(p)).refused, 1);
+});
+
 test('rewind: nothing counts as flushed, in a new term that lost nothing', async () => {
   const p = next();
   const { term, revision } = (await append(p, at('a', Date.now()))).state;

@@ -43,4 +43,9 @@ export class PreparedCommand extends Command {
   override toWritable(): Buffer {
     return this.#bytes;
   }
+
+  /** As it came, in a transaction or not: of HGETALL ioredis would make an object, and its fields texts. */
+  override transformReply(reply: Buffer | Buffer[]): Buffer | Buffer[] {
+    return reply;
+  }
 }
