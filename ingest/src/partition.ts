@@ -1,12 +1,10 @@
 // One partition, as this process knows it: which rows wait to be written there, what is known of its term and revision,
 // and whether it may be written to now.
 //
-//                      ┌───────── lost rows are written again ─────────┐
-//                      ▼                                               │
-//   unreachable ──▶ steady ◀────── answered ────── backing_off      healing
-//        ▲             │  └──── failed ──────────────▲ ▲               ▲ │
-//        └─ no node ───┴─────────────── (from any)     └─── failed ────┼─┘
-//                      └───────── a new term lost rows ────────────────┘
+//   steady        every round is written
+//   healing       the same, while rows that a new term lost wait here
+//   backing_off   the last write failed: one call at a time, after a pause that grows, until one is answered
+//   unreachable   its node does not show that it takes writes: nothing is sent
 //
 // One round of calls is under way at a time, so that what comes back unwritten meets nothing newer of its own partition.
 
