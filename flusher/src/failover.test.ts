@@ -161,7 +161,7 @@ test('a pass whose node is replaced while it reads begins again, and nothing is 
   const began = await store.begin(PARTITION, 'pass', 1_000);
   const pages = readUnflushed(store, began, new Map());
   await pages.next();
-  await onNode(replica, 'CLUSTER', 'FAILOVER');
+  await onNode(replica, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
   await told(replica, /role:master/);
   await waitFor('the store has seen it', DEADLINE_MS, async () => {
     const isThere = store.nodeOf(PARTITION)?.endsWith(`:${replica}`) && store.reachable(PARTITION);

@@ -149,7 +149,7 @@ test('failover: in the middle of a snapshot it begins again at the new master', 
   for (let isMore = true; isMore; ) ({ isMore } = await store.compact(p, 0));
   const { replica } = await whole(p);
   const following = await follow(t, fixture, [p]);
-  await command(replica, 'CLUSTER', 'FAILOVER');
+  await command(replica, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
   await until('it is replaced', () => store.nodeOf(p) === replica && store.reachable(p));
   await append(p, 'after');
   await seen(following, p);

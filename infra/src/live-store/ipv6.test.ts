@@ -30,7 +30,7 @@ test('partitions are found on nodes on ::1, and again after they have moved', {
   const role = (await fixture.command(0, 'ROLE')) as [unknown, number, unknown[][]];
   const [host, port] = (role[2][0] as unknown[]).map(String) as [string, string];
   const replica = formatAddress({ host, port: Number(port) });
-  await withAdmin(replica, undefined, (node) => node.call('CLUSTER', 'FAILOVER'));
+  await withAdmin(replica, undefined, (node) => node.call('CLUSTER', 'FAILOVER', 'TAKEOVER'));
   await waitFor('its replica has taken over', DEADLINE_MS, async () => {
     // Whoever is asked meanwhile redirects.
     await append(0).catch(() => {});
