@@ -103,7 +103,8 @@ class Run {
       for (const one of replaced)
         assert.equal(acceptedOf(one.connection).length, one.accepted, 'told after its end');
       const told = acceptedOf(connection);
-      if (newest?.session === connection.session) assert.equal(told.at(-1), `accepted ${newest.seq}`);
+      // Not as the last one always: answers of two partitions cross.
+      if (newest?.session === connection.session) assert.ok(told.includes(`accepted ${newest.seq}`));
     }
     await this.#judgeCheckpoints();
     assert.equal(
