@@ -67,7 +67,7 @@ async function cutReplication(): Promise<{ promote(): Promise<void> }> {
   );
   return {
     async promote() {
-      await onNode(replica, 'CLUSTER', 'FAILOVER', 'FORCE');
+      await onNode(replica, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
       await until('the replica is promoted', () => fixture.store.nodeOf(0) === replica);
       await onNode(replica, 'CONFIG', 'SET', 'masterauth', '');
       await until('every store sees it', () => fixture.store.reachable(0));

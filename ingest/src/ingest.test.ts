@@ -75,6 +75,36 @@ test('a dropped driver is offline in the store after OFFLINE_AFTER_MS', async ()
   }
 });
 
+test('two processes of their own: the newer connection wins, in turn and at once', async () => {
+  const [here, there] = [await start(), await start()];
+  let [older, otherUrl] = [await TestDriver.connect(here.url, 'twice'), there.url];
+  let timeMs = (await older.next('hello')).server_time_ms;
+  for (let turn = 0; turn < 4; turn++) {
+    older.report(1, ++timeMs);
+    await until('it is acknowledged', () => older.of('ack').length > 0);
+    const newer = await TestDriver.connect(otherUrl, 'twice');
+    await older.closedWith(4409);
+    newer.report(1, ++timeMs, { lat: 10 + turn });
+    await until('it is acknowledged', () => newer.of('ack').length > 0);
+    [older, otherUrl] = [newer, otherUrl === there.url ? here.url : there.url];
+  }
+  assert.equal(older.closeCode, null);
+  older.send({ type: 'bye' });
+  await older.closedWith(1000);
+  for (let round = 0; round < 4; round++) {
+    const both = await Promise.all([here.url, there.url].map((url) => TestDriver.connect(url, 'at-once')));
+    await until(
+      'one of them has lost',
+      () => both.filter(({ closeCode }) => closeCode === 4409).length === 1,
+    );
+    const left = both.find(({ closeCode }) => closeCode === null) as TestDriver;
+    left.report(1, (await left.next('hello')).server_time_ms + round);
+    await until('the other is acknowledged', () => left.of('ack').length > 0);
+    left.send({ type: 'bye' });
+    await left.closedWith(1000);
+  }
+});
+
 test('SIGTERM: what was sent is written and answered, all are told 1012, exit code 0', async () => {
   const ingest = await start();
   const drivers = await Promise.all(

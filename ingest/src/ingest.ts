@@ -12,6 +12,7 @@ import { type ReadinessReport, runService } from '@whereabouts/infra/service/she
 import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from './admission.js';
 import { Claims } from './claims.js';
+import { registerClaimMetrics } from './claims-metrics.js';
 import { Connections } from './connections.js';
 import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
@@ -85,6 +86,7 @@ async function startIngest(
   const counters = new EdgeCounters();
   const stalls = new Stalls(() => performance.now());
   const claims = new Claims({ store, processId, handedBack: (driverId) => connections.handedBack(driverId) });
+  registerClaimMetrics(metrics, claims);
   const edge = new Edge({
     settings: { ...settings, maxConnections: connectionsWithin(settings.maxConnections, log) },
     recorder,

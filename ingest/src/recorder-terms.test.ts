@@ -68,7 +68,7 @@ async function cutReplication(): Promise<{ promote(): Promise<void> }> {
   );
   return {
     async promote() {
-      await onNode(replica, 'CLUSTER', 'FAILOVER', 'FORCE');
+      await onNode(replica, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
       await until('the replica is promoted', () => fixture.store.nodeOf(partition()) === replica);
       await onNode(replica, 'CONFIG', 'SET', 'masterauth', '');
       await until('it takes writes', () => fixture.store.reachable(partition()));
