@@ -107,9 +107,9 @@ class Acknowledgements {
     if (this.#noted.length > NOTED) this.#noted.shift();
   }, NOTE_EVERY_MS);
 
-  /** The least that an answer may tell whose view is of then. */
+  /** The least that an answer may tell whose view is of then: nothing is known of the time before the first note. */
   asOf(atMs: number): Acknowledged {
-    return (this.#noted.findLast((noted) => noted.atMs <= atMs) ?? this.#noted[0])?.by ?? new Map();
+    return this.#noted.findLast((noted) => noted.atMs <= atMs)?.by ?? new Map();
   }
 
   stop(): void {
