@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { NONE_U16, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { type Archive, MAX_BATCH_ROWS } from './archive.js';

@@ -11,7 +11,7 @@ import {
   type PostgresServer,
   removePostgresData,
   startPostgres,
-} from '@whereabouts/infra/dev/postgres-server';
+} from '@whereabouts/infra/local/postgres-server';
 import { Client } from 'pg';
 import { FLUSHER, MIGRATOR, migrate, roleUrl } from './database.js';
 

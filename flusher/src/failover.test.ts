@@ -3,12 +3,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { lostAbove } from '@whereabouts/infra/live-store/log-state';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { QUIET, rejects } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { withAdmin } from '@whereabouts/infra/local/redis-node';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { Position } from '@whereabouts/infra/position';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { PacedLog } from '@whereabouts/infra/service/paced-log';

@@ -137,7 +137,7 @@ test('Lua knows the order of records and their flags where they stand', () => {
 });
 
 const migrations = (() => {
-  const folder = new URL('../postgres/', import.meta.url);
+  const folder = new URL('../../postgres/', import.meta.url);
   const names = readdirSync(folder).filter((name) => name.endsWith('.sql'));
   const ups = names
     .sort()

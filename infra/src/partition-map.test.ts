@@ -18,7 +18,7 @@ import { PositionCsv } from './position-csv.js';
 
 type Place = { lat: number; lon: number };
 
-const WARSAW = fileURLToPath(new URL('../../../shared/data/warsaw_buses_a.csv', import.meta.url));
+const WARSAW = fileURLToPath(new URL('../../../../shared/data/warsaw_buses_a.csv', import.meta.url));
 const latitude = fc.double({ min: -85.05, max: 85.05, noNaN: true });
 const longitude = fc.double({ min: -180, max: 180, noNaN: true });
 const cells = fc.uniqueArray(fc.integer({ min: 1, max: CELL_COUNT - 1 }), { maxLength: 200 });

@@ -1,9 +1,9 @@
 // Sessions while masters fail: claims made during an outage, late, or lost with a tail that no replica had.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
+import { withAdmin } from '@whereabouts/infra/local/redis-node';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';
 import { type TestConnection, TestProcess } from './testing/claiming.js';
 

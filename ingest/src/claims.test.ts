@@ -1,8 +1,8 @@
 // Sessions over several processes, on a real cluster.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';
 import { TestProcess } from './testing/claiming.js';
 

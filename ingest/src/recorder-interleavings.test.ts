@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { QUIET } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { isNewer, type Position } from '@whereabouts/infra/position';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { Recorder } from './recorder.js';

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { QUIET } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { withAdmin } from '@whereabouts/infra/local/redis-node';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { Recorder } from './recorder.js';
 import { newestOf } from './testing/log-reader.js';

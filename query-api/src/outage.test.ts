@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { adminConnection } from '@whereabouts/infra/dev/redis-node';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
+import { adminConnection } from '@whereabouts/infra/local/redis-node';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { createMetrics } from '@whereabouts/infra/service/metrics';

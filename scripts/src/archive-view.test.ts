@@ -8,7 +8,7 @@ import {
   type PostgresServer,
   removePostgresData,
   startPostgres,
-} from '@whereabouts/infra/dev/postgres-server';
+} from '@whereabouts/infra/local/postgres-server';
 import pg from 'pg';
 import { lookIntoArchive } from './archive-view.js';
 import { root } from './home.js';

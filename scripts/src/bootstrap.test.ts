@@ -6,7 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { root } from './home.js';
 
 const DEADLINE_MS = 20_000;

@@ -42,25 +42,37 @@ function undeclaredIn(source: string, declared: ReadonlySet<string>): string[] {
   return [...new Set(names)].filter((name): name is string => name !== null && !declared.has(name));
 }
 
+/** `local` is infra's: servers for one machine. */
+const SOURCE_FOLDERS = ['src', 'local'];
+
+async function sourcesOf(projectDir: string, workspace: string): Promise<string[]> {
+  const folders = SOURCE_FOLDERS.map((name) => join(workspace, name)).filter((folder) =>
+    existsSync(join(projectDir, folder)),
+  );
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const files = await readdir(join(projectDir, folder), { recursive: true });
+      return files.filter((file) => file.endsWith('.ts')).map((file) => join(folder, file));
+    }),
+  );
+  return found.flat();
+}
+
 /** One line for each import that may not be. */
 export async function forbiddenImports(projectDir: string): Promise<string[]> {
   const { workspaces = [], devDependencies = {} } = await readManifest(projectDir);
   const complaints: string[] = [];
   for (const workspace of workspaces) {
-    const src = join(projectDir, workspace, 'src');
-    if (!existsSync(src)) continue;
     const own = await readManifest(join(projectDir, workspace));
     const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
     const forTests = new Set([...declared, ...Object.keys({ ...own.devDependencies, ...devDependencies })]);
-    for (const file of await readdir(src, { recursive: true })) {
-      if (!file.endsWith('.ts')) continue;
-      const allowed = TEST_FILE.test(file) ? forTests : declared;
-      const source = await readFile(join(src, file), 'utf8');
-      const place = join(workspace, 'src', file);
+    for (const place of await sourcesOf(projectDir, workspace)) {
+      const allowed = TEST_FILE.test(place) ? forTests : declared;
+      const source = await readFile(join(projectDir, place), 'utf8');
       for (const name of undeclaredIn(source, allowed)) {
         complaints.push(`${place}: ${name} is not a dependency of ${workspace}`);
       }
-      if (TEST_FILE.test(file) || FOR_TESTS.test(file)) continue;
+      if (TEST_FILE.test(place) || FOR_TESTS.test(place)) continue;
       for (const name of importsOf(source).filter((specifier) => FOR_TESTS.test(specifier))) {
         complaints.push(`${place}: ${name} is for tests alone`);
       }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removePostgresData } from '@whereabouts/infra/dev/postgres-server';
+import { removePostgresData } from '@whereabouts/infra/local/postgres-server';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { home } from './home.js';
 import { refuseSharedHome } from './private-home.js';

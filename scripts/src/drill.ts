@@ -2,8 +2,8 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { whyNoNamespace } from '@whereabouts/infra/dev/network-namespace';
-import { commandLine, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { whyNoNamespace } from '@whereabouts/infra/local/network-namespace';
+import { commandLine, isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';

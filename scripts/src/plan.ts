@@ -1,7 +1,7 @@
 // `npm run plan`: how much is needed for so many drivers (plan/capacity.ts); or one master more or one fewer, with
 // every share still one stretch of the curve: which slots move, what that does to the map, the commands that do it;
 // --apply does it on the running stack.
-import { adminConnection } from '@whereabouts/infra/dev/redis-node';
+import { adminConnection } from '@whereabouts/infra/local/redis-node';
 import { parseCommand, runMain, style, UsageError } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
 import { partitionRows } from './drill/regions.js';

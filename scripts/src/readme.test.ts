@@ -72,7 +72,7 @@ function namesReadElsewhere(): Set<string> {
   };
   look('flusher/src/migrate.ts', /(?:secret|passwordOf)\((?:reader, )?'([A-Z_]+)'/g);
   for (const name of [...names]) names.add(`${name}_FILE`);
-  for (const dir of ['scripts/src', 'infra/src/dev']) {
+  for (const dir of ['scripts/src', 'infra/local']) {
     for (const file of readdirSync(join(root, dir), { recursive: true, encoding: 'utf8' })) {
       if (file.endsWith('.ts') && !file.endsWith('.test.ts')) {
         look(join(dir, file), /process\.env\.([A-Z_]+)/g);

@@ -2,8 +2,13 @@
 // Written whole or not at all, and gone when the stack is.
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive } from '@whereabouts/infra/dev/server-process';
-import { BrokenStateError, isRecord, readStateJson, writeStateFile } from '@whereabouts/infra/dev/state-file';
+import { isAlive } from '@whereabouts/infra/local/server-process';
+import {
+  BrokenStateError,
+  isRecord,
+  readStateJson,
+  writeStateFile,
+} from '@whereabouts/infra/local/state-file';
 import { UsageError } from './cli.js';
 import { home, START_SCRIPT } from './home.js';
 import { holderOfPidLock } from './stack/pid-lock.js';

@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { isPortFree } from '@whereabouts/infra/dev/ports';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
-import { readableByNobody } from '@whereabouts/infra/dev/testing/other-user';
+import { isPortFree } from '@whereabouts/infra/local/ports';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
+import { readableByNobody } from '@whereabouts/infra/local/testing/other-user';
 import { root } from './home.js';
 import { findStack, type Stack } from './stack-file.js';
 

@@ -1,5 +1,5 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
-import { MissingServerError } from '@whereabouts/infra/dev/find-servers';
+import { MissingServerError } from '@whereabouts/infra/local/find-servers';
 import { parseCommand, runMain, UsageError } from './cli.js';
 import { CITIES } from './fleet/cities.js';
 import { traceExample } from './fleet/trace-map.js';

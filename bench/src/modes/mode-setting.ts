@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
+import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/local/redis-servers';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { provideRedis } from '@whereabouts/scripts/servers/provide';

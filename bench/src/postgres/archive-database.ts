@@ -1,8 +1,8 @@
 // A Postgres with the tables of the project, made by its own migrations, and the address of the flusher's role.
 
 import { join } from 'node:path';
-import { freePort } from '@whereabouts/infra/dev/ports';
-import { type PostgresServer, removePostgresData } from '@whereabouts/infra/dev/postgres-server';
+import { freePort } from '@whereabouts/infra/local/ports';
+import { type PostgresServer, removePostgresData } from '@whereabouts/infra/local/postgres-server';
 import { migrateOwn, startDatabase } from '@whereabouts/scripts/stack/database';
 import { stackSecrets } from '@whereabouts/scripts/stack/secrets';
 

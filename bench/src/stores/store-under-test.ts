@@ -2,11 +2,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findRedisServer } from '@whereabouts/infra/dev/find-servers';
-import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
 import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
 import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { NodeConnection } from '@whereabouts/infra/live-store/node-connection';
+import { findRedisServer } from '@whereabouts/infra/local/find-servers';
+import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/local/redis-servers';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { type Position, type Status, validatePosition } from '@whereabouts/infra/position';
 import { BatchWriter } from '@whereabouts/infra/record';

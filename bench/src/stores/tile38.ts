@@ -4,10 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@whereabouts/infra/dev/ports';
-import { type ServerProcess, startServer } from '@whereabouts/infra/dev/server-process';
 import type { NodeConnection } from '@whereabouts/infra/live-store/node-connection';
 import type { Argument } from '@whereabouts/infra/live-store/prepared-command';
+import { freePort } from '@whereabouts/infra/local/ports';
+import { type ServerProcess, startServer } from '@whereabouts/infra/local/server-process';
 import { NotInstalled } from '../bench.js';
 import { plainConnection } from './plain-connection.js';
 

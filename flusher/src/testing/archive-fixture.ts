@@ -7,7 +7,7 @@ import {
   type PostgresServer,
   removePostgresData,
   startPostgres,
-} from '@whereabouts/infra/dev/postgres-server';
+} from '@whereabouts/infra/local/postgres-server';
 import { MAX_LATITUDE, NONE_U16, type Position } from '@whereabouts/infra/position';
 import { Pool, type QueryResultRow } from 'pg';
 import { Archive, type ArchiveOptions } from '../archive.js';

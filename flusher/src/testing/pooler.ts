@@ -5,8 +5,8 @@ import { existsSync } from 'node:fs';
 import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, isPortFree } from '@whereabouts/infra/dev/ports';
-import { startServer } from '@whereabouts/infra/dev/server-process';
+import { freePort, isPortFree } from '@whereabouts/infra/local/ports';
+import { startServer } from '@whereabouts/infra/local/server-process';
 import { until } from './flusher-process.js';
 
 const PLACES = [

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
-import { withAdmin } from '../dev/redis-node.js';
+import { withAdmin } from '../../local/redis-node.js';
 import type { LogStore } from '../live-store/log-store.js';
 import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/log-fixture.js';
 import { position } from '../live-store/testing/store-fixture.js';

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
-import { withAdmin } from '../dev/redis-node.js';
-import { waitFor } from '../dev/server-process.js';
+import { withAdmin } from '../../local/redis-node.js';
+import { waitFor } from '../../local/server-process.js';
 import { formatAddress } from '../node-address.js';
 import { batchOf, startLogStore } from './testing/log-fixture.js';
 import { position } from './testing/store-fixture.js';

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withAdmin } from '../dev/redis-node.js';
-import { waitFor } from '../dev/server-process.js';
+import { withAdmin } from '../../local/redis-node.js';
+import { waitFor } from '../../local/server-process.js';
 import { LogStore } from './log-store.js';
 import type { StoreError } from './store-error.js';
 import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';

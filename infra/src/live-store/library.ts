@@ -7,7 +7,7 @@ import { OLDEST_FORMAT, RECORD_FORMAT } from '../fields.js';
 import { AT, FLAGS, HEAD_BYTES, TAIL_BYTES } from '../record.js';
 import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_FOLDED, MAX_LEASE_MS } from './log-limits.js';
 
-const SOURCE = new URL('../../redis/log.lua', import.meta.url);
+const SOURCE = new URL('../../../redis/log.lua', import.meta.url);
 /** What the text shares with us. */
 const SHARED: Record<string, number> = {
   MAX_FOLDED,

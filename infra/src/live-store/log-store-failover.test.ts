@@ -1,8 +1,8 @@
 // What a term says after failovers: who lost what, and that lost ids are never taken for those that use them again.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withAdmin } from '../dev/redis-node.js';
-import { waitFor } from '../dev/server-process.js';
+import { withAdmin } from '../../local/redis-node.js';
+import { waitFor } from '../../local/server-process.js';
 import { formatAddress, parseAddress } from '../node-address.js';
 import { FIRST_ID, isAfter } from '../record.js';
 import { lostAbove, type ToldState } from './log-state.js';

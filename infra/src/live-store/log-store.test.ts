@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withAdmin } from '../dev/redis-node.js';
-import { waitFor } from '../dev/server-process.js';
+import { withAdmin } from '../../local/redis-node.js';
+import { waitFor } from '../../local/server-process.js';
 import { formatAddress, parseAddress } from '../node-address.js';
 import { decodeBody, type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import type { LogStore } from './log-store.js';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '../dev/server-process.js';
+import { waitFor } from '../../local/server-process.js';
 import { LogStore } from './log-store.js';
 import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';
 import { position, QUIET } from './testing/store-fixture.js';

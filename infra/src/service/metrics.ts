@@ -108,6 +108,6 @@ function checkName(name: string, isCounter: boolean, labels: readonly string[]):
 }
 
 function productVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,6 +1,6 @@
 // What a fault that takes the archive, or the replicas, away leaves to be caught up with: checkpoints that wait, the
 // alarm of the loss budget, acknowledgements as replicated.
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { Stack } from '../stack-file.js';
 import { AlarmWatch, lossBudgetMs } from './alarm-watch.js';
 import type { Drill } from './drill-kind.js';

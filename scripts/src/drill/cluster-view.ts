@@ -1,8 +1,8 @@
 // The Redis Cluster as an outsider sees it, with the reader's rights: who is master of what, which process a node is,
 // and what a replica holds while its master is dead.
 
-import { type ReaderConnection, readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
+import { type ReaderConnection, readerConnection } from '@whereabouts/infra/local/reader-connection';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import type { Stack } from '../stack-file.js';
 

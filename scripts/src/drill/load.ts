@@ -1,6 +1,6 @@
 // The load of a drill and the eyes on it: drivers in every partition, and a dispatcher in every region.
 
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { driverTokens } from '../driver-tokens.js';
 import type { Acknowledged } from '../outside/driver-socket.js';

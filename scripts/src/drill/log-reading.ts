@@ -1,6 +1,7 @@
 // The newest record of some drivers, read from a partition's log and snapshot over a plain connection.
-import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
+
 import type { LogKeys } from '@whereabouts/infra/live-store/log-keys';
+import type { ReaderConnection } from '@whereabouts/infra/local/reader-connection';
 import { decodeBody, eachRecord, parseEntryId, splitValue } from '@whereabouts/infra/record';
 
 /** What "newest" means: the greatest session, then the latest time. */

@@ -1,12 +1,12 @@
 // The truth about a loss, read from a real cluster that loses something.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
+import { withAdmin } from '@whereabouts/infra/local/redis-node';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { ownersOf, replicasOf, withNode } from './cluster-view.js';
 import { newestUpTo } from './log-reading.js';
 import { LossTruth } from './loss-truth.js';

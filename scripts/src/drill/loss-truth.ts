@@ -5,8 +5,8 @@
 // has written since. The next owner is the process whose own term comes right after the broken one; who owns the
 // partition later, after another failover, does not matter.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ReaderConnection } from '@whereabouts/infra/dev/reader-connection';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
+import type { ReaderConnection } from '@whereabouts/infra/local/reader-connection';
 import { openReplica, type Reader, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import { isOlder, newestUpTo, type Order } from './log-reading.js';

@@ -1,8 +1,8 @@
 // An ingest process of a drill's own, for the drill's drivers alone: what it counts is about nobody else, and it knows
 // of nobody who left before. It has the settings of the stack's ingest, and is one more of several, which is usual.
 import { join } from 'node:path';
-import { freePorts } from '@whereabouts/infra/dev/ports';
-import { startServer, waitFor } from '@whereabouts/infra/dev/server-process';
+import { freePorts } from '@whereabouts/infra/local/ports';
+import { startServer, waitFor } from '@whereabouts/infra/local/server-process';
 import { root } from '../home.js';
 import type { Stack } from '../stack-file.js';
 import { recipeOf } from './processes.js';

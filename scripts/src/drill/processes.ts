@@ -4,8 +4,8 @@
 // and then stops it, so that nothing is left behind.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { commandInside, namespaceOf } from '@whereabouts/infra/dev/network-namespace';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { commandInside, namespaceOf } from '@whereabouts/infra/local/network-namespace';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 
 /** All that is needed to start a process again. */
 export interface Recipe {

@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { namespaceOf } from '@whereabouts/infra/dev/network-namespace';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { namespaceOf } from '@whereabouts/infra/local/network-namespace';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import { type PartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
 import { archiveDifferences } from '../outside/archive-rows.js';

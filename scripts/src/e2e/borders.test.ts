@@ -2,7 +2,7 @@
 // a pause: nobody who reports is ever missing or there twice, and nobody goes back in time.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { untilArchived } from '../outside/archive-rows.js';
 import { type Answer, Dispatcher, type Question } from '../outside/dispatcher.js';

@@ -2,7 +2,7 @@
 // however often it is sent, whoever dies in between.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { Client } from 'pg';
 import { EXACT_TIME, exactTime, sql } from '../outside/archive-rows.js';

@@ -6,7 +6,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';

@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { clusterNodes, ownersOf, replicasOf } from '../drill/cluster-view.js';
 import { partitionRows } from '../drill/regions.js';

@@ -2,7 +2,7 @@
 // how both end when the flusher goes on.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { Dispatcher } from '../outside/dispatcher.js';

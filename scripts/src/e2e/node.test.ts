@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { childPids, isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { childPids, isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { CITIES } from '../fleet/cities.js';
 import { root } from '../home.js';

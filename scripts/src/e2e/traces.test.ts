@@ -2,7 +2,7 @@
 // everybody, and Postgres ends up with the same.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { untilArchived } from '../outside/archive-rows.js';

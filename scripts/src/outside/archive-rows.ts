@@ -1,5 +1,5 @@
 // The rows of Postgres, held against what drivers were told was taken.
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { Client, type QueryResultRow } from 'pg';
 import type { Known, Truth } from './truth.js';

@@ -11,7 +11,7 @@ import type {
   PositionReport,
   ServerMessage,
 } from '@whereabouts/client/protocol';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { WebSocket } from 'ws';
 
 const HELLO_DEADLINE_MS = 20_000;

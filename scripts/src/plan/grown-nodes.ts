@@ -4,9 +4,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
-import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { freeRedisPorts } from '@whereabouts/infra/local/ports';
+import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/local/redis-node';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { parseAddress } from '@whereabouts/infra/node-address';
 import { provideRedis } from '../servers/provide.js';
 import { clusterDir, GROWN, redisAdminPassword, redisPasswords } from '../stack/redis-admin.js';

@@ -7,13 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { findRedisServer } from '@whereabouts/infra/dev/find-servers';
-import { freeRedisPorts } from '@whereabouts/infra/dev/ports';
-import { startRedisNode, withAdmin } from '@whereabouts/infra/dev/redis-node';
-import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/dev/redis-servers';
-import { type ServerProcess, waitFor } from '@whereabouts/infra/dev/server-process';
 import { keySlot } from '@whereabouts/infra/hash-slot';
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
+import { findRedisServer } from '@whereabouts/infra/local/find-servers';
+import { freeRedisPorts } from '@whereabouts/infra/local/ports';
+import { startRedisNode, withAdmin } from '@whereabouts/infra/local/redis-node';
+import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/local/redis-servers';
+import { type ServerProcess, waitFor } from '@whereabouts/infra/local/server-process';
 import type { Move } from './contiguous-moves.js';
 import { commandsToAdd, commandsToRemove } from './redis-commands.js';
 

@@ -7,7 +7,7 @@
 // MOVED, and is tried again by its caller. The new owner is told first: had the owner let go before, nobody would own
 // the slot. Nothing is undone: a slot that was begun is finished by running the same again.
 
-import type { adminConnection } from '@whereabouts/infra/dev/redis-node';
+import type { adminConnection } from '@whereabouts/infra/local/redis-node';
 import { parseAddress } from '@whereabouts/infra/node-address';
 import { type Move, slotsInOrder } from './contiguous-moves.js';
 

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import { promisify } from 'node:util';
-import { findPostgresBinDir, findRedisServer } from '@whereabouts/infra/dev/find-servers';
+import { findPostgresBinDir, findRedisServer } from '@whereabouts/infra/local/find-servers';
 import { root } from '../home.js';
 
 export interface RunFacts {

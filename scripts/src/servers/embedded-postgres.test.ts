@@ -4,9 +4,9 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { embeddedPostgresBinDir } from '@whereabouts/infra/dev/find-servers';
-import { removePostgresData, startPostgres } from '@whereabouts/infra/dev/postgres-server';
-import { noOtherUser } from '@whereabouts/infra/dev/testing/other-user';
+import { embeddedPostgresBinDir } from '@whereabouts/infra/local/find-servers';
+import { removePostgresData, startPostgres } from '@whereabouts/infra/local/postgres-server';
+import { noOtherUser } from '@whereabouts/infra/local/testing/other-user';
 import { Client } from 'pg';
 import { linkEmbeddedLibraries } from './embedded-postgres.js';
 

@@ -7,7 +7,7 @@ import {
   MIN_POSTGRES_MAJOR,
   MIN_REDIS_MAJOR,
   MissingServerError,
-} from '@whereabouts/infra/dev/find-servers';
+} from '@whereabouts/infra/local/find-servers';
 import { home } from '../home.js';
 import { linkEmbeddedLibraries } from './embedded-postgres.js';
 import { installRedisAsRoot, isDebianLike, unpackedRedis, unpackRedis } from './install-redis.js';

@@ -1,18 +1,18 @@
 // The cache of the stack: the Redis Cluster with its users, and our functions in it.
 import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import {
   makeNetworkNamespace,
   type NetworkNamespace,
   whyNoNamespace,
-} from '@whereabouts/infra/dev/network-namespace';
+} from '@whereabouts/infra/local/network-namespace';
 import {
   ClusterShapeError,
   type RedisCluster,
   startRedisCluster,
-} from '@whereabouts/infra/dev/redis-servers';
-import { BrokenStateError } from '@whereabouts/infra/dev/state-file';
-import { LogStore } from '@whereabouts/infra/live-store/log-store';
+} from '@whereabouts/infra/local/redis-servers';
+import { BrokenStateError } from '@whereabouts/infra/local/state-file';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
 import { UsageError } from '../cli.js';

@@ -2,13 +2,13 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { PostgresPlaceError } from '@whereabouts/infra/dev/postgres-place';
+import { PostgresPlaceError } from '@whereabouts/infra/local/postgres-place';
 import {
   type PostgresServer,
   removePostgresData,
   startPostgres,
-} from '@whereabouts/infra/dev/postgres-server';
-import { BrokenStateError } from '@whereabouts/infra/dev/state-file';
+} from '@whereabouts/infra/local/postgres-server';
+import { BrokenStateError } from '@whereabouts/infra/local/state-file';
 import { UsageError } from '../cli.js';
 import { root } from '../home.js';
 import { providePostgres } from '../servers/provide.js';

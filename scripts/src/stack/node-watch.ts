@@ -1,8 +1,8 @@
 // The Redis nodes of the stack as they are now: which process each is, what it does in the cluster, and whether it
 // answers. A node that a drill, or a person, has killed and started again has another pid; failovers swap roles.
 
-import { type ReaderIdentity, readerConnection } from '@whereabouts/infra/dev/reader-connection';
 import { type NodeClaim, parseClusterNodes } from '@whereabouts/infra/live-store/topology';
+import { type ReaderIdentity, readerConnection } from '@whereabouts/infra/local/reader-connection';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import { isRefused } from '@whereabouts/infra/promoter/refused';
 import type { Stack, StackNode } from '../stack-file.js';

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { isAlive } from '@whereabouts/infra/dev/server-process';
+import { isAlive } from '@whereabouts/infra/local/server-process';
 import { OwnProcesses } from './own-processes.js';
 import { takePidLock } from './pid-lock.js';
 

@@ -5,8 +5,13 @@
 // cannot be written, or read, only costs that: what a killed run leaves is then not found.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLine, isAlive, stopStray } from '@whereabouts/infra/dev/server-process';
-import { BrokenStateError, isRecord, readStateJson, writeStateFile } from '@whereabouts/infra/dev/state-file';
+import { commandLine, isAlive, stopStray } from '@whereabouts/infra/local/server-process';
+import {
+  BrokenStateError,
+  isRecord,
+  readStateJson,
+  writeStateFile,
+} from '@whereabouts/infra/local/state-file';
 import { type BestEffort, bestEffort } from './best-effort.js';
 
 export interface OwnProcess {

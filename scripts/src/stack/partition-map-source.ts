@@ -6,7 +6,7 @@
 // Every key's place follows from the map: under another one the cache begins anew (the archive stays).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readStateFile, writeStateFile } from '@whereabouts/infra/dev/state-file';
+import { readStateFile, writeStateFile } from '@whereabouts/infra/local/state-file';
 import {
   buildPartitionMap,
   formatPartitionMap,

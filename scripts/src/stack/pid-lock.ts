@@ -1,6 +1,6 @@
 // A lock that dies with its holder: a file with a pid. One whose process is gone, or is not what it should be, is void.
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { commandLine, isAlive } from '@whereabouts/infra/dev/server-process';
+import { commandLine, isAlive } from '@whereabouts/infra/local/server-process';
 
 export interface PidLock {
   /** Null once it is ours, else the pid of who has it. */

@@ -2,7 +2,7 @@
 // each start and stand in the nodes' own folders, where only this machine's user can read them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RedisPasswords } from '@whereabouts/infra/dev/redis-node';
+import type { RedisPasswords } from '@whereabouts/infra/local/redis-node';
 
 /** Below the stack's home; running-stack.ts starts the cluster there. */
 const CLUSTER_DIR = 'redis-cluster';

@@ -1,11 +1,11 @@
 // Each user of a real cluster may do what its service does with the live store, and not what others do.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { readerConnection } from '@whereabouts/infra/dev/reader-connection';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position, rejects } from '@whereabouts/infra/live-store/testing/store-fixture';
+import { readerConnection } from '@whereabouts/infra/local/reader-connection';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { FIRST_ID } from '@whereabouts/infra/record';
 import { redisUserName, redisUsers } from './redis-users.js';
 

@@ -1,6 +1,6 @@
 // What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that the
 // functions it calls use (infra/redis/log.lua), on the keys that it works on and on no others.
-import type { RedisUser } from '@whereabouts/infra/dev/redis-servers';
+import type { RedisUser } from '@whereabouts/infra/local/redis-servers';
 import type { StackSecrets } from './secrets.js';
 
 type Key = 'log' | 'snapshot' | 'meta' | 'checkpoints' | 'sessions' | 'refused' | 'lease' | 'compaction';

@@ -7,10 +7,10 @@
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type NetworkNamespace, removeStrayNamespaces } from '@whereabouts/infra/dev/network-namespace';
-import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
-import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
-import { childPids } from '@whereabouts/infra/dev/server-process';
+import { type NetworkNamespace, removeStrayNamespaces } from '@whereabouts/infra/local/network-namespace';
+import type { PostgresServer } from '@whereabouts/infra/local/postgres-server';
+import type { RedisCluster } from '@whereabouts/infra/local/redis-servers';
+import { childPids } from '@whereabouts/infra/local/server-process';
 import { START_SCRIPT } from '../home.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
 import { type BestEffort, bestEffort } from './best-effort.js';

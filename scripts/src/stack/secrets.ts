@@ -8,7 +8,7 @@ import {
   readStateFile,
   readStateJson,
   writeStateFile,
-} from '@whereabouts/infra/dev/state-file';
+} from '@whereabouts/infra/local/state-file';
 
 export interface StackSecrets {
   /** HS256. */

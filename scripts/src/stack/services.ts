@@ -27,7 +27,7 @@ const SCRIPT = {
   ingest: compiled('ingest', 'main'),
   flusher: compiled('flusher', 'main'),
   query: compiled('query-api', 'main'),
-  promoter: compiled('infra', 'promoter/main'),
+  promoter: compiled('infra', 'src/promoter/main'),
 };
 
 export function serviceSpec(service: ServiceName, stack: StackAddresses): ChildSpec {

@@ -1,5 +1,5 @@
 // What stack.json says before the services have their pids.
-import type { RedisNode } from '@whereabouts/infra/dev/redis-servers';
+import type { RedisNode } from '@whereabouts/infra/local/redis-servers';
 import type { Stack } from '../stack-file.js';
 import { redisUserName } from './redis-users.js';
 import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';

@@ -6,7 +6,7 @@
 import { lstatSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/dev/ports';
+import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/local/ports';
 import { takePidLock } from './pid-lock.js';
 
 export interface StackPorts {

@@ -2,9 +2,9 @@
 // `npm start` does not do that by itself: a node that is down is a fault that somebody makes, or has to look at.
 
 import { join } from 'node:path';
-import { postgresPid } from '@whereabouts/infra/dev/postgres-place';
-import type { PostgresServer } from '@whereabouts/infra/dev/postgres-server';
-import type { RedisCluster } from '@whereabouts/infra/dev/redis-servers';
+import { postgresPid } from '@whereabouts/infra/local/postgres-place';
+import type { PostgresServer } from '@whereabouts/infra/local/postgres-server';
+import type { RedisCluster } from '@whereabouts/infra/local/redis-servers';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import type { StackNode } from '../stack-file.js';
 import { type ServerRow, type Servers, WishError } from './control.js';

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { OwnProcesses } from './own-processes.js';
 import { type ChildSpec, Supervisor } from './supervisor.js';
 

@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type PostgresServer, startPostgres } from '@whereabouts/infra/dev/postgres-server';
-import { isAlive, waitFor } from '@whereabouts/infra/dev/server-process';
+import { type PostgresServer, startPostgres } from '@whereabouts/infra/local/postgres-server';
+import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { Client } from 'pg';
 import type { OwnStack } from '../stack/own-stack.js';
 

@@ -1,6 +1,6 @@
 // Many drivers' sockets of one test, with one truth.
 import assert from 'node:assert/strict';
-import { waitFor } from '@whereabouts/infra/dev/server-process';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { driverTokens } from '../driver-tokens.js';
 import type { Answer, Dispatcher } from '../outside/dispatcher.js';
 import { DriverSocket } from '../outside/driver-socket.js';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { waitFor } from '../../dev/server-process.js';
+import { waitFor } from '../../../local/server-process.js';
 import type { LogFixture } from '../../live-store/testing/log-fixture.js';
 import { QUIET } from '../../live-store/testing/store-fixture.js';
 import type { FollowedPartition } from '../followed-partition.js';

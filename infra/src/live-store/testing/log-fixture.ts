@@ -2,9 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findRedisServer } from '../../dev/find-servers.js';
-import { adminConnection } from '../../dev/redis-node.js';
-import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from '../../dev/redis-servers.js';
+import { findRedisServer } from '../../../local/find-servers.js';
+import { adminConnection } from '../../../local/redis-node.js';
+import {
+  type RedisCluster,
+  type RedisClusterOptions,
+  startRedisCluster,
+} from '../../../local/redis-servers.js';
 import { evenPartitionMap, type PartitionMap } from '../../partition-map.js';
 import type { Position } from '../../position.js';
 import { BatchWriter } from '../../record.js';

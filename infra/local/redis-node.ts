@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { formatAddress, parseAddress } from '../node-address.js';
+import { formatAddress, parseAddress } from '../src/node-address.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
 

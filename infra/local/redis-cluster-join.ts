@@ -1,6 +1,6 @@
 // Joins fresh nodes to a cluster and waits until every node agrees that it is whole.
 import type { Redis } from 'ioredis';
-import { parseAddress } from '../node-address.js';
+import { parseAddress } from '../src/node-address.js';
 import { adminConnection } from './redis-node.js';
 import { waitFor } from './server-process.js';
 

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { formatAddress, parseAddress } from '../node-address.js';
+import { formatAddress, parseAddress } from '../src/node-address.js';
 import { findRedisServer } from './find-servers.js';
 import { freeRedisPorts, isRedisPortFree } from './ports.js';
 import { readerConnection } from './reader-connection.js';

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatAddress, redisUrlOf } from '../node-address.js';
+import { formatAddress, redisUrlOf } from '../src/node-address.js';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';

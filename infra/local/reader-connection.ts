@@ -1,6 +1,6 @@
 // A plain connection to one Redis node as a user who may only read: for whoever looks from outside.
 import { Redis } from 'ioredis';
-import { parseAddress } from '../node-address.js';
+import { parseAddress } from '../src/node-address.js';
 
 export type ReaderConnection = Redis;
 
