@@ -134,6 +134,13 @@ const READ_POSITIONS = `
 SELECT ${COLUMNS.map(({ name, type }) => (type === 'timestamptz' ? `${epochMs(name)} AS ${name}` : name)).join(', ')}
 FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
 
+/** Which of several with one (driver, session, seq) is taken must not be left to chance. */
+function byIdentity(a: Position, b: Position): number {
+  const bySeq = byDriver(a, b) || a.session - b.session || a.seq - b.seq;
+  const [idA, idB] = [a.checkpointId ?? '', b.checkpointId ?? ''];
+  return bySeq || (idA < idB ? -1 : idA > idB ? 1 : 0);
+}
+
 const NO_ROWS: string[] = COLUMNS.map(() => '{}');
 
 /** What has to be possible before anything is sent again. */
@@ -225,7 +232,7 @@ export class Archive {
         untried.push(...piece);
         return;
       }
-      const sorted = piece.toSorted((a, b) => byDriver(a, b) || a.session - b.session || a.seq - b.seq);
+      const sorted = piece.toSorted(byIdentity);
       const ids = arrayLiteral(sorted.map((position) => position.checkpointId));
       const inserting = this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(sorted)]);
       const inserted = await inserting.catch((error) => {
