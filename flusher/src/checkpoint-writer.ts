@@ -21,11 +21,11 @@ const PARTITION_LIMIT = 512;
 /** One that Postgres refuses stays in the cache (nothing drops a checkpoint); all of them are tried again this often. */
 const REFUSED_RETRY_MS = 15_000;
 const MAX_REFUSED_KNOWN = 10_000;
-/** By then the ingest that took it has told its driver, or never will. */
+/** After this long, ingest has told the driver about the conflict, or never will. */
 const KEEP_CONFLICT_MS = 60_000;
 const TOLD_EVERY_MS = 60_000;
 
-/** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
+/** Every partition gets an equal share of a round. Otherwise a busy partition could keep the others waiting for ever. */
 export const partitionLimit = (partitions: number): number =>
   Math.max(1, Math.min(PARTITION_LIMIT, Math.floor(ROUND_LIMIT / partitions)));
 
@@ -96,7 +96,7 @@ export class CheckpointWriter {
     const standing = new Map<number, number>();
     for (const partition of this.#refused.values())
       standing.set(partition, (standing.get(partition) ?? 0) + 1);
-    // The refused take no part of the share, or nobody would come past them.
+    // Refused checkpoints are read on top of the share. If they counted, they could fill it and starve the others.
     const limit = (partition: number) => share + (standing.get(partition) ?? 0);
     this.#open = 0;
     const pages = await Promise.all(
