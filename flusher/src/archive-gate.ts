@@ -16,7 +16,7 @@ type Mode = 'up' | 'away' | 'trying';
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
-/** Between two lines of the log: where it comes and goes not each time is told, and while it stays away not each attempt. */
+/** Least time between two log lines: about a change between up and away, and about staying away. */
 const TOLD_EVERY_MS = { news: 10_000, still: 60_000 };
 
 export interface GateOptions {
@@ -34,7 +34,7 @@ export class ArchiveGate {
   readonly #backoff = new Backoff({ firstMs: FIRST_WAIT_MS, limitMs: LONGEST_WAIT_MS });
   #mode: Mode = 'up';
   #isProbing = false;
-  /** Whether the log has it that it is away, and since when it has its newest line. */
+  /** The last log line said that it is away; and when that line was written. */
   #isTold = false;
   #toldAtMs = Number.NEGATIVE_INFINITY;
   #downSinceMs = 0;
@@ -69,7 +69,7 @@ export class ArchiveGate {
 
   /** Rows were committed. */
   succeeded(): void {
-    if (this.#mode === 'away') return; // of an attempt from before it went away
+    if (this.#mode === 'away') return; // an attempt that began before it went away
     const isBack = !this.isUp;
     this.#mode = 'up';
     this.#backoff.succeeded();

@@ -1,5 +1,5 @@
-// The archive is the same whatever settings its sessions come with: from the database, the role, the address, or a
-// pooler that hands a session to one client after the other.
+// Session settings do not change what the archive writes and reads, whether they come from the database, the role, the
+// address, or a pooler that lets several clients share a session.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
@@ -7,7 +7,7 @@ import { Client } from 'pg';
 import type { Archive } from './archive.js';
 import { archivedPosition } from './archived-position.js';
 import { FLUSHER } from './database.js';
-import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
+import { type ArchiveFixture, EXTREMES, startArchive, stored } from './testing/archive-fixture.js';
 import { pgbouncer, startPooler } from './testing/pooler.js';
 
 const SETTINGS: Record<string, string> = {
@@ -63,18 +63,7 @@ afterEach(async () => {
   await admin.query(`ALTER DATABASE whereabouts RESET ALL; ALTER ROLE ${FLUSHER} RESET ALL`);
 });
 
-const FULL = stored('full', {
-  session: 281_474_976_710_655,
-  seq: 4_294_967_295,
-  recordedAtMs: 1_700_000_001_999,
-  latE7: -850_511_287,
-  lonE7: 1_799_999_999,
-  headingCdeg: 35_999,
-  speedCmps: 65_534,
-  accuracyDm: 65_534,
-  status: 'busy',
-  services: 65_535,
-});
+const FULL = stored('full', EXTREMES);
 const BARE = stored('bare', { recordedAtMs: 1_699_999_999_001 });
 
 /** Each statement of the archive once, with what it has to come to. */

@@ -7,7 +7,7 @@ import { NONE_U16, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import { type Archive, MAX_BATCH_ROWS } from './archive.js';
 import type { ArchiveRow } from './archive-row.js';
-import { type ArchiveFixture, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
+import { type ArchiveFixture, EXTREMES, MAP_HASH, startArchive, stored } from './testing/archive-fixture.js';
 import { until } from './testing/flusher-process.js';
 
 const DEADLINE_MS = 30_000;
@@ -57,18 +57,7 @@ describe('commits that follow each other', () => {
 
 describe('positions', () => {
   test('every field arrives as it was, to the millisecond and the last digit', async () => {
-    const full = stored('NULL', {
-      session: 281_474_976_710_655,
-      seq: 4_294_967_295,
-      recordedAtMs: 1_700_000_001_999,
-      latE7: -850_511_287,
-      lonE7: 1_799_999_999,
-      headingCdeg: 35_999,
-      speedCmps: 65_534,
-      accuracyDm: 65_534,
-      status: 'busy',
-      services: 65_535,
-    });
+    const full = stored('NULL', EXTREMES);
     const bare = stored('bare', { recordedAtMs: 1, latE7: 0, lonE7: 0, status: 'offline' });
     await archive.commit([row(full, 63), row(bare, 0)], []);
     const rows = await fixture.sql(

@@ -28,11 +28,11 @@ const MAX_PAGES = 64;
 /** One that Postgres refuses stays in the cache (nothing drops a checkpoint), and is tried again this often. */
 const REFUSED_RETRY_MS = 15_000;
 const MAX_REFUSED_KNOWN = 10_000;
-/** By then the ingest that took it has told its driver, or never will. */
+/** After this long, ingest has told the driver about the conflict, or never will. */
 const KEEP_CONFLICT_MS = 60_000;
 const TOLD_EVERY_MS = 60_000;
 
-/** Each has its share of the round: where some went first, the others' checkpoints would wait as long as those come. */
+/** Every partition gets an equal share of a round. Otherwise a busy partition could keep the others waiting for ever. */
 export const partitionLimit = (partitions: number): number =>
   Math.max(1, Math.min(PARTITION_LIMIT, Math.floor(ROUND_LIMIT / partitions)));
 

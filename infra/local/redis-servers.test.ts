@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { formatAddress, parseAddress } from '../src/node-address.js';
@@ -11,6 +11,7 @@ import { readerConnection } from './reader-connection.js';
 import { adminConnection, withAdmin } from './redis-node.js';
 import { type RedisCluster, type RedisClusterOptions, startRedisCluster } from './redis-servers.js';
 import { isAlive, waitFor } from './server-process.js';
+import { hasIpv6 } from './testing/ipv6.js';
 import { noOtherUser, readableByNobody } from './testing/other-user.js';
 
 let dir: string;
@@ -168,10 +169,6 @@ test('a description of the cluster that a power cut left empty is told, and the 
 test('a folder with a cluster of another shape is refused', async () => {
   await assert.rejects(startRedisCluster({ ...options, masters: 4 }), { code: 'cluster_shape' });
 });
-
-const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
-  all?.some(({ address }) => address === '::1'),
-);
 
 test('nodes on ::1 keep their addresses, also on other ports', {
   skip: hasIpv6 ? false : 'no ::1 here',

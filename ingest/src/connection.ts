@@ -306,7 +306,7 @@ export class Connection implements Sender, AckSource, ClaimingConnection {
     if (hasLeft && this.#ledger.openCheckpoints() === 0) this.close(CLOSE_CODES.normal, 'bye');
   }
 
-  /** `heardByMs`: what came until then has been read. */
+  /** `heardByMs`: every message that arrived before this time has been read. */
   check(nowMs: number, heardByMs: number, wallMs: number): void {
     const silentMs = heardByMs - this.#heardAtMs;
     if (this.#tokenExpiresAtMs <= wallMs) this.close(CLOSE_CODES.tokenExpired, 'the token has expired');

@@ -1,11 +1,11 @@
-// What is wrong with parameters, in words and by name. Nothing is decided here: whoever asks knows already that they
-// are refused, and always gets at least one line.
+// Explains which parameters were refused, and why. It decides nothing: the schema has refused the request already. There
+// is always at least one line.
 
 import type { ParameterError } from './problem.js';
 import { propertyOf, type Schema } from './schema-shape.js';
 import { nearestName } from './spelling.js';
 
-// More of them are not worth a line each: the caller sent something else altogether.
+// With more errors than this, the caller probably sent something else altogether.
 export const MAX_ERRORS = 20;
 const MAX_NAME_CHARS = 64;
 

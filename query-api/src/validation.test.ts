@@ -1,5 +1,5 @@
-// No value that a schema refuses reaches an operation, for every operation: random requests over HTTP, held against the
-// service's own /openapi.json by another validator than the service's.
+// Sends random requests to every operation. A second validator checks each request against /openapi.json: what that
+// schema refuses must be refused by the service, too.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -1,7 +1,7 @@
-// From what a caller wrote to what a handler gets: Fastify's validator for every part of a request.
+// Fastify's validator for every part of a request. It converts the text that a caller sent, then checks it.
 //
-// The schema's own verdict decides, whole: a value that it does not accept is refused, whatever can be said about why.
-// What is said is made afterwards, for people, and is cut short.
+// The schema alone decides: a value that it does not accept is refused, even if we cannot explain why. The explanation
+// is written afterwards, for people, and is limited in length.
 
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';

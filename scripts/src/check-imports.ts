@@ -18,8 +18,10 @@ interface Manifest {
 /** `from 'x'`, `import 'x'`, `import('x')` at the start of a statement; a line of prose does not look like that. */
 const IMPORT = /(?:^|[\s;}])(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g;
 
-/** Tests, and what only tests import. */
-const TEST_FILE = /\.test\.ts$|^testing\//;
+/** Folders of what only tests need. */
+const FOR_TESTS = /(?:^|\/)(?:testing|fixtures)\//;
+
+const isForTests = (place: string): boolean => place.endsWith('.test.ts') || FOR_TESTS.test(place);
 
 const readManifest = async (dir: string): Promise<Manifest> =>
   JSON.parse(await readFile(join(dir, 'package.json'), 'utf8')) as Manifest;
@@ -30,9 +32,6 @@ function packageOf(specifier: string): string | null {
   const parts = specifier.split('/');
   return specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? null);
 }
-
-/** Folders of what only tests need. */
-const FOR_TESTS = /(?:^|\/)(?:testing|fixtures)\//;
 
 const importsOf = (source: string): string[] =>
   [...source.matchAll(IMPORT)].map((match) => match[1] as string);
@@ -67,12 +66,12 @@ export async function forbiddenImports(projectDir: string): Promise<string[]> {
     const declared = new Set(Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
     const forTests = new Set([...declared, ...Object.keys({ ...own.devDependencies, ...devDependencies })]);
     for (const place of await sourcesOf(projectDir, workspace)) {
-      const allowed = TEST_FILE.test(place) ? forTests : declared;
+      const allowed = isForTests(place) ? forTests : declared;
       const source = await readFile(join(projectDir, place), 'utf8');
       for (const name of undeclaredIn(source, allowed)) {
         complaints.push(`${place}: ${name} is not a dependency of ${workspace}`);
       }
-      if (TEST_FILE.test(place) || FOR_TESTS.test(place)) continue;
+      if (isForTests(place)) continue;
       for (const name of importsOf(source).filter((specifier) => FOR_TESTS.test(specifier))) {
         complaints.push(`${place}: ${name} is for tests alone`);
       }

@@ -73,6 +73,20 @@ export async function startArchive(database = 'whereabouts'): Promise<ArchiveFix
   };
 }
 
+/** Every field at the edge of what it can be. */
+export const EXTREMES: Partial<Position> = {
+  session: 281_474_976_710_655,
+  seq: 4_294_967_295,
+  recordedAtMs: 1_700_000_001_999,
+  latE7: -850_511_287,
+  lonE7: 1_799_999_999,
+  headingCdeg: 35_999,
+  speedCmps: 65_534,
+  accuracyDm: 65_534,
+  status: 'busy',
+  services: 65_535,
+};
+
 export function stored(driverId: string, fields: Partial<Position> = {}): Position {
   return {
     driverId,

@@ -1,21 +1,18 @@
 // A cluster whose nodes listen on IPv6: each keeps its own address, in views and in redirections.
 
 import assert from 'node:assert/strict';
-import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
 import { withAdmin } from '../../local/redis-node.js';
 import { waitFor } from '../../local/server-process.js';
+import { hasIpv6 } from '../../local/testing/ipv6.js';
 import { formatAddress } from '../node-address.js';
 import { batchOf, startLogStore } from './testing/log-fixture.js';
 import { position } from './testing/store-fixture.js';
 
 const DEADLINE_MS = 20_000;
-const HAS_IPV6 = Object.values(networkInterfaces()).some((all) =>
-  all?.some(({ address }) => address === '::1'),
-);
 
 test('partitions are found on nodes on ::1, and again after they have moved', {
-  skip: !HAS_IPV6,
+  skip: !hasIpv6,
 }, async (t) => {
   const fixture = await startLogStore({ replicas: 1, host: '::1' });
   t.after(() => fixture.stop());

@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { findRedisServer } from '../../local/find-servers.js';
 import { withAdmin } from '../../local/redis-node.js';
 import { type RedisCluster, startRedisCluster } from '../../local/redis-servers.js';
 import { waitFor } from '../../local/server-process.js';
+import { hasIpv6 } from '../../local/testing/ipv6.js';
 import { reconnectDelayMs } from '../live-store/node-connection.js';
 import { QUIET } from '../live-store/testing/store-fixture.js';
 import { parseClusterNodes } from '../live-store/topology.js';
@@ -17,10 +18,7 @@ import { createMetrics } from '../service/metrics.js';
 import { Promoter } from './promoter.js';
 
 const DEADLINE_MS = 30_000;
-const HAS_IPV6 = Object.values(networkInterfaces()).some((all) =>
-  all?.some(({ address }) => address === '::1'),
-);
-const HOST = HAS_IPV6 ? '::1' : '127.0.0.1';
+const HOST = hasIpv6 ? '::1' : '127.0.0.1';
 
 let dir: string;
 let cluster: RedisCluster;

@@ -17,9 +17,9 @@ export interface SocketBounds {
 /** `limit`: a socket was closed for a newcomer. `refused`: all were busy, and the newcomer heard 503. */
 export type SocketLoss = 'limit' | 'address_limit' | 'refused';
 
-// No request takes that long: whoever does not read the answer by then is closed like an idle one.
+// No request takes this long. A client that has not read its answer by then is closed like an idle one.
 const BUSY_DEADLINE_MS = 30_000;
-// What a process has open besides: connections to Redis, the ops listener's sockets, the event loop's own files.
+// Other files that a process has open: connections to Redis, the ops listener's sockets, files of the event loop.
 const OTHER_FILES = 192;
 
 /** As many of `wanted` as the open files of this process allow. */
