@@ -116,7 +116,6 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       ],
       notes: [
         'Self time of the main thread. `(program)` is native code: the event loop, uWebSockets.js, the kernel.',
-        'PERFORMANCE.md tells what earlier profiles showed, and what came of it.',
       ],
     };
   } finally {

@@ -1,6 +1,6 @@
 // What a driver reports, from the edge to the archive: its limits, its order, its measures.
 //
-// A Position is always valid: only `validatePosition` and `decodeRecord` make one. Coordinates are int32 in
+// A Position is always valid: only `validatePosition` and `decodeBody` (record.ts) make one. Coordinates are int32 in
 // units of 1e-7 degree, so what is stored, measured and answered is the same number everywhere.
 
 import {
@@ -24,18 +24,6 @@ export interface Position extends Record<NumberFieldName, number> {
   status: Status;
   checkpoint: boolean;
   checkpointId: string | null;
-}
-
-export interface StoredPosition extends Position {
-  revision: number;
-  /** Postgres refused it: never `persisted`. */
-  quarantined: boolean;
-  /** In no geo set. */
-  unlisted: boolean;
-  /** Recorded in that partition since, or null. */
-  movedTo: number | null;
-  /** Loaded from Postgres. */
-  archived: boolean;
 }
 
 /** What the edge hands over for validation, by whatever protocol it came. */

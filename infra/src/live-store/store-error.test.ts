@@ -5,10 +5,9 @@ import { test } from 'node:test';
 import { type StoreErrorCode, storeErrorOfReply } from './store-error.js';
 
 const REPLIES: [message: string, code: StoreErrorCode, ofNode: boolean][] = [
-  ['BADBATCH the arena does not add up', 'bad_batch', false],
   ['MAPMISMATCH this partition was written under map a, not b', 'map_mismatch', false],
   ['LEASED by host-1', 'leased', false],
-  ['REIGNCHANGED abc@1', 'reign_changed', false],
+  ['TERMCHANGED 1700000000000', 'term_changed', false],
   ["OOM command not allowed when used memory > 'maxmemory'.", 'overloaded', false],
   ['MISCONF Errors writing to the AOF file: No space left on device', 'region_unavailable', true],
   ['NOREPLICAS Not enough good replicas to write.', 'region_unavailable', true],
@@ -53,11 +52,11 @@ const REPLIES: [message: string, code: StoreErrorCode, ofNode: boolean][] = [
   ['', 'refused', false],
 ];
 
-test('what is not known is an outage; only our own function calls a batch bad', () => {
+test('what is not known is an outage; only our own functions say that a call does not fit', () => {
   for (const [message, code, ofNode] of REPLIES) {
     const error = storeErrorOfReply(message);
     assert.deepEqual([error.code, error.ofNode], [code, ofNode], message);
-    const isOurs = ['bad_batch', 'map_mismatch', 'leased', 'reign_changed'].includes(code);
+    const isOurs = ['map_mismatch', 'leased', 'term_changed'].includes(code);
     assert.equal(error.retryable, !isOurs, message);
   }
 });

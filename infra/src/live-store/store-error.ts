@@ -1,7 +1,8 @@
 // What can go wrong between a service and a partition, by what the caller can do about it.
 //
-// Only our own functions say that a call was wrong (BADBATCH). Every other error is an outage: a setting of the
-// operator, a command that is not allowed, a version of Redis that we do not know. It is worth trying again.
+// Only our own functions can say that a call does not fit the partition (MAPMISMATCH, LEASED, TERMCHANGED). Every
+// other error is an outage: a setting of the operator, a command that is not allowed, a version of Redis that we do
+// not know. It is worth trying again.
 
 export type StoreErrorCode =
   | 'region_unavailable' // no answer, or from a node that may not write now; whether it was written is unclear
@@ -9,8 +10,6 @@ export type StoreErrorCode =
   | 'not_ready' // functions missing, slots moving, no permission; nothing was written
   | 'refused' // an error reply that we do not know: of the node, of the partition, or of one record in the batch
   | 'map_mismatch' // the partition was written under another partition map
-  | 'bad_batch' // our function refused the call itself: a smaller one shows the culprit
-  | 'reign_changed' // begin again
   | 'term_changed' // begin again
   | 'place_changed' // a scan goes on at another process: begin again
   | 'leased'; // another flusher works on it
@@ -34,10 +33,8 @@ export class StoreError extends Error {
 
 /** By the first word of the reply. */
 const CODES: Record<string, StoreErrorCode> = {
-  BADBATCH: 'bad_batch',
   MAPMISMATCH: 'map_mismatch',
   LEASED: 'leased',
-  REIGNCHANGED: 'reign_changed',
   TERMCHANGED: 'term_changed',
   OOM: 'overloaded',
   MOVED: 'region_unavailable',

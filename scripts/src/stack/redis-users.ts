@@ -11,7 +11,7 @@ const reads = (...keys: Key[]) => keys.map((key) => `%R~${key}:{*}`).join(' ');
 /** To find the masters, and to follow a slot that moves. */
 const FIND = '+ping +asking +cluster|nodes';
 /** What LogStore reads with: plain commands. */
-const READ = '+multi +exec +time +hget +hmget +hgetall +hscan +hlen +xrange +xlen';
+const READ = '+time +hget +hmget +hgetall +hscan +hlen +xrange +xlen';
 /** Whoever writes proves by `info` which process it writes to. */
 const WRITE = `+fcall +info +hset +hdel +xadd +xtrim +xinfo|stream +set`;
 /** Leases: to take one and to give it back. */
