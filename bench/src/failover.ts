@@ -2,7 +2,8 @@
 // every driver reports on. Each fault has a stack of its own.
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { type Answer, Dispatcher } from '@whereabouts/scripts/outside/dispatcher';
+import { withDeadline } from '@whereabouts/infra/service/deadline';
+import { Dispatcher } from '@whereabouts/scripts/outside/dispatcher';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret, type Stack, type StackNode } from '@whereabouts/scripts/stack-file';
 import type { Bench, BenchContext, BenchOutcome, Figure } from './bench.js';
@@ -78,7 +79,7 @@ class Questioner {
     seen.questions++;
     try {
       const question = { lat, lon, radius_m: RADIUS_M, limit: LIMIT };
-      const answer = await inTime(this.#dispatcher.nearby(question));
+      const answer = await withDeadline(this.#dispatcher.nearby(question), ANSWER_TIMEOUT_MS);
       seen.answerMs.push(performance.now() - askedAtMs);
       seen.viewAgeMs.push(answer.view_age_ms);
       if (!answer.complete) seen.incomplete++;
@@ -87,14 +88,6 @@ class Questioner {
       seen.failed++;
     }
   }
-}
-
-async function inTime(answer: Promise<Answer>): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer in time')), ANSWER_TIMEOUT_MS);
-  });
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 async function inflict(fault: Fault, { pid }: StackNode): Promise<void> {

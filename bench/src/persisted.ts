@@ -1,9 +1,9 @@
 // How long a checkpoint takes until its driver hears that it stands in Postgres, on a stack that has nothing else to do.
 
-import { setTimeout as sleepFor } from 'node:timers/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { type Random, seededRandom } from '@whereabouts/infra/seeded-random';
+import { withDeadline } from '@whereabouts/infra/service/deadline';
 import { driverTokens } from '@whereabouts/scripts/driver-tokens';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import type { Stack } from '@whereabouts/scripts/stack-file';
@@ -47,23 +47,16 @@ async function timesMs(client: DriverClient, seconds: number, random: Random): P
     await sleep(random.between(PAUSE_MS.min, PAUSE_MS.max));
     const sentAtMs = performance.now();
     const lon = place.lon + times.length / 1e6;
-    await withDeadline(client.checkpoint({ lat: place.lat, lon, status: 'busy' }));
+    await withDeadline(
+      client.checkpoint({ lat: place.lat, lon, status: 'busy' }),
+      PERSISTED_DEADLINE_MS,
+      () => {
+        throw new Error(`no \`persisted\` in ${PERSISTED_DEADLINE_MS} ms`);
+      },
+    );
     times.push(performance.now() - sentAtMs);
   } while (performance.now() < endMs);
   return times;
-}
-
-async function withDeadline(persisted: Promise<void>): Promise<void> {
-  const late = new AbortController();
-  const deadline = sleepFor(PERSISTED_DEADLINE_MS, null, { signal: late.signal }).then(() => {
-    throw new Error(`no \`persisted\` in ${PERSISTED_DEADLINE_MS} ms`);
-  });
-  try {
-    await Promise.race([persisted, deadline]);
-  } finally {
-    late.abort();
-    deadline.catch(() => {});
-  }
 }
 
 async function run(context: BenchContext): Promise<BenchOutcome> {

@@ -8,6 +8,7 @@
 // A session goes back to the pool only after a commit or an error that is about our rows. After any other error it is
 // closed: it may belong to a primary that is none any more.
 
+import { withDeadline } from '@whereabouts/infra/service/deadline';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import { troubleOf } from './archive-error.js';
 
@@ -69,12 +70,7 @@ export class ArchiveSessions {
 
   /** A server that is frozen does not answer a goodbye either, so it is not waited for long. */
   async close(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSING_MS);
-    });
-    await Promise.race([this.#pool.end(), late]);
-    clearTimeout(timer);
+    await withDeadline(this.#pool.end(), CLOSING_MS, () => {});
   }
 
   #newPool(): Pool {

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position, QUIET } from '@whereabouts/infra/live-store/testing/store-fixture';
 import type { Position } from '@whereabouts/infra/position';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import { FAILPOINTS, type Failpoint, type Reached } from './failpoint.js';
@@ -16,7 +17,6 @@ import { statusOf } from './partition-status.js';
 import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive } from './testing/archive-fixture.js';
 import { liveView } from './testing/live-view.js';
-import { seeded } from './testing/truth.js';
 
 const PARTITION = 7;
 const SEEDS = 15;
@@ -49,7 +49,7 @@ class World {
   #seq = 0;
 
   constructor(seed: number) {
-    this.#random = seeded(seed);
+    this.#random = seededRandom(seed).next;
   }
 
   /** Returns what it did. */

@@ -18,6 +18,7 @@ import {
   type WebSocket,
 } from 'uWebSockets.js';
 import { STREAM_PATH } from '@whereabouts/client/protocol';
+import { withDeadline } from '@whereabouts/infra/service/deadline';
 import { claimedSubject, TokenError, type VerifiedToken } from '@whereabouts/infra/service/tokens';
 import {
   type Admission,
@@ -235,18 +236,15 @@ export class Gateway {
 
   /** The token's content, or why there will be no upgrade; within the deadline, whatever the verifier does. */
   async #verified(token: string): Promise<VerifiedToken | Refusal> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<Refusal>((resolve) => {
-      const refusal = unavailable('token_timeout', 'the token could not be verified in time');
-      timer = setTimeout(() => resolve(refusal), UPGRADE_DEADLINE_MS);
-    });
     try {
-      return await Promise.race([this.#parts.edge.verify(token), late]);
+      return await withDeadline<VerifiedToken | Refusal>(
+        this.#parts.edge.verify(token),
+        UPGRADE_DEADLINE_MS,
+        () => unavailable('token_timeout', 'the token could not be verified in time'),
+      );
     } catch (error) {
       if (error instanceof TokenError) return refusalOf(error);
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

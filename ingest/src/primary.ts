@@ -3,6 +3,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { createLogger, type Logger } from '@whereabouts/infra/service/log';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
+import { type ChildEnd, Supervisor } from '@whereabouts/infra/service/supervisor';
 import { AggregatorRegistry } from 'prom-client';
 import { findExclusivePort } from './gateway.js';
 import type { IngestSettings } from './settings.js';
@@ -10,10 +11,7 @@ import { type CountedMetrics, type Question, type Reply, siblingEnv } from './si
 
 const ANSWER_DEADLINE_MS = 700;
 const METRICS_DEADLINE_MS = 5000;
-const MIN_RESTART_MS = 100;
-const MAX_RESTART_MS = 5000;
-/** Who lived for that long starts again without a wait. */
-const SETTLED_MS = 10_000;
+const PACE = { firstMs: 100, limitMs: 5000, steadyMs: 10_000 };
 // Each child keeps the drain's deadline by itself; the parent waits a little longer, to tell what became of them.
 const DRAIN_MARGIN_MS = 1000;
 
@@ -37,31 +35,30 @@ export async function runPrimary(settings: IngestSettings): Promise<void> {
   });
 }
 
-interface Place {
-  child: ChildProcess | null;
-  restartMs: number;
-}
-
 class Siblings {
   readonly #log: Logger;
-  readonly #places: Place[];
+  readonly #siblings: Supervisor[];
   readonly #asked = new Map<number, (reply: Reply | null) => void>();
   #port = 0;
   #lastQuestion = 0;
-  #draining = false;
 
   constructor(count: number, log: Logger) {
     this.#log = log;
-    this.#places = Array.from({ length: count }, () => ({ child: null, restartMs: MIN_RESTART_MS }));
+    const onEnd = ({ pid, code, signal }: ChildEnd, waitMs: number | null) =>
+      log.error({ pid, code, signal, wait_ms: waitMs }, 'an ingest process ended: starting another');
+    this.#siblings = Array.from(
+      { length: count },
+      () => new Supervisor({ spawn: () => this.#fork(), pace: PACE, onEnd }),
+    );
   }
 
   start(port: number): void {
     this.#port = port;
-    for (const place of this.#places) this.#fill(place);
+    for (const sibling of this.#siblings) sibling.up();
   }
 
   pids(): number[] {
-    return this.#places.flatMap(({ child }) => child?.pid ?? []);
+    return this.#siblings.flatMap(({ child }) => child?.pid ?? []);
   }
 
   async readiness(): Promise<ReadinessReport> {
@@ -70,7 +67,7 @@ class Siblings {
       const name = `process ${i + 1}`;
       if (!reply?.readiness) return [{ name, ok: false, detail: 'does not answer' }];
       const { ready, checks } = reply.readiness;
-      const pid = this.#places[i]?.child?.pid;
+      const pid = this.#siblings[i]?.child?.pid;
       const own = { name, ok: ready, detail: `pid ${pid}, ${ready ? 'ready' : 'not ready'}` };
       return [own, ...checks.map((check) => ({ ...check, name: `${name}: ${check.name}` }))];
     });
@@ -85,44 +82,22 @@ class Siblings {
 
   /** Each drains by itself when its parent lets go of it. Rejects where one did not get through. */
   async drain(): Promise<void> {
-    this.#draining = true;
-    const codes = await Promise.all(
-      this.#places.map(
-        ({ child }) =>
-          new Promise<number | null>((resolve) => {
-            if (child === null || child.exitCode !== null) return resolve(0);
-            child.once('exit', (code) => resolve(code));
-            if (child.connected) child.disconnect();
-          }),
-      ),
+    const ends = await Promise.all(
+      this.#siblings.map((sibling) => sibling.stop((child) => child.connected && child.disconnect())),
     );
-    const failed = codes.filter((code) => code !== 0).length;
-    if (failed > 0) throw new Error(`${failed} of ${codes.length} processes did not drain`);
+    const failed = ends.filter((end) => end !== null && end.code !== 0).length;
+    if (failed > 0) throw new Error(`${failed} of ${ends.length} processes did not drain`);
   }
 
-  #fill(place: Place): void {
-    if (this.#draining) return;
-    const startedAt = performance.now();
+  #fork(): ChildProcess {
     const child = fork(process.argv[1] as string, [], { env: siblingEnv(this.#port) });
-    place.child = child;
     child.on('message', (reply: Reply) => this.#take(reply.id, reply));
     child.on('error', (error) => this.#log.error({ err: error }, 'an ingest process cannot be reached'));
-    child.once('exit', (code, signal) => {
-      place.child = null;
-      if (this.#draining) return;
-      const isSettled = performance.now() - startedAt >= SETTLED_MS;
-      const waitMs = isSettled ? MIN_RESTART_MS : place.restartMs;
-      place.restartMs = isSettled ? MIN_RESTART_MS : Math.min(place.restartMs * 2, MAX_RESTART_MS);
-      this.#log.error(
-        { pid: child.pid, code, signal, wait_ms: waitMs },
-        'an ingest process ended: starting another',
-      );
-      setTimeout(() => this.#fill(place), waitMs * (0.5 + Math.random()));
-    });
+    return child;
   }
 
   #askAll(ask: Question['ask'], deadlineMs: number): Promise<(Reply | null)[]> {
-    return Promise.all(this.#places.map(({ child }) => this.#ask(child, ask, deadlineMs)));
+    return Promise.all(this.#siblings.map(({ child }) => this.#ask(child, ask, deadlineMs)));
   }
 
   #ask(child: ChildProcess | null, ask: Question['ask'], deadlineMs: number): Promise<Reply | null> {

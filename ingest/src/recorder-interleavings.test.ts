@@ -7,6 +7,7 @@ import { type LogFixture, startLogStore } from '@whereabouts/infra/live-store/te
 import { QUIET } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import { isNewer, type Position } from '@whereabouts/infra/position';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { Recorder } from './recorder.js';
 import { newestOf } from './testing/log-reader.js';
@@ -37,17 +38,6 @@ before(async () => {
 });
 after(() => fixture.stop());
 
-/** mulberry32 */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 interface Model {
   connection: Told;
   /** How many reports older connections had been told of when they were replaced. */
@@ -66,7 +56,7 @@ class Run {
   readonly #recovering: Promise<unknown>[] = [];
 
   constructor(seed: number) {
-    this.#random = seeded(seed);
+    this.#random = seededRandom(seed).next;
     const o = { store: fixture.store, settings: SETTINGS, log: QUIET, metrics: this.#metrics };
     this.#recorder = new Recorder({ ...o, processId: `seed-${seed}` });
     this.#recorder.start();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
-import { randomOf } from './fixtures/random.js';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import {
   eventually,
   type Running,
@@ -18,7 +18,7 @@ const NEARBY = '/v1/drivers/nearby';
 const BATCH = '/v1/drivers/nearby:batch';
 const SEED = 20_260_101;
 
-const random = randomOf(SEED);
+const random = seededRandom(SEED).next;
 const PLACES = { warsaw: [52.23, 21.01], zero: [0, 0], fiji: [-16.5, 180], north: [85.0, 20] } as const;
 type Place = keyof typeof PLACES;
 

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KEEP_RESTORED_MS } from '@whereabouts/infra/live-store/log-limits';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { driver, emptyIndex, NOW_MS, take } from './fixtures/filled-index.js';
-import { randomOf } from './fixtures/random.js';
 
 const at = (recordedAtMs: number, session = 1, lat = 52) => driver('d', lat, 21, { recordedAtMs, session });
 const id = (term: number, revision: number) => ({ term, revision });
@@ -12,7 +12,7 @@ const id = (term: number, revision: number) => ({ term, revision });
 test('index: the greatest (session, recorded-at) counts, whatever order they come in', () => {
   const { index } = emptyIndex();
   const records = [at(5), at(9), at(1, 2), at(3, 2), at(100)];
-  const random = randomOf(7);
+  const random = seededRandom(7).next;
   for (let round = 0; round < 50; round++) {
     for (const record of [...records].sort(() => random() - 0.5)) take(index, record);
     const { session, recordedAtMs } = index.recordOf('d') ?? assert.fail();
@@ -132,7 +132,7 @@ test('index: who is old leaves once he is in Postgres; what is archived stays lo
 test('index: 100,000 drivers who come and go take the room of 100,000', () => {
   const filled = emptyIndex();
   const { index } = filled;
-  const random = randomOf(5);
+  const random = seededRandom(5).next;
   let bytes = 0;
   for (let day = 0; day < 4; day++) {
     const nowMs = NOW_MS + day * 1_000_000;

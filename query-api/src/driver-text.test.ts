@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bearingDeg, type Status } from '@whereabouts/infra/position';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { driverText, featureText } from './driver-text.js';
 import { driver, emptyIndex, NOW_MS, take } from './fixtures/filled-index.js';
-import { randomOf } from './fixtures/random.js';
 
 const SEED = 3;
 
 test('driver: the text is what a serializer makes of it, to the last digit', () => {
-  const random = randomOf(SEED);
+  const random = seededRandom(SEED).next;
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
   for (let i = 0; i < 20_000; i++) {
     const { index } = emptyIndex();

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_LATITUDE, type Position } from '@whereabouts/infra/position';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { bruteForce, driver, emptyIndex, idsOf, NOW_MS, question, take } from './fixtures/filled-index.js';
-import { randomOf } from './fixtures/random.js';
 import { NearestSearch, type Question } from './nearest.js';
 
 const SEED = 20_261_127;
@@ -37,7 +37,7 @@ interface World {
 }
 
 function worldOf(seed: number): World {
-  const random = randomOf(seed);
+  const random = seededRandom(seed).next;
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
   const cities = [pick(CITIES), pick(CITIES)];
   const spread = pick(SPREADS);
@@ -93,7 +93,7 @@ test(`nearest: ${WORLDS * QUESTIONS} random questions are answered as by a sort 
 });
 
 test('nearest: 20,000 drivers who move, change their status, come and go', () => {
-  const random = randomOf(SEED);
+  const random = seededRandom(SEED).next;
   const { index } = emptyIndex();
   const search = new NearestSearch(index);
   const fleet = new Map<string, Position>();

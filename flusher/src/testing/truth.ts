@@ -4,18 +4,8 @@
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { batchOf } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { COLUMNS, fromE7, isNewer, type Position } from '@whereabouts/infra/position';
+import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { stored } from './archive-fixture.js';
-
-/** mulberry32 */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 export class Fleet {
   readonly newest = new Map<string, Position>();
@@ -27,7 +17,7 @@ export class Fleet {
   constructor(store: LogStore, o: { drivers: number; seed: number }) {
     this.#store = store;
     this.#drivers = o.drivers;
-    this.#random = seeded(o.seed);
+    this.#random = seededRandom(o.seed).next;
   }
 
   /** Every driver reports once, from anywhere: so most cross a border. */

@@ -9,6 +9,8 @@
 import { EventEmitter } from 'node:events';
 import { Redis, type RedisOptions } from 'ioredis';
 import { announcedAddress, parseAddress } from '../node-address.js';
+import { backoffMs } from '../service/backoff.js';
+import { withDeadline } from '../service/deadline.js';
 import type { RedisSettings } from '../service/settings.js';
 import { type Argument, PreparedCommand } from './prepared-command.js';
 import { ReplicaWaits } from './replica-waits.js';
@@ -31,7 +33,7 @@ interface Call {
 }
 
 /** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
-const RECONNECT = { firstMs: 50, forAttempts: 60, growth: 1.2, limitMs: 1000 };
+const RECONNECT = { firstMs: 50, steadyAttempts: 60, growth: 1.2, limitMs: 1000 };
 
 /** An error reply of Redis as it came: redirections are the caller's to follow. */
 export class RedirectError extends Error {
@@ -107,7 +109,10 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     const [command, ...rest] = args;
     const reply = this.#control.call(command, ...rest);
     reply.catch(() => {}); // after the deadline nobody listens
-    return withDeadline(reply, this.#settings.commandTimeoutMs, this.address);
+    const deadlineMs = this.#settings.commandTimeoutMs;
+    return withDeadline(reply, deadlineMs, () => {
+      throw new StoreError('region_unavailable', `${this.address}: no answer in ${deadlineMs} ms`);
+    });
   }
 
   close(): void {
@@ -200,10 +205,8 @@ function send(redis: Redis, args: readonly Argument[], asking: boolean): Promise
 
 /** Before that attempt in a row, from 1 on. */
 export function reconnectDelayMs(attempt: number): number {
-  const { firstMs, forAttempts, growth, limitMs } = RECONNECT;
-  if (attempt <= forAttempts) return firstMs;
-  const fullMs = Math.min(limitMs, firstMs * growth ** Math.min(attempt - forAttempts, 100));
-  return fullMs * (0.5 + Math.random() / 2);
+  const { firstMs, steadyAttempts } = RECONNECT;
+  return attempt <= steadyAttempts ? firstMs : backoffMs(attempt - steadyAttempts, RECONNECT);
 }
 
 /** Without queues, retries or replays. */
@@ -224,19 +227,4 @@ export function redisOptions(address: string, settings: RedisSettings) {
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
     reconnectOnError: (error: Error) => /^(NOAUTH|WRONGPASS)/.test(error.message),
   } satisfies RedisOptions;
-}
-
-async function withDeadline<T>(work: Promise<T>, deadlineMs: number, address: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new StoreError('region_unavailable', `${address}: no answer in ${deadlineMs} ms`)),
-      deadlineMs,
-    );
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

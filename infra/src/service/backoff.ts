@@ -1,17 +1,30 @@
-// How long to wait before trying again: twice as long each time, up to a limit, and at random within the upper half, so
-// that several processes do not come back in step.
+// How long to wait before trying again: longer each time, up to a limit, and at random within the upper half, so that
+// several processes do not come back in step.
 
+export interface BackoffPace {
+  firstMs: number;
+  limitMs: number;
+  /** How much longer each wait is than the one before: 2, where nothing is said. */
+  growth?: number;
+}
+
+/** After that failure in a row, from 1 on. */
+export function backoffMs(failures: number, pace: BackoffPace, random: () => number = Math.random): number {
+  const { firstMs, limitMs, growth = 2 } = pace;
+  const fullMs = Math.min(limitMs, firstMs * growth ** Math.min(failures - 1, 100));
+  return fullMs * (0.5 + random() / 2);
+}
+
+/** Counts the failures in a row of one thing that is tried. */
 export class Backoff {
-  readonly #firstMs: number;
-  readonly #limitMs: number;
+  readonly #pace: BackoffPace;
   readonly #random: () => number;
   #failures = 0;
   #notBeforeMs = 0;
 
-  constructor(o: { firstMs: number; limitMs: number; random?: () => number }) {
-    this.#firstMs = o.firstMs;
-    this.#limitMs = o.limitMs;
-    this.#random = o.random ?? Math.random;
+  constructor({ random = Math.random, ...pace }: BackoffPace & { random?: () => number }) {
+    this.#pace = pace;
+    this.#random = random;
   }
 
   /** 0 while all is well. */
@@ -23,10 +36,11 @@ export class Backoff {
     return nowMs >= this.#notBeforeMs;
   }
 
-  failed(nowMs: number): void {
-    const fullMs = Math.min(this.#limitMs, this.#firstMs * 2 ** Math.min(this.#failures, 30));
-    this.#failures++;
-    this.#notBeforeMs = nowMs + fullMs * (0.5 + this.#random() / 2);
+  /** Returns the wait in ms. */
+  failed(nowMs: number): number {
+    const waitMs = backoffMs(++this.#failures, this.#pace, this.#random);
+    this.#notBeforeMs = nowMs + waitMs;
+    return waitMs;
   }
 
   succeeded(): void {

@@ -6,6 +6,8 @@
 // Always: one fetch at a time, and none sooner than cooldownMs after the last one ended, whoever asks. So a stranger
 // who invents key ids cannot make us flood the issuer. A fetch that fails changes nothing; one that succeeds replaces
 // all keys, so that a key which the issuer has withdrawn is refused from then on.
+import { backoffMs } from './backoff.js';
+import { withDeadline } from './deadline.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import { type IssuerKey, readKeySet } from './public-keys.js';
@@ -80,12 +82,7 @@ export class IssuerKeys {
       }
       this.#beginFetch();
     }
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.#pace.waitMs);
-    });
-    await Promise.race([this.#fetching, late]);
-    clearTimeout(timer);
+    if (this.#fetching !== null) await withDeadline(this.#fetching, this.#pace.waitMs, () => {});
   }
 
   check(): { name: string; ok: boolean; detail: string } {
@@ -145,8 +142,8 @@ export class IssuerKeys {
       nextInMs = this.#pace.refreshMs * (0.9 + 0.1 * Math.random());
     } catch (error) {
       this.#failed(error);
-      const doubled = this.#pace.cooldownMs * 2 ** Math.min(this.#failures, 30);
-      nextInMs = Math.min(doubled, this.#pace.maxRetryMs) * (0.5 + 0.5 * Math.random());
+      const { cooldownMs, maxRetryMs } = this.#pace;
+      nextInMs = backoffMs(this.#failures, { firstMs: 2 * cooldownMs, limitMs: maxRetryMs });
     }
     this.#fetching = null;
     const nowMs = performance.now();

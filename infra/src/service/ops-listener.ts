@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { BoundedSockets, socketsWithin } from './bounded-sockets.js';
+import { withDeadline } from './deadline.js';
 import type { Logger } from './log.js';
 import { answerBadRequests } from './raw-problem.js';
 
@@ -136,7 +137,7 @@ const REPLIES: Record<string, Reply> = Object.assign(Object.create(null), {
   },
 
   '/metrics': async (sources, response) => {
-    const text = await within(METRICS_DEADLINE_MS, sources.registry.metrics());
+    const text = await withDeadline(sources.registry.metrics(), METRICS_DEADLINE_MS);
     send(response, 200, 'text/plain; version=0.0.4; charset=utf-8', text);
   },
 } satisfies Record<string, Reply>);
@@ -144,23 +145,11 @@ const REPLIES: Record<string, Reply> = Object.assign(Object.create(null), {
 /** A readiness that throws or hangs is an answer too: not ready. */
 async function readinessWithin(sources: OpsSources): Promise<ReadinessReport> {
   try {
-    return await within(READINESS_DEADLINE_MS, (async () => sources.readiness())());
+    return await withDeadline((async () => sources.readiness())(), READINESS_DEADLINE_MS);
   } catch (error) {
     sources.log.warn({ err: error }, 'readiness could not be told');
     const detail = error instanceof Error ? error.message : String(error);
     return { ready: false, checks: [{ name: 'readiness', ok: false, detail }] };
-  }
-}
-
-async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

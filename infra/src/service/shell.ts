@@ -8,6 +8,7 @@
 // `drainDeadlineMs` to finish. Exit codes: 0 drained; 1 not in time, or a second signal; 70 broken invariant
 // (an error that nobody caught leaves unknown state behind, and going on could acknowledge what is lost).
 
+import { withDeadline } from './deadline.js';
 import type { Logger } from './log.js';
 import { listenOps, type MetricsSource, type ReadinessReport } from './ops-listener.js';
 
@@ -119,19 +120,15 @@ class ServiceLife {
     this.#moveTo('draining');
     log.info({ reason, deadline_ms: drainDeadlineMs }, 'draining');
     const startedAt = performance.now();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('the drain deadline has passed')), drainDeadlineMs);
-    });
     let code: number = EXIT_DRAINED;
     try {
-      await Promise.race([this.#parts.drain(), late]);
+      await withDeadline(this.#parts.drain(), drainDeadlineMs, () => {
+        throw new Error('the drain deadline has passed');
+      });
       log.info({ took_ms: Math.round(performance.now() - startedAt) }, 'drained');
     } catch (error) {
       code = EXIT_FAILED;
       log.error({ err: error }, 'could not drain');
-    } finally {
-      clearTimeout(timer);
     }
     if (this.#isStopped()) return;
     await this.#close();

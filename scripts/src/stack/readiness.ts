@@ -1,7 +1,7 @@
 // Waits for services to be ready, and for every partition to answer.
 import type { Stack } from '../stack-file.js';
 import { readerToken } from './dark.js';
-import type { Supervisor } from './supervisor.js';
+import type { StackProcess } from './stack-process.js';
 
 const READY_DEADLINE_MS = 60_000;
 const LOOK_MS = 100;
@@ -29,7 +29,7 @@ async function excuse(ops: string): Promise<string> {
 }
 
 export async function waitUntilReady(
-  service: Supervisor,
+  service: StackProcess,
   ops: string,
   stopped: () => boolean,
 ): Promise<void> {

@@ -27,8 +27,8 @@ import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
 import { describeStack } from './stack-description.js';
 import { chooseStackPorts, type StackPorts } from './stack-ports.js';
+import { type ChildSpec, StackProcess } from './stack-process.js';
 import { postgresProcess, redisProcess } from './stack-servers.js';
-import { type ChildSpec, Supervisor } from './supervisor.js';
 import { UndoList } from './undo-list.js';
 
 /** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
@@ -52,7 +52,7 @@ export class RunningStack {
   readonly #own: OwnProcesses;
   readonly #attempt: BestEffort;
   readonly #undo = new UndoList();
-  readonly #children = new Map<string, Supervisor>();
+  readonly #children = new Map<string, StackProcess>();
   #stack: Stack | undefined;
   /** Of stack.json. */
   #published = '';
@@ -244,8 +244,8 @@ export class RunningStack {
     this.#check();
   }
 
-  #up(spec: ChildSpec): Supervisor {
-    const child = new Supervisor(spec, {
+  #up(spec: ChildSpec): StackProcess {
+    const child = new StackProcess(spec, {
       logsDir: this.#logsDir,
       own: this.#own,
       say: (text, event, details) => this.#narrator.say(text, event, details),

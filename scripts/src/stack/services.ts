@@ -10,7 +10,7 @@ import {
   queryEnv,
   type StackAddresses,
 } from './service-env.js';
-import type { ChildSpec } from './supervisor.js';
+import type { ChildSpec } from './stack-process.js';
 
 const compiled = (workspace: string, script: string) => join(root, workspace, 'dist', `${script}.js`);
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { OwnProcesses } from './own-processes.js';
-import { type ChildSpec, Supervisor } from './supervisor.js';
+import { type ChildSpec, StackProcess } from './stack-process.js';
 
 const DEADLINE_MS = 20_000;
 
@@ -19,7 +19,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-function supervise(source: string, more: Partial<ChildSpec> = {}): Supervisor {
+function supervise(source: string, more: Partial<ChildSpec> = {}): StackProcess {
   const script = join(dir, 'child.mjs');
   writeFileSync(script, source);
   const spec = { name: 'child', script, env: process.env, stopDeadlineMs: 60_000, ...more };
@@ -28,7 +28,7 @@ function supervise(source: string, more: Partial<ChildSpec> = {}): Supervisor {
     own: new OwnProcesses(dir),
     say: (text: string) => void said.push(text),
   };
-  return new Supervisor(spec, hooks);
+  return new StackProcess(spec, hooks);
 }
 
 const log = () => readFileSync(join(dir, 'child.log'), 'utf8');
