@@ -1,7 +1,7 @@
-// A WebSocket client for tests, bare enough to misbehave.
+// A driver for tests: it remembers all that it hears, and waits for what has to come.
 import assert from 'node:assert/strict';
-import { decodeServerMessage, encodeClientMessage } from '@whereabouts/client/frame';
 import type { ClientMessage, PositionReport, ServerMessage } from '@whereabouts/client/protocol';
+import { ScriptedDriver } from '@whereabouts/client/scripted-driver';
 import { WebSocket } from 'ws';
 import { tokenFor, until } from './edge-under-test.js';
 
@@ -17,30 +17,14 @@ type Of<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>;
 
 export class TestDriver {
   readonly messages: ServerMessage[] = [];
-  readonly ws: WebSocket;
-  closeCode: number | null = null;
-  closeReason = '';
   pings = 0;
-  readonly #binary: boolean;
+  readonly #driver: ScriptedDriver;
 
-  private constructor(url: string, token: string, options: TestDriverOptions) {
-    this.#binary = options.binary ?? false;
-    const subprotocol = this.#binary ? 'whereabouts.v1.bin' : 'whereabouts.v1.json';
-    this.ws = new WebSocket(url + (options.query ?? ''), [subprotocol], {
-      headers: { authorization: `Bearer ${token}` },
-      autoPong: options.autoPong ?? true,
-      perMessageDeflate: false,
-    });
-    this.ws.on('message', (data: Buffer, isBinary) => {
-      assert.equal(isBinary, this.#binary);
-      this.messages.push(isBinary ? decodeServerMessage(data) : JSON.parse(data.toString()));
-    });
-    this.ws.on('ping', () => this.pings++);
-    this.ws.on('error', () => {});
-    this.ws.on('close', (code, reason) => {
-      this.closeCode = code;
-      this.closeReason = reason.toString();
-    });
+  private constructor(url: string, token: string, { query = '', binary, autoPong }: TestDriverOptions) {
+    this.#driver = new ScriptedDriver(
+      { url: url + query, token, binary, autoPong },
+      { message: (message) => this.messages.push(message), ping: () => this.pings++ },
+    );
   }
 
   /** Resolves when hello has come. */
@@ -50,9 +34,20 @@ export class TestDriver {
     return driver;
   }
 
+  get ws(): WebSocket {
+    return this.#driver.ws;
+  }
+
+  get closeCode(): number | null {
+    return this.#driver.closeCode;
+  }
+
+  get closeReason(): string {
+    return this.#driver.closeReason;
+  }
+
   send(message: ClientMessage<PositionReport>): void {
-    if (this.#binary) this.ws.send(encodeClientMessage(message));
-    else this.ws.send(JSON.stringify(message));
+    this.#driver.send(message);
   }
 
   report(seq: number, recordedAtMs: number, more: Partial<PositionReport> = {}): void {
@@ -67,7 +62,7 @@ export class TestDriver {
   }
 
   sendText(text: string): void {
-    this.ws.send(text);
+    this.#driver.sendText(text);
   }
 
   of<T extends ServerMessage['type']>(type: T): Of<T>[] {

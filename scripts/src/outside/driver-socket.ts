@@ -1,9 +1,7 @@
-// A driver's client as a stranger would write it from PROTOCOL.md: a plain WebSocket, JSON, one connection, and a book of
-// what became of each report.
+// A driver on one connection, with a book of what became of each report.
 //
 //   sent ──ack n──▶ acknowledged   (with every earlier one that was not nacked)
 //     └───nack n──▶ refused        (n alone; with a retryable code all from the last ack up to n, checkpoints excepted)
-import { once } from 'node:events';
 import type {
   Durability,
   HelloMessage,
@@ -11,8 +9,8 @@ import type {
   PositionReport,
   ServerMessage,
 } from '@whereabouts/client/protocol';
+import { ScriptedDriver } from '@whereabouts/client/scripted-driver';
 import { waitFor } from '@whereabouts/infra/local/server-process';
-import { WebSocket } from 'ws';
 
 const HELLO_DEADLINE_MS = 20_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;
@@ -51,10 +49,9 @@ export class DriverSocket {
   readonly driverId: string;
   readonly nacks: NackMessage[] = [];
   readonly persisted: number[] = [];
-  closeCode: number | null = null;
   ackedSeq = 0;
   onPersisted: (seq: number) => void;
-  readonly #ws: WebSocket;
+  readonly #driver: ScriptedDriver;
   readonly #listener: DriverListener;
   /** In the order of their seq; nothing was heard of them yet. */
   #open: Sent[] = [];
@@ -67,17 +64,17 @@ export class DriverSocket {
     this.driverId = driverId;
     this.#listener = listener;
     this.onPersisted = listener.persisted ?? (() => {});
-    this.#ws = new WebSocket(`${url}/v1/stream`, ['whereabouts.v1.json'], {
-      headers: { authorization: `Bearer ${token}` },
-      perMessageDeflate: false,
-      handshakeTimeout: handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
-    });
-    this.#ws.on('message', (data) => this.#take(JSON.parse(data.toString()) as ServerMessage));
-    this.#ws.on('error', () => {}); // what is wrong shows in the close that follows
-    this.#ws.on('close', (code) => {
-      this.closeCode = code;
-      listener.closed?.(code, this.#closing);
-    });
+    this.#driver = new ScriptedDriver(
+      {
+        url: `${url}/v1/stream`,
+        token,
+        handshakeTimeoutMs: handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
+      },
+      {
+        message: (message) => this.#take(message),
+        closed: (code) => listener.closed?.(code, this.#closing),
+      },
+    );
   }
 
   /** Resolves with `hello`. */
@@ -92,6 +89,10 @@ export class DriverSocket {
       throw new Error(`${options.driverId}: closed with ${driver.closeCode} before its hello`);
     }
     return driver;
+  }
+
+  get closeCode(): number | null {
+    return this.#driver.closeCode;
   }
 
   get isOpen(): boolean {
@@ -118,7 +119,7 @@ export class DriverSocket {
 
   /** The very same message once more. */
   sendAgain(report: PositionReport): void {
-    this.#write({ type: 'position', ...report });
+    this.#driver.send({ type: 'position', ...report });
   }
 
   /** Whatever it is: for what no client should send. */
@@ -131,29 +132,20 @@ export class DriverSocket {
   }
 
   async close(): Promise<void> {
-    await this.#end(() => this.#ws.close(1000));
+    this.#closing = true;
+    await this.#driver.close();
   }
 
   /** Gone without a word, as in a tunnel. */
   async drop(): Promise<void> {
-    await this.#end(() => this.#ws.terminate());
-  }
-
-  async #end(end: () => void): Promise<void> {
     this.#closing = true;
-    if (this.closeCode !== null) return;
-    end();
-    await once(this.#ws, 'close');
+    await this.#driver.drop();
   }
 
   #put(report: PositionReport): number {
     this.#open.push({ sentAtMs: performance.now(), report });
-    this.#write({ type: 'position', ...report });
+    this.#driver.send({ type: 'position', ...report });
     return report.seq;
-  }
-
-  #write(message: object): void {
-    this.#ws.send(JSON.stringify(message));
   }
 
   #take(message: ServerMessage): void {
