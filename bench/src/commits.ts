@@ -33,7 +33,7 @@ async function countsOf({ ingest, flusher }: Stack, probe: PostgresProbe): Promi
   const [edge, behind] = [await scrape(ingest.ops), await scrape(flusher.ops)];
   const ofFlusher = (name: string) => total(behind, `whereabouts_flusher_${name}`) ?? Number.NaN;
   return {
-    accepted: total(edge, 'whereabouts_ingest_positions_total', { outcome: 'accepted' }) ?? Number.NaN,
+    accepted: total(edge, 'whereabouts_ingest_positions_total') ?? Number.NaN,
     rowsWritten: ofFlusher('rows_written_total'),
     transactions: ofFlusher('transactions_total'),
     passes: ofFlusher('pass_duration_seconds_count'),

@@ -120,7 +120,7 @@ export const redisPids = (stack: Stack, role: 'master' | 'replica'): number[] =>
 export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
   for (let attempt = 0; attempt < SCRAPE_ATTEMPTS; attempt++) {
     const samples = await scrape(ingest.ops);
-    const messages = total(samples, 'whereabouts_ingest_positions_total', { outcome: 'accepted' });
+    const messages = total(samples, 'whereabouts_ingest_positions_total');
     const calls = total(samples, 'whereabouts_ingest_record_calls_total');
     if (messages !== undefined && calls !== undefined) return { messages, calls };
   }
