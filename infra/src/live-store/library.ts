@@ -5,12 +5,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { OLDEST_FORMAT, RECORD_FORMAT } from '../fields.js';
 import { AT, FLAGS, HEAD_BYTES, TAIL_BYTES } from '../record.js';
-import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_FOLDED, MAX_LEASE_MS } from './log-limits.js';
+import { KEEP_RESTORED_MS, MAX_CHECKPOINTS_PER_DRIVER, MAX_LEASE_MS } from './log-limits.js';
 
 const SOURCE = new URL('../../../redis/log.lua', import.meta.url);
 /** What the text shares with us. */
 const SHARED: Record<string, number> = {
-  MAX_FOLDED,
   MAX_CHECKPOINTS_PER_DRIVER,
   MAX_LEASE_MS,
   KEEP_RESTORED_MS,

@@ -1,6 +1,6 @@
-// Limits that the Lua library shares: they are templated into its text.
+// Limits of the live store. Those of the Lua library are templated into its text.
 
-/** Drivers that one call of `compact` folds, at most. As many pairs as one HSET takes would block a node for 10 ms. */
+/** Drivers that one call of `compact` folds, at most. Twice as many would be all that one HSET takes. */
 export const MAX_FOLDED = 2_000;
 /** Records of one entry. */
 export const MAX_ENTRY_RECORDS = 512;

@@ -157,6 +157,21 @@ test('compact: bounded, and goes on where it stopped', async () => {
   assert.equal((await store.counts(p)).entries, 0);
 });
 
+test('compact: who reads while another compacts, or while a term begins, folds nothing and may go on', async () => {
+  const p = next();
+  await append(p, at('a', Date.now()));
+  const both = await Promise.all([store.compact(p, 0), store.compact(p, 0)]);
+  assert.deepEqual(both.map(({ folded }) => folded).sort(), [0, 1]);
+  assert.deepEqual(both.map(({ isMore }) => isMore).sort(), [false, true]);
+
+  await append(p, at('b', Date.now()));
+  const [meanwhile] = await Promise.all([store.compact(p, 0), store.rewind(p, Date.now())]);
+  assert.deepEqual([meanwhile.folded, meanwhile.isMore], [0, true]);
+  assert.equal((await store.counts(p)).entries, 1);
+  assert.equal((await store.compact(p, 0)).folded, 1);
+  assert.deepEqual([...(await snapshotOf(p)).keys()].sort(), ['a', 'b']);
+});
+
 test('compact: with a lease that another holds it folds nothing', async () => {
   const p = next();
   await append(p, at('a', Date.now()));

@@ -8,11 +8,20 @@
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
 import type { Position } from '../position.js';
-import { AT, BODY_BYTES, type EntryId, encodeBody, formatEntryId, parseEntryId } from '../record.js';
+import {
+  AT,
+  BODY_BYTES,
+  type EntryId,
+  encodeBody,
+  FIRST_ID,
+  formatEntryId,
+  parseEntryId,
+} from '../record.js';
 import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import { sessionPartitionOf } from '../session-partition.js';
 import { ClusterClient } from './cluster-client.js';
+import { Fold } from './fold.js';
 import { FunctionLoader } from './function-loader.js';
 import { readLibrary } from './library.js';
 import { type LogKeys, logKeys } from './log-keys.js';
@@ -134,6 +143,9 @@ export interface PartitionCounts {
 const CONNECT_DEADLINE_MS = 30_000;
 const CONNECT_POLL_MS = 20;
 const PARTIAL_CONNECT_MS = 1000;
+/** Entries that are read at once, and how often before they are folded. */
+const COMPACTION_PAGE = 64;
+const MAX_COMPACTION_PAGES = 64;
 const CONFLICT = 'conflict';
 const OUTCOMES: Record<string, CheckpointOutcome> = {
   a: 'accepted',
@@ -272,19 +284,80 @@ export class LogStore {
 
   /**
    * Folds entries that are at least so old into the snapshot, about 2,000 drivers at most. With a lease only if nobody
-   * has it.
+   * has it. `isMore` also where another process got there first.
    */
   async compact(
     partition: number,
     minAgeMs: number,
     lease?: { holder: string; ms: number },
-  ): Promise<{ state: ToldState; folded: number; isMore: boolean }> {
-    const { meta, log, snapshot, compaction } = this.#key(partition);
-    const keys = [meta, log, snapshot, ...(lease ? [compaction] : [])];
-    const leaseArgs = lease ? [lease.holder, lease.ms] : [];
-    const reply = await this.#function(partition, 'compact', keys, minAgeMs, ...leaseArgs);
-    const [folded, more] = reply.slice(STATE_SIZE) as [number, number];
-    return { state: this.#told(partition, reply), folded, isMore: more === 1 };
+  ): Promise<{ state: LogState; folded: number; isMore: boolean }> {
+    const seen = await this.#oldEntries(partition, FIRST_ID, minAgeMs);
+    if (seen.entries.length === 0 || (lease && !(await this.#leaseCompaction(partition, lease))))
+      return { state: seen.state, folded: 0, isMore: false };
+    const { fold, isCut } = await this.#foldFrom(partition, seen, minAgeMs);
+    const { meta, log, snapshot } = this.#key(partition);
+    const from = [seen.state.term, formatEntryId(seen.compacted)];
+    const args = [...from, formatEntryId(fold.last), fold.bytes, ...fold.values()];
+    const reply = await this.#function(partition, 'compact', [meta, log, snapshot], ...args);
+    const isDone = reply[STATE_SIZE] === 1;
+    return {
+      state: this.#told(partition, reply),
+      folded: isDone ? fold.drivers : 0,
+      isMore: isCut || !isDone,
+    };
+  }
+
+  /** `isCut`: there are more old entries than one call folds. */
+  async #foldFrom(
+    partition: number,
+    first: OldEntries,
+    minAgeMs: number,
+  ): Promise<{ fold: Fold; isCut: boolean }> {
+    const fold = new Fold();
+    let page = first;
+    for (let pages = 1; ; pages++) {
+      for (const { id, batch } of page.entries) {
+        if (fold.isFull) return { fold, isCut: true };
+        if (!fold.take(batch, id)) this.#cannotRead(partition, id);
+      }
+      if (page.isLast || pages === MAX_COMPACTION_PAGES) return { fold, isCut: !page.isLast };
+      page = await this.#oldEntries(partition, fold.last, minAgeMs);
+    }
+  }
+
+  /** A page of entries, up to the first that is too young. */
+  async #oldEntries(partition: number, after: EntryId, minAgeMs: number): Promise<OldEntries> {
+    const range = [
+      'XRANGE',
+      this.#key(partition).log,
+      `(${formatEntryId(after)}`,
+      '+',
+      'COUNT',
+      COMPACTION_PAGE,
+    ];
+    const { meta, replies } = await this.#read(partition, ['TIME'], range);
+    const [time, found] = replies as [[Buffer, Buffer], RawEntry[]];
+    const notAfterMs = nodeTimeMs(time) - minAgeMs;
+    const young = found.findIndex(([, fields]) => Number(fieldOf(fields, 't') ?? 0) > notAfterMs);
+    const entries = (young < 0 ? found : found.slice(0, young)).map(decodeEntry);
+    return { ...meta, entries, isLast: entries.length < COMPACTION_PAGE };
+  }
+
+  async #leaseCompaction(
+    partition: number,
+    { holder, ms }: { holder: string; ms: number },
+  ): Promise<boolean> {
+    const args = [this.#functionName('lease_compaction'), 1, this.#key(partition).compaction, holder, ms];
+    return Number(await this.#call(partition, ['FCALL', ...args])) === 1;
+  }
+
+  #cannotRead(partition: number, id: EntryId): void {
+    this.#paced.log(`entry of ${partition}`, (times) =>
+      this.#options.log.warn(
+        { partition, entry: formatEntryId(id), times },
+        'a part of an entry of the log cannot be read, and is dropped',
+      ),
+    );
   }
 
   /** Removes from one page of the snapshot what is older, in Postgres and not refused. `cursor` null: that was all. */
@@ -427,7 +500,7 @@ export class LogStore {
     const from = `(${formatEntryId(after)}`;
     const { meta, replies, place } = await this.#read(partition, ['XRANGE', log, from, '+', 'COUNT', count]);
     const { state, compacted } = meta;
-    const entries = (replies[0] as [Buffer, Buffer[]][]).map(decodeEntry);
+    const entries = (replies[0] as RawEntry[]).map(decodeEntry);
     return { state, compacted, entries, place };
   }
 
@@ -736,11 +809,23 @@ function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: nu
 const nodeTimeMs = ([seconds, micros]: [Buffer, Buffer]): number =>
   Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 
-function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
-  const at = fields.findIndex((field, i) => i % 2 === 0 && String(field) === 'b');
+interface OldEntries extends MetaAnswer {
+  entries: LogEntry[];
+  isLast: boolean;
+}
+
+/** The fields of an entry are a list of names and values. */
+type RawEntry = [id: Buffer, fields: Buffer[]];
+
+function fieldOf(fields: readonly Buffer[], name: string): Buffer | undefined {
+  const at = fields.findIndex((field, i) => i % 2 === 0 && String(field) === name);
+  return at < 0 ? undefined : fields[at + 1];
+}
+
+function decodeEntry([id, fields]: RawEntry): LogEntry {
   return {
     id: parseEntryId(id.toString('latin1')) ?? { term: 0, revision: 0 },
-    batch: (at < 0 ? undefined : fields[at + 1]) ?? Buffer.alloc(0),
+    batch: fieldOf(fields, 'b') ?? Buffer.alloc(0),
   };
 }
 
