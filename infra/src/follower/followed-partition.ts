@@ -9,7 +9,7 @@
 // of the two. A gap only matters once the snapshot is being read.
 
 import { type LogState, lostAbove } from '../live-store/log-state.js';
-import type { LogEntry, LogPage, LogStore } from '../live-store/log-store.js';
+import type { LogEntry, LogPage, LogPageData, LogStore } from '../live-store/log-store.js';
 import { StoreError } from '../live-store/store-error.js';
 import { type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import { Backoff } from '../service/backoff.js';
@@ -63,6 +63,8 @@ export class FollowedPartition {
   /** All up to here has been seen, or stands in the snapshot that is still to be read. */
   #position: EntryId = FIRST_ID;
   #log: LogState | null = null;
+  /** Of the last page. */
+  #data: LogPageData | null = null;
   #isPolling = false;
   /** Of the snapshot: another number means that the reading under way is of no use. */
   #reading = 0;
@@ -172,7 +174,8 @@ export class FollowedPartition {
     const { store, nowMs } = this.#parts;
     const after = this.#position;
     const askedAtMs = nowMs();
-    const page = await store.entries(this.partition, after, PAGE_ENTRIES);
+    const page = await store.entries(this.partition, after, PAGE_ENTRIES, this.#data);
+    this.#data = dataOf(page);
     const why = this.#judge(page, after);
     if (why !== null) {
       this.#readAnew(why);
@@ -295,3 +298,6 @@ export class FollowedPartition {
     this.#state = next;
   }
 }
+
+/** Without the entries, which would be kept until the next page comes. */
+const dataOf = ({ compacted, termLine, place }: LogPage): LogPageData => ({ compacted, termLine, place });
