@@ -175,7 +175,7 @@ export class FollowedPartition {
     const after = this.#position;
     const askedAtMs = nowMs();
     const page = await store.entries(this.partition, after, PAGE_ENTRIES, this.#data);
-    this.#data = dataOf(page);
+    this.#data = page.data;
     const why = this.#judge(page, after);
     if (why !== null) {
       this.#readAnew(why);
@@ -189,7 +189,7 @@ export class FollowedPartition {
     this.#logEndAtMs = askedAtMs;
     if (this.#state === 'log') this.#moveTo('queued');
     if (this.#state === 'following') this.#followed(askedAtMs);
-    void this.#lookAtRefused(page.state);
+    if (this.#wantsRefused(page.state)) void this.#readRefused();
     return false;
   }
 
@@ -237,12 +237,15 @@ export class FollowedPartition {
     if (this.#backoff.failures > 0 && atMs - this.#settledAtMs > WELL_AFTER_MS) this.#backoff.succeeded();
   }
 
-  /** `flushed` moves after what was refused has been noted, so both are taken from one answer. */
-  async #lookAtRefused({ flushed }: LogState): Promise<void> {
-    const { store, nowMs } = this.#parts;
+  #wantsRefused({ flushed }: LogState): boolean {
+    if (this.#isReadingRefused) return false;
     const isMoved = flushed.term !== this.#flushed.term || flushed.revision !== this.#flushed.revision;
-    const isDue = this.#refused.size > 0 && nowMs() - this.#refusedAtMs > REFUSED_AGAIN_MS;
-    if ((!isMoved && !isDue) || this.#isReadingRefused) return;
+    return isMoved || (this.#refused.size > 0 && this.#parts.nowMs() - this.#refusedAtMs > REFUSED_AGAIN_MS);
+  }
+
+  /** `flushed` moves after what was refused has been noted, so both are taken from one answer. */
+  async #readRefused(): Promise<void> {
+    const { store, nowMs } = this.#parts;
     this.#isReadingRefused = true;
     try {
       const { state, refused } = await store.refused(this.partition);
@@ -298,6 +301,3 @@ export class FollowedPartition {
     this.#state = next;
   }
 }
-
-/** Without the entries, which would be kept until the next page comes. */
-const dataOf = ({ compacted, termLine, place }: LogPage): LogPageData => ({ compacted, termLine, place });

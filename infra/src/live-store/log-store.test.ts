@@ -72,6 +72,7 @@ test('entries: the page before stands for asking ahead only while the data is th
   const nowMs = Date.now();
   await append(p, at('a', nowMs));
   const first = await store.entries(p, FIRST_ID, 10);
+  const { data } = first;
   const after = (first.entries.at(-1) as { id: EntryId }).id;
   const { state } = await append(p, at('a', nowMs + 1));
   const revisionsAfter = async (before: LogPageData | null) => {
@@ -84,13 +85,13 @@ test('entries: the page before stands for asking ahead only while the data is th
   };
   const revisions = [state.revision];
   assert.deepEqual(await revisionsAfter(null), { reads: 2, revisions });
-  assert.deepEqual(await revisionsAfter(first), { reads: 1, revisions });
+  assert.deepEqual(await revisionsAfter(data), { reads: 1, revisions });
   // What says anything else is asked again, before and after.
-  assert.deepEqual(await revisionsAfter({ ...first, place: 'another#1' }), { reads: 3, revisions });
-  assert.deepEqual(await revisionsAfter({ ...first, termLine: {} }), { reads: 3, revisions });
+  assert.deepEqual(await revisionsAfter({ ...data, place: 'another#1' }), { reads: 3, revisions });
+  assert.deepEqual(await revisionsAfter({ ...data, termLine: {} }), { reads: 3, revisions });
   await store.compact(p, 0);
-  assert.deepEqual(await revisionsAfter(first), { reads: 3, revisions: [] });
-  const compacted = await store.entries(p, after, 10, first);
+  assert.deepEqual(await revisionsAfter(data), { reads: 3, revisions: [] });
+  const compacted = await store.entries(p, after, 10, data);
   assert.deepEqual(compacted.compacted, { term: state.term, revision: state.revision });
 });
 

@@ -57,18 +57,22 @@ export interface LogEntry {
   batch: Buffer;
 }
 
-/** What a page says of the data that it was read from, for the next one. */
+/** Which data a page was read from. */
 export interface LogPageData {
-  /** Entries up to this id are in the snapshot alone: whoever stands before it has to look there. */
-  compacted: EntryId;
   termLine: object;
-  /** Which process answered. */
+  compacted: EntryId;
   place: string;
 }
 
-export interface LogPage extends LogPageData {
+export interface LogPage {
   state: LogState;
+  /** Entries up to this id are in the snapshot alone: whoever stands before it has to look there. */
+  compacted: EntryId;
   entries: LogEntry[];
+  /** Which process answered. */
+  place: string;
+  /** For the next page. */
+  data: LogPageData;
 }
 
 export interface SnapshotPage {
@@ -432,7 +436,7 @@ export class LogStore {
   }
 
   /**
-   * Up to `count` entries after an id. `before`: what this reader's last page said. A process never takes back a term or
+   * Up to `count` entries after an id. `before`: what this reader's last page was read from. A process never takes back a term or
    * a compaction, so where it says the same after the entries, it said so all the time, and need not be asked ahead.
    */
   async entries(
@@ -447,7 +451,9 @@ export class LogStore {
       if (page !== null) return page;
     }
     const { meta, replies, place } = await this.#read(partition, range);
-    return pageOfLog(meta, replies[0], place);
+    const { state, compacted, termLine } = meta;
+    const data = { termLine, compacted, place };
+    return { state, compacted, entries: decodeEntries(replies[0]), place, data };
   }
 
   /** Null where the data is not, or may not be, what it was before. */
@@ -461,7 +467,9 @@ export class LogStore {
     const [entries, lines] = reply as [unknown, Lines];
     const meta = this.#states.read(partition, lines);
     if (place !== before.place || !isSameData(before, meta)) return null;
-    return pageOfLog(this.#checked(meta), entries, place);
+    this.#checked(meta);
+    const { state, compacted } = meta;
+    return { state, compacted, entries: decodeEntries(entries), place, data: before };
   }
 
   /** `cursor` null for the first page. A page of another process than page one rejects with `place_changed`. */
@@ -720,7 +728,7 @@ export class LogStore {
   }
 
   /** What is read under another map must not be taken for ours. */
-  #checked(meta: MetaAnswer): MetaAnswer {
+  #checked(meta: MetaAnswer): void {
     if (meta.mapHash !== null && meta.mapHash !== this.map.hash) {
       throw new StoreError(
         'map_mismatch',
@@ -728,7 +736,6 @@ export class LogStore {
       );
     }
     this.#noteTerm(meta.state);
-    return meta;
   }
 
   #tell(listeners: readonly ((partition: number) => void)[], slots: readonly number[]): void {
@@ -760,11 +767,6 @@ const isSameData = (before: Pick<MetaAnswer, 'termLine' | 'compacted'>, after: M
   before.compacted.term === after.compacted.term &&
   before.compacted.revision === after.compacted.revision;
 
-const pageOfLog = ({ state, compacted, termLine }: MetaAnswer, entries: unknown, place: string): LogPage => ({
-  ...{ state, compacted, termLine, place },
-  entries: (entries as [Buffer, Buffer[]][]).map(decodeEntry),
-});
-
 function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: number } {
   const [cursor, removed] = reply as [Buffer, number];
   return { cursor: String(cursor) === '0' ? null : String(cursor), removed };
@@ -772,6 +774,8 @@ function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: nu
 
 const nodeTimeMs = ([seconds, micros]: [Buffer, Buffer]): number =>
   Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+
+const decodeEntries = (entries: unknown): LogEntry[] => (entries as [Buffer, Buffer[]][]).map(decodeEntry);
 
 function decodeEntry([id, fields]: [Buffer, Buffer[]]): LogEntry {
   let at = 0;
