@@ -9,7 +9,7 @@
 // of the two. A gap only matters once the snapshot is being read.
 
 import { type LogState, lostAbove } from '../live-store/log-state.js';
-import type { LogEntry, LogPage, LogStore } from '../live-store/log-store.js';
+import type { LogEntry, LogPage, LogPageData, LogStore } from '../live-store/log-store.js';
 import { StoreError } from '../live-store/store-error.js';
 import { type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import { Backoff } from '../service/backoff.js';
@@ -63,6 +63,8 @@ export class FollowedPartition {
   /** All up to here has been seen, or stands in the snapshot that is still to be read. */
   #position: EntryId = FIRST_ID;
   #log: LogState | null = null;
+  /** Of the last page. */
+  #data: LogPageData | null = null;
   #isPolling = false;
   /** Of the snapshot: another number means that the reading under way is of no use. */
   #reading = 0;
@@ -172,7 +174,8 @@ export class FollowedPartition {
     const { store, nowMs } = this.#parts;
     const after = this.#position;
     const askedAtMs = nowMs();
-    const page = await store.entries(this.partition, after, PAGE_ENTRIES);
+    const page = await store.entries(this.partition, after, PAGE_ENTRIES, this.#data);
+    this.#data = page.data;
     const why = this.#judge(page, after);
     if (why !== null) {
       this.#readAnew(why);
@@ -186,7 +189,7 @@ export class FollowedPartition {
     this.#logEndAtMs = askedAtMs;
     if (this.#state === 'log') this.#moveTo('queued');
     if (this.#state === 'following') this.#followed(askedAtMs);
-    void this.#lookAtRefused(page.state);
+    if (this.#wantsRefused(page.state)) void this.#readRefused();
     return false;
   }
 
@@ -234,12 +237,15 @@ export class FollowedPartition {
     if (this.#backoff.failures > 0 && atMs - this.#settledAtMs > WELL_AFTER_MS) this.#backoff.succeeded();
   }
 
-  /** `flushed` moves after what was refused has been noted, so both are taken from one answer. */
-  async #lookAtRefused({ flushed }: LogState): Promise<void> {
-    const { store, nowMs } = this.#parts;
+  #wantsRefused({ flushed }: LogState): boolean {
+    if (this.#isReadingRefused) return false;
     const isMoved = flushed.term !== this.#flushed.term || flushed.revision !== this.#flushed.revision;
-    const isDue = this.#refused.size > 0 && nowMs() - this.#refusedAtMs > REFUSED_AGAIN_MS;
-    if ((!isMoved && !isDue) || this.#isReadingRefused) return;
+    return isMoved || (this.#refused.size > 0 && this.#parts.nowMs() - this.#refusedAtMs > REFUSED_AGAIN_MS);
+  }
+
+  /** `flushed` moves after what was refused has been noted, so both are taken from one answer. */
+  async #readRefused(): Promise<void> {
+    const { store, nowMs } = this.#parts;
     this.#isReadingRefused = true;
     try {
       const { state, refused } = await store.refused(this.partition);

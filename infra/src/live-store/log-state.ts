@@ -37,8 +37,10 @@ export interface ToldState extends LogState {
   nowMs: number;
 }
 
+/** The line of a term, read. */
 interface Term {
   text: Buffer;
+  mapHash: string;
   incarnation: string;
   owner: string;
   term: number;
@@ -47,17 +49,29 @@ interface Term {
   previous: number;
 }
 
+interface Watermark {
+  text: Buffer;
+  flushed: EntryId;
+  flushedAtMs: number;
+  acceptedAtFlush: number;
+}
+
+interface Compacted {
+  text: Buffer;
+  id: EntryId;
+}
+
 /** Elements of a state at the head of an answer. */
 export const STATE_SIZE = 2;
-const NO_TERM: Omit<Term, 'text'> = {
-  incarnation: '',
-  owner: '',
-  term: 0,
-  beganAtMs: 0,
-  base: 0,
-  previous: 0,
+const EMPTY = Buffer.alloc(0);
+const NO_TERM: Term = {
+  ...{ text: EMPTY, mapHash: '', incarnation: '', owner: '' },
+  ...{ term: 0, beganAtMs: 0, base: 0, previous: 0 },
 };
+const NO_WATERMARK: Watermark = { text: EMPTY, flushed: FIRST_ID, flushedAtMs: 0, acceptedAtFlush: 0 };
+const NO_COMPACTED: Compacted = { text: EMPTY, id: FIRST_ID };
 const COUNTS_BYTES = 48;
+const NO_COUNTS = Buffer.alloc(COUNTS_BYTES);
 
 /** Lines of meta, in the order in which readers ask for them. */
 export const META_LINES = ['term', 'counts', 'watermark', 'compacted'] as const;
@@ -65,6 +79,8 @@ export const META_LINES = ['term', 'counts', 'watermark', 'compacted'] as const;
 /** What the lines say; lines that are absent or cannot be read say what a partition begins with. */
 export interface MetaAnswer {
   state: LogState;
+  /** Names the text of the term's line: of two answers in a row that say the same, it is the same object. */
+  termLine: object;
   /** Under which partition map it was written; null: nobody has. */
   mapHash: string | null;
   /** Entries up to this id are in the snapshot alone. */
@@ -72,8 +88,10 @@ export interface MetaAnswer {
 }
 
 export class LogStateReader {
-  /** By partition: it changes so rarely that its text is compared first. */
+  /** By partition: lines that change so rarely that their text is compared first. */
   readonly #terms: Term[] = [];
+  readonly #watermarks: Watermark[] = [];
+  readonly #compacted: Compacted[] = [];
 
   /** The head of an answer of a function. */
   told(partition: number, answer: readonly unknown[]): ToldState {
@@ -103,31 +121,45 @@ export class LogStateReader {
 
   /** The lines of META_LINES. */
   read(partition: number, lines: readonly (Buffer | null)[]): MetaAnswer {
-    const [term, counts, watermark, compacted] = lines;
-    const [flushedTerm, revision, flushedAtMs, , acceptedAtFlush] = numbersOf(watermark);
+    const [termLine, countsLine, watermarkLine, compactedLine] = lines;
+    const term = termLine ? this.#termOf(partition, termLine) : NO_TERM;
+    const counts = countsLine?.length === COUNTS_BYTES ? countsLine : NO_COUNTS;
+    const watermark = watermarkLine ? this.#watermarkOf(partition, watermarkLine) : NO_WATERMARK;
+    const compacted = compactedLine ? this.#compactedOf(partition, compactedLine) : NO_COMPACTED;
     return {
       state: {
         partition,
-        ...(term ? withoutText(this.#termOf(partition, term)) : NO_TERM),
-        ...countsOf(counts?.length === COUNTS_BYTES ? counts : Buffer.alloc(COUNTS_BYTES)),
-        flushed: { term: flushedTerm, revision },
-        flushedAtMs,
-        acceptedAtFlush,
+        incarnation: term.incarnation,
+        owner: term.owner,
+        term: term.term,
+        beganAtMs: term.beganAtMs,
+        base: term.base,
+        previous: term.previous,
+        revision: counts.readDoubleLE(0),
+        appended: counts.readDoubleLE(8),
+        dirtySinceMs: counts.readDoubleLE(16) || null,
+        seenAtMs: counts.readDoubleLE(24),
+        accepted: counts.readDoubleLE(32),
+        logBytes: counts.readDoubleLE(40),
+        flushed: watermark.flushed,
+        flushedAtMs: watermark.flushedAtMs,
+        acceptedAtFlush: watermark.acceptedAtFlush,
       },
-      mapHash: term ? (term.toString('latin1').split(' ', 1)[0] as string) : null,
-      compacted: (compacted && parseEntryId(compacted.toString('latin1'))) ?? FIRST_ID,
+      termLine: term,
+      mapHash: term === NO_TERM ? null : term.mapHash,
+      compacted: compacted.id,
     };
   }
 
   #termOf(partition: number, text: Buffer): Term {
     const known = this.#terms[partition];
     if (known?.text.equals(text)) return known;
-    const [, incarnation = '', owner = '', term, beganAt, base, previous] = text
+    const [mapHash = '', incarnation = '', owner = '', term, beganAt, base, previous] = text
       .toString('latin1')
       .split(' ');
     const read = {
-      // A copy, since the text is a part of all that came with it.
-      text: Buffer.from(text),
+      text: copyOf(text),
+      mapHash,
       incarnation,
       owner,
       term: Number(term ?? 0),
@@ -138,29 +170,35 @@ export class LogStateReader {
     this.#terms[partition] = read;
     return read;
   }
+
+  #watermarkOf(partition: number, text: Buffer): Watermark {
+    const known = this.#watermarks[partition];
+    if (known?.text.equals(text)) return known;
+    const numbers = text.toString('latin1').split(' ').map(Number);
+    const isWhole = numbers.length === 5 && numbers.every(Number.isSafeInteger);
+    const [term, revision, flushedAtMs, , acceptedAtFlush] = (isWhole ? numbers : [0, 0, 0, 0, 0]) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const read = { text: copyOf(text), flushed: { term, revision }, flushedAtMs, acceptedAtFlush };
+    this.#watermarks[partition] = read;
+    return read;
+  }
+
+  #compactedOf(partition: number, text: Buffer): Compacted {
+    const known = this.#compacted[partition];
+    if (known?.text.equals(text)) return known;
+    const read = { text: copyOf(text), id: parseEntryId(text.toString('latin1')) ?? FIRST_ID };
+    this.#compacted[partition] = read;
+    return read;
+  }
 }
 
-function withoutText({ incarnation, owner, term, beganAtMs, base, previous }: Term): Omit<Term, 'text'> {
-  return { incarnation, owner, term, beganAtMs, base, previous };
-}
-
-function countsOf(counts: Buffer) {
-  const dirtySinceMs = counts.readDoubleLE(16);
-  return {
-    revision: counts.readDoubleLE(0),
-    appended: counts.readDoubleLE(8),
-    dirtySinceMs: dirtySinceMs === 0 ? null : dirtySinceMs,
-    seenAtMs: counts.readDoubleLE(24),
-    accepted: counts.readDoubleLE(32),
-    logBytes: counts.readDoubleLE(40),
-  };
-}
-
-function numbersOf(line: Buffer | null | undefined): [number, number, number, number, number] {
-  const numbers = line?.toString('latin1').split(' ').map(Number) ?? [];
-  const isWhole = numbers.length === 5 && numbers.every(Number.isSafeInteger);
-  return (isWhole ? numbers : [0, 0, 0, 0, 0]) as [number, number, number, number, number];
-}
+/** A line is a part of all that came with it, which would be kept too. */
+const copyOf = (line: Buffer): Buffer => Buffer.from(line);
 
 /** Above which revision all is lost that was acknowledged in (incarnation, term); -1: everything, null: nothing. */
 export function lostAbove(

@@ -6,7 +6,7 @@ import { withAdmin } from '../../local/redis-node.js';
 import { waitFor } from '../../local/server-process.js';
 import { formatAddress, parseAddress } from '../node-address.js';
 import { decodeBody, type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
-import type { LogStore } from './log-store.js';
+import type { LogPage, LogPageData, LogStore } from './log-store.js';
 import { batchOf, type LogFixture, startLogStore } from './testing/log-fixture.js';
 import { position, rejects } from './testing/store-fixture.js';
 
@@ -55,6 +55,45 @@ async function snapshotOf(p: number) {
   } while (cursor !== null);
   return all;
 }
+
+/** How often meta is asked for on the partition's node while `work` runs. */
+async function metaReads(p: number, work: () => Promise<unknown>): Promise<number> {
+  const read = async () => {
+    const stats = String(await fixture.command(p, 'INFO', 'commandstats'));
+    return Number(/cmdstat_hmget:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  };
+  const before = await read();
+  await work();
+  return (await read()) - before;
+}
+
+test('entries: the page before stands for asking ahead only while the data is the same', async () => {
+  const p = next();
+  const nowMs = Date.now();
+  await append(p, at('a', nowMs));
+  const first = await store.entries(p, FIRST_ID, 10);
+  const { data } = first;
+  const after = (first.entries.at(-1) as { id: EntryId }).id;
+  const { state } = await append(p, at('a', nowMs + 1));
+  const revisionsAfter = async (before: LogPageData | null) => {
+    let page: LogPage | undefined;
+    const reads = await metaReads(p, async () => {
+      page = await store.entries(p, after, 10, before);
+    });
+    assert.equal(page?.state.revision, state.revision);
+    return { reads, revisions: page.entries.map(({ id }) => id.revision) };
+  };
+  const revisions = [state.revision];
+  assert.deepEqual(await revisionsAfter(null), { reads: 2, revisions });
+  assert.deepEqual(await revisionsAfter(data), { reads: 1, revisions });
+  // What says anything else is asked again, before and after.
+  assert.deepEqual(await revisionsAfter({ ...data, place: 'another#1' }), { reads: 3, revisions });
+  assert.deepEqual(await revisionsAfter({ ...data, termLine: {} }), { reads: 3, revisions });
+  await store.compact(p, 0);
+  assert.deepEqual(await revisionsAfter(data), { reads: 3, revisions: [] });
+  const compacted = await store.entries(p, after, 10, data);
+  assert.deepEqual(compacted.compacted, { term: state.term, revision: state.revision });
+});
 
 test('append: one entry for each batch, under growing revisions of one term', async () => {
   const p = next();

@@ -4,6 +4,7 @@
 //
 // A read asks for meta before and after what it reads; where the two differ in more than counts, its parts may not fit
 // together, and it is refused with `not_ready`. (In a MULTI they would fit, but a node with full memory refuses that.)
+// Whoever reads page after page has asked before: with the page before.
 
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
@@ -65,6 +66,13 @@ export interface LogEntry {
   batch: Buffer;
 }
 
+/** Which data a page was read from. */
+export interface LogPageData {
+  termLine: object;
+  compacted: EntryId;
+  place: string;
+}
+
 export interface LogPage {
   state: LogState;
   /** Entries up to this id are in the snapshot alone: whoever stands before it has to look there. */
@@ -72,6 +80,8 @@ export interface LogPage {
   entries: LogEntry[];
   /** Which process answered. */
   place: string;
+  /** For the next page. */
+  data: LogPageData;
 }
 
 export interface SnapshotPage {
@@ -158,6 +168,8 @@ export class LogStore {
   readonly map: PartitionMap;
   readonly #cluster: ClusterClient;
   readonly #keys: LogKeys[];
+  /** By partition. */
+  readonly #askForMeta: (readonly Argument[])[] = [];
   readonly #partitionOfSlot = new Map<number, number>();
   readonly #library = readLibrary();
   readonly #options: LogStoreOptions;
@@ -182,7 +194,9 @@ export class LogStore {
       const slot = options.map.slotOf(partition);
       slots.push(slot);
       this.#partitionOfSlot.set(slot, partition);
-      this.#keys.push(logKeys(options.map.tagOf(partition)));
+      const keys = logKeys(options.map.tagOf(partition));
+      this.#keys.push(keys);
+      this.#askForMeta.push(['HMGET', keys.meta, ...META_LINES]);
     }
     this.#cluster = new ClusterClient({
       redis: options.redis,
@@ -338,7 +352,7 @@ export class LogStore {
     const { meta, replies } = await this.#read(partition, ['TIME'], range);
     const [time, found] = replies as [[Buffer, Buffer], RawEntry[]];
     const notAfterMs = nodeTimeMs(time) - minAgeMs;
-    const young = found.findIndex(([, fields]) => Number(fieldOf(fields, 't') ?? 0) > notAfterMs);
+    const young = found.findIndex(([, fields]) => Number(fieldOf(fields, TIME_FIELD) ?? 0) > notAfterMs);
     const entries = (young < 0 ? found : found.slice(0, young)).map(decodeEntry);
     return { ...meta, entries, isLast: entries.length < COMPACTION_PAGE };
   }
@@ -494,14 +508,41 @@ export class LogStore {
     this.#clock.heard(nodeTimeMs([seconds, micros]), performance.now());
   }
 
-  /** Up to `count` entries after an id. */
-  async entries(partition: number, after: EntryId, count: number): Promise<LogPage> {
-    const { log } = this.#key(partition);
-    const from = `(${formatEntryId(after)}`;
-    const { meta, replies, place } = await this.#read(partition, ['XRANGE', log, from, '+', 'COUNT', count]);
+  /**
+   * Up to `count` entries after an id. `before`: what this reader's last page was read from. A process never takes back a term or
+   * a compaction, so where it says the same after the entries, it said so all the time, and need not be asked ahead.
+   */
+  async entries(
+    partition: number,
+    after: EntryId,
+    count: number,
+    before: LogPageData | null = null,
+  ): Promise<LogPage> {
+    const range = ['XRANGE', this.#key(partition).log, `(${formatEntryId(after)}`, '+', 'COUNT', count];
+    if (before !== null) {
+      const page = await this.#pageAfter(partition, before, range);
+      if (page !== null) return page;
+    }
+    const { meta, replies, place } = await this.#read(partition, range);
+    const { state, compacted, termLine } = meta;
+    const data = { termLine, compacted, place };
+    return { state, compacted, entries: decodeEntries(replies[0]), place, data };
+  }
+
+  /** Null where the data is not, or may not be, what it was before. */
+  async #pageAfter(
+    partition: number,
+    before: LogPageData,
+    range: readonly Argument[],
+  ): Promise<LogPage | null> {
+    const pipeline = new Pipeline([range, this.#askForMeta[partition] as readonly Argument[]]);
+    const { reply, place } = await this.#cluster.callFrom(this.map.slotOf(partition), pipeline);
+    const [entries, lines] = reply as [unknown, Lines];
+    const meta = this.#states.read(partition, lines);
+    if (place !== before.place || !isSameData(before, meta)) return null;
+    this.#checked(meta);
     const { state, compacted } = meta;
-    const entries = (replies[0] as RawEntry[]).map(decodeEntry);
-    return { state, compacted, entries, place };
+    return { state, compacted, entries: decodeEntries(entries), place, data: before };
   }
 
   /** `cursor` null for the first page. A page of another process than page one rejects with `place_changed`. */
@@ -676,7 +717,7 @@ export class LogStore {
   #probe(partition: number): Argument[] {
     const { meta } = this.#key(partition);
     return this.#options.readOnly
-      ? ['HMGET', meta, ...META_LINES]
+      ? [...(this.#askForMeta[partition] as readonly Argument[])]
       : this.#functionCall('append', [meta], 0, '');
   }
 
@@ -720,14 +761,15 @@ export class LogStore {
     partition: number,
     ...commands: readonly (readonly Argument[])[]
   ): Promise<{ metaBefore: MetaAnswer; meta: MetaAnswer; replies: unknown[]; place: string }> {
-    const askForMeta = ['HMGET', this.#key(partition).meta, ...META_LINES];
+    const askForMeta = this.#askForMeta[partition] as readonly Argument[];
     const pipeline = new Pipeline([askForMeta, ...commands, askForMeta]);
     const { reply, place } = await this.#cluster.callFrom(this.map.slotOf(partition), pipeline);
     const replies = reply as unknown[];
-    const [before, after] = [replies[0], replies.at(-1)] as [Lines, Lines];
-    if (!isSameData(before, after))
+    const metaBefore = this.#states.read(partition, replies[0] as Lines);
+    const meta = this.#states.read(partition, replies.at(-1) as Lines);
+    if (!isSameData(metaBefore, meta))
       throw new StoreError('not_ready', `partition ${partition} changed meanwhile`);
-    const [metaBefore, meta] = [this.#meta(partition, before), this.#meta(partition, after)];
+    this.#checked(meta);
     return { metaBefore, meta, replies: replies.slice(1, -1), place };
   }
 
@@ -759,16 +801,14 @@ export class LogStore {
   }
 
   /** What is read under another map must not be taken for ours. */
-  #meta(partition: number, lines: Lines): MetaAnswer {
-    const read = this.#states.read(partition, lines);
-    if (read.mapHash !== null && read.mapHash !== this.map.hash) {
+  #checked(meta: MetaAnswer): void {
+    if (meta.mapHash !== null && meta.mapHash !== this.map.hash) {
       throw new StoreError(
         'map_mismatch',
-        `this partition was written under map ${read.mapHash}, not ${this.map.hash}`,
+        `this partition was written under map ${meta.mapHash}, not ${this.map.hash}`,
       );
     }
-    this.#noteTerm(read.state);
-    return read;
+    this.#noteTerm(meta.state);
   }
 
   #tell(listeners: readonly ((partition: number) => void)[], slots: readonly number[]): void {
@@ -794,12 +834,10 @@ const SESSION_BYTES = 18;
 type Lines = readonly (Buffer | null)[];
 
 /** The term and what is compacted; counts and watermark may have moved on. */
-function isSameData(before: Lines, after: Lines): boolean {
-  return [0, 3].every((i) => {
-    const [a, b] = [before[i] ?? null, after[i] ?? null];
-    return a === null || b === null ? a === b : a.equals(b);
-  });
-}
+const isSameData = (before: Pick<MetaAnswer, 'termLine' | 'compacted'>, after: MetaAnswer): boolean =>
+  before.termLine === after.termLine &&
+  before.compacted.term === after.compacted.term &&
+  before.compacted.revision === after.compacted.revision;
 
 function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: number } {
   const [cursor, removed] = reply as [Buffer, number];
@@ -817,15 +855,20 @@ interface OldEntries extends MetaAnswer {
 /** The fields of an entry are a list of names and values. */
 type RawEntry = [id: Buffer, fields: Buffer[]];
 
-function fieldOf(fields: readonly Buffer[], name: string): Buffer | undefined {
-  const at = fields.findIndex((field, i) => i % 2 === 0 && String(field) === name);
-  return at < 0 ? undefined : fields[at + 1];
+const TIME_FIELD = Buffer.from('t');
+const BATCH_FIELD = Buffer.from('b');
+
+function fieldOf(fields: readonly Buffer[], name: Buffer): Buffer | undefined {
+  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at]?.equals(name)) return fields[at + 1];
+  return undefined;
 }
+
+const decodeEntries = (entries: unknown): LogEntry[] => (entries as RawEntry[]).map(decodeEntry);
 
 function decodeEntry([id, fields]: RawEntry): LogEntry {
   return {
     id: parseEntryId(id.toString('latin1')) ?? { term: 0, revision: 0 },
-    batch: fieldOf(fields, 'b') ?? Buffer.alloc(0),
+    batch: fieldOf(fields, BATCH_FIELD) ?? Buffer.alloc(0),
   };
 }
 

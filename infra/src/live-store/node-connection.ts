@@ -2,17 +2,20 @@
 // connecting; and, once somebody asks for it, one that waits for the replicas.
 // Calls of one turn of the event loop leave in one write, and share one deadline.
 //
-// ioredis is used plainly: no offline queue, no resending, no retries, for a late replay could overwrite nothing but
+// ioredis connects, signs in and comes again; commands and replies of the data connection are ours (command-stream.ts).
+// It is used plainly: no offline queue, no resending, no retries, for a late replay could overwrite nothing but
 // would hide an outage. A socket that is silent while an answer is due is closed: without that a frozen master is
 // never given up.
 
 import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
 import { Redis, type RedisOptions } from 'ioredis';
 import { announcedAddress, parseAddress } from '../node-address.js';
 import { backoffMs } from '../service/backoff.js';
 import { withDeadline } from '../service/deadline.js';
 import type { RedisSettings } from '../service/settings.js';
-import { type Argument, PreparedCommand } from './prepared-command.js';
+import { CommandStream, type SentCall } from './command-stream.js';
+import type { Argument } from './prepared-command.js';
 import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
 
@@ -64,27 +67,36 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   #queue: Call[] = [];
   #ended = false;
   #connections = 0;
+  #place: string;
+  /** Null: not connected. */
+  #stream: CommandStream | null = null;
 
   constructor(address: string, settings: RedisSettings) {
     super();
     this.address = address;
+    this.#place = `${address}#0`;
     this.#settings = settings;
     this.#data = this.#connect();
     this.#control = this.#connect();
-    this.#data.on('close', () => this.emit('closed'));
+    this.#data.on('close', () => {
+      this.#stream = null;
+      this.emit('closed');
+    });
     this.#data.on('ready', () => {
-      this.#connections++;
+      if (this.#data.status !== 'ready') return; // it is told of a turn later
+      this.#stream = new CommandStream(this.#data.stream as Socket, settings.socketTimeoutMs);
+      this.#place = `${address}#${++this.#connections}`;
       this.emit('ready');
     });
   }
 
   /** Names the process behind the data connection: a process that was started again has another one. */
   get place(): string {
-    return `${this.address}#${this.#connections}`;
+    return this.#place;
   }
 
   get ready(): boolean {
-    return !this.#ended && this.#data.status === 'ready';
+    return !this.#ended && this.#stream !== null && this.#data.status === 'ready';
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
@@ -138,7 +150,6 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 
   #send(): void {
-    const redis = this.#data;
     const calls = this.#queue;
     this.#queue = [];
     let unanswered = calls.length;
@@ -150,26 +161,29 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     const answered = () => {
       if (--unanswered === 0) clearTimeout(timer);
     };
-    // One write for all; ioredis's own pipeline does that too, and much else for each call.
-    redis.stream?.cork();
-    const sent = calls.map(({ request, asking }) =>
-      request instanceof Pipeline
-        ? Promise.all(request.commands.map((args) => send(redis, args, asking)))
-        : send(redis, request, asking),
-    );
-    redis.stream?.uncork();
-    for (const [i, call] of calls.entries()) {
-      sent[i]?.then(
-        (reply) => {
+    const sent = calls.map(({ request, asking, resolve, reject }): SentCall => {
+      const isPipeline = request instanceof Pipeline;
+      return {
+        commands: isPipeline ? request.commands : [request],
+        asking,
+        answered(replies) {
           answered();
-          call.resolve(reply);
+          resolve(isPipeline ? replies : replies[0]);
         },
-        (failure: Error) => {
+        refused: ({ message }) => {
           answered();
-          call.reject(this.#errorOf(failure));
+          // A user that was cut off and let in again: only a new connection asks for its rights once more.
+          if (isUnauthorized(message)) this.#data.disconnect(true);
+          reject(this.#errorOf(message));
         },
-      );
-    }
+        failed: (cause) => {
+          answered();
+          reject(new StoreError('region_unavailable', `${this.address}: ${cause.message}`, { cause }));
+        },
+      };
+    });
+    if (this.#stream) this.#stream.send(sent);
+    else for (const call of sent) call.failed(new Error('the connection was closed'));
   }
 
   // What becomes of them is unclear: answers that come later are not listened to.
@@ -183,24 +197,14 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     this.emit('timeout');
   }
 
-  #errorOf(failure: Error): Error {
-    if (failure.name !== 'ReplyError') {
-      return new StoreError('region_unavailable', `${this.address}: ${failure.message}`, { cause: failure });
-    }
-    const redirect = /^(MOVED|ASK) \d+ (\S+)$/.exec(failure.message);
+  #errorOf(message: string): Error {
+    const redirect = /^(MOVED|ASK) \d+ (\S+)$/.exec(message);
     if (redirect) {
       const address = announcedAddress(redirect[2] as string, this.address);
       return new RedirectError(redirect[1] === 'ASK' ? 'ask' : 'moved', address);
     }
-    return storeErrorOfReply(failure.message);
+    return storeErrorOfReply(message);
   }
-}
-
-function send(redis: Redis, args: readonly Argument[], asking: boolean): Promise<Reply> {
-  if (asking) redis.asking().catch(() => {});
-  const command = new PreparedCommand(args);
-  redis.sendCommand(command);
-  return command.promise as Promise<Reply>;
 }
 
 /** Before that attempt in a row, from 1 on. */
@@ -208,6 +212,8 @@ export function reconnectDelayMs(attempt: number): number {
   const { firstMs, steadyAttempts } = RECONNECT;
   return attempt <= steadyAttempts ? firstMs : backoffMs(attempt - steadyAttempts, RECONNECT);
 }
+
+const isUnauthorized = (message: string): boolean => /^(NOAUTH|WRONGPASS)/.test(message);
 
 /** Without queues, retries or replays. */
 export function redisOptions(address: string, settings: RedisSettings) {
@@ -225,6 +231,6 @@ export function redisOptions(address: string, settings: RedisSettings) {
     disableClientInfo: true,
     retryStrategy: reconnectDelayMs,
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
-    reconnectOnError: (error: Error) => /^(NOAUTH|WRONGPASS)/.test(error.message),
+    reconnectOnError: (error: Error) => isUnauthorized(error.message),
   } satisfies RedisOptions;
 }

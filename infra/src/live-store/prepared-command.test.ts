@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Command } from 'ioredis';
-import { type Argument, encodeCommand } from './prepared-command.js';
+import { type Argument, encodeCommands } from './prepared-command.js';
+
+test('commands that leave together stand one after the other', () => {
+  const commands: Argument[][] = [['PING'], ['SET', 'ł', Buffer.from([0, 255])], ['GET', 'ł']];
+  assert.deepEqual(encodeCommands(commands), Buffer.concat(commands.map((args) => encodeCommands([args]))));
+});
 
 test('the bytes are those that ioredis would send', () => {
   const argument = fc.oneof(
@@ -15,7 +20,7 @@ test('the bytes are those that ioredis would send', () => {
     const theirs = new Command('FCALL', args as never[]);
     (theirs as unknown as { stringifyArguments(): void }).stringifyArguments();
     const expected = theirs.toWritable({} as never) as string | Buffer;
-    assert.deepEqual(encodeCommand(['FCALL', ...args]), Buffer.from(expected as string));
+    assert.deepEqual(encodeCommands([['FCALL', ...args]]), Buffer.from(expected as string));
   };
   check([]);
   check(['f', 1, 'key', Buffer.alloc(0), 'ł']);

@@ -4,26 +4,29 @@ import { Command } from 'ioredis';
 
 export type Argument = string | number | Buffer;
 
-/** An array of bulk strings, as every command is sent (https://redis.io/docs/latest/develop/reference/protocol-spec/). */
-export function encodeCommand(args: readonly Argument[]): Buffer {
+/** Arrays of bulk strings, as commands are sent (https://redis.io/docs/latest/develop/reference/protocol-spec/). */
+export function encodeCommands(commands: readonly (readonly Argument[])[]): Buffer {
   const parts: (string | Buffer)[] = [];
-  let text = `*${args.length}`;
+  let text = '';
   let bytes = 0;
-  for (const arg of args) {
-    if (typeof arg === 'object') {
-      text += `\r\n$${arg.length}\r\n`;
-      parts.push(text, arg);
-      bytes += text.length + arg.length;
-      text = '';
-    } else {
-      const words = String(arg);
-      const wordBytes = Buffer.byteLength(words);
-      // The lengths are of bytes; so far `text` counts characters.
-      bytes += wordBytes - words.length;
-      text += `\r\n$${wordBytes}\r\n${words}`;
+  for (const args of commands) {
+    text += `*${args.length}`;
+    for (const arg of args) {
+      if (typeof arg === 'object') {
+        text += `\r\n$${arg.length}\r\n`;
+        parts.push(text, arg);
+        bytes += text.length + arg.length;
+        text = '';
+      } else {
+        const words = String(arg);
+        const wordBytes = Buffer.byteLength(words);
+        // The lengths are of bytes; so far `text` counts characters.
+        bytes += wordBytes - words.length;
+        text += `\r\n$${wordBytes}\r\n${words}`;
+      }
     }
+    text += '\r\n';
   }
-  text += '\r\n';
   parts.push(text);
   const encoded = Buffer.allocUnsafe(bytes + text.length);
   let at = 0;
@@ -37,7 +40,7 @@ export class PreparedCommand extends Command {
 
   constructor(args: readonly Argument[]) {
     super(String(args[0]).toLowerCase());
-    this.#bytes = encodeCommand(args);
+    this.#bytes = encodeCommands([args]);
   }
 
   override toWritable(): Buffer {
