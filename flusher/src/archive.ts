@@ -10,7 +10,7 @@
 import { COLUMNS, fromE7, type Position } from '@whereabouts/infra/position';
 import type { PoolClient } from 'pg';
 import { archiveError, archiveRefuses, troubleOf } from './archive-error.js';
-import { type ArchiveRow, arrayLiteral, columnParameters, rowParameters } from './archive-row.js';
+import { type ArchiveRow, arrayOf, columnParameters, rowParameters } from './archive-row.js';
 import { ArchiveSessions, type SessionOptions } from './archive-sessions.js';
 import type { Reached } from './failpoint.js';
 import { Pieces } from './pieces.js';
@@ -148,8 +148,6 @@ function byIdentity(a: Position, b: Position): number {
   return bySeq || (idA < idB ? -1 : idA > idB ? 1 : 0);
 }
 
-const NO_ROWS: string[] = COLUMNS.map(() => '{}');
-
 /** What has to be possible before anything is sent again. */
 export type Probe = 'positions' | 'checkpoints';
 
@@ -207,9 +205,9 @@ export class Archive {
   /** Of these drivers, those of whom it has a row that is as new, or newer. Rejects with ArchiveError. */
   async held(positions: readonly Position[]): Promise<Set<string>> {
     const rows = await this.#rows(HELD_POSITIONS, [
-      arrayLiteral(positions.map(({ driverId }) => driverId)),
-      arrayLiteral(positions.map(({ session }) => session)),
-      arrayLiteral(positions.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
+      arrayOf('text', positions, ({ driverId }) => driverId),
+      arrayOf('bigint', positions, ({ session }) => session),
+      arrayOf('timestamptz', positions, ({ recordedAtMs }) => recordedAtMs),
     ]);
     return new Set(rows.map(({ driver_id: driverId }) => String(driverId)));
   }
@@ -250,9 +248,7 @@ export class Archive {
         return;
       }
       const sorted = piece.toSorted(byIdentity);
-      const ids = arrayLiteral(sorted.map((position) => position.checkpointId));
-      const inserting = this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(sorted)]);
-      const inserted = await inserting.catch((error) => {
+      const inserted = await this.#insertCheckpoints(sorted).catch((error) => {
         if (troubleOf(error) === 'refused') why = error;
         throw error;
       });
@@ -262,15 +258,20 @@ export class Archive {
     return { written, refused, untried, conflicting, why };
   }
 
+  #insertCheckpoints(positions: readonly Position[]): Promise<number> {
+    const ids = arrayOf('text', positions, (position) => position.checkpointId);
+    return this.#statement(INSERT_CHECKPOINTS, [ids, ...columnParameters(positions)]);
+  }
+
   async #conflictsOf(positions: readonly Position[]): Promise<Position[]> {
     // Those of a version that gave no ids are told apart by session and seq alone.
     const named = positions.filter(({ checkpointId }) => checkpointId !== null);
     const rows = await this.#rows(CONFLICTING_CHECKPOINTS, [
-      arrayLiteral(named.map(({ driverId }) => driverId)),
-      arrayLiteral(named.map(({ checkpointId }) => checkpointId)),
-      arrayLiteral(named.map(({ recordedAtMs }) => new Date(recordedAtMs).toISOString())),
-      arrayLiteral(named.map(({ latE7 }) => fromE7(latE7))),
-      arrayLiteral(named.map(({ lonE7 }) => fromE7(lonE7))),
+      arrayOf('text', named, ({ driverId }) => driverId),
+      arrayOf('text', named, ({ checkpointId }) => checkpointId),
+      arrayOf('timestamptz', named, ({ recordedAtMs }) => recordedAtMs),
+      arrayOf('double precision', named, ({ latE7 }) => fromE7(latE7)),
+      arrayOf('double precision', named, ({ lonE7 }) => fromE7(lonE7)),
     ]);
     return rows.map(({ n }) => named[Number(n) - 1] as Position);
   }
@@ -284,10 +285,10 @@ export class Archive {
     const probes = {
       positions: () =>
         this.#sessions.transaction(async (client) => {
-          await this.#upsert(client, ['{}', ...NO_ROWS], AT_ONCE);
+          await this.#upsert(client, rowParameters([]), AT_ONCE);
           await this.#move(client, []);
         }),
-      checkpoints: () => this.#statement(INSERT_CHECKPOINTS, ['{}', ...NO_ROWS]),
+      checkpoints: () => this.#insertCheckpoints([]),
     };
     await probes[what]().catch(fail);
   }
@@ -336,7 +337,7 @@ export class Archive {
     return result.rowCount ?? 0;
   }
 
-  #transaction(upsert: string[] | null, progress: readonly Progress[], turn: Turn) {
+  #transaction(upsert: readonly Buffer[] | null, progress: readonly Progress[], turn: Turn) {
     return this.#sessions.transaction(async (client) => {
       const written = upsert === null ? 0 : await this.#upsert(client, upsert, turn);
       const behind = progress.length > 0 ? await this.#move(client, progress) : [];
@@ -345,7 +346,7 @@ export class Archive {
     });
   }
 
-  async #upsert(client: PoolClient, parameters: string[], turn: Turn): Promise<number> {
+  async #upsert(client: PoolClient, parameters: readonly Buffer[], turn: Turn): Promise<number> {
     const result = client.query(UPSERT_POSITIONS, [this.#mapHash, ...parameters]);
     turn.sent();
     return (await result).rowCount ?? 0;
@@ -379,7 +380,7 @@ export class Archive {
 }
 
 const byDriver = (a: Position, b: Position) =>
-  Number(a.driverId > b.driverId) - Number(a.driverId < b.driverId);
+  a.driverId < b.driverId ? -1 : a.driverId > b.driverId ? 1 : 0;
 const byDriverOfRow = (a: ArchiveRow, b: ArchiveRow) => byDriver(a.position, b.position);
 const driverOf = ({ position }: ArchiveRow) => position.driverId;
 

@@ -1,5 +1,5 @@
 // The pace of the flusher: every 100 ms it looks at all partitions, one plain read each: where checkpoints wait, and every
-// half second at the most for the whole state (three times the cost, and no interval needs it oftener). From what it saw
+// 0.8 s at the most for the whole state (three times the cost, and no interval needs it oftener). From what it saw
 //
 //   checkpoints wait       -> a round of the checkpoint writer  (one at a time)
 //   partitions are due     -> a pass                            (one at a time)
@@ -30,8 +30,8 @@ import { Sweep } from './sweep.js';
 import { byUrgency, paced, type TriggerSettings, triggerOf } from './triggers.js';
 
 const LOOK_EVERY_MS = 100;
-/** A tenth of the interval is fine enough to keep it. */
-const STATES_EVERY_MS = { min: LOOK_EVERY_MS, max: 500, ofInterval: 0.1 };
+/** Fine enough to keep the interval. A state is seven commands: twice a second they cost more than making all rows ready. */
+const STATES_EVERY_MS = { min: LOOK_EVERY_MS, max: 800, ofInterval: 0.15 };
 /** A partition that a pass had to leave is not due again before about this. */
 const LEFT_WAIT_MS = 300;
 /** Of the interval, to either side, drawn anew for each pass: flushers that start together drift apart. */

@@ -10,7 +10,7 @@
 // and the watermark stays: it may be of a newer version, whose flusher has to find it above the watermark.
 //
 // Rows in memory: one batch in commit, one sealed, one open (5,000 each), for each of READS_AT_ONCE the newest of each
-// driver (5,000) and a page, and those that were refused before (1,000).
+// driver (5,000, packed, in the pages that they came in), and those that were refused before (1,000).
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError, type StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
@@ -22,6 +22,7 @@ import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush, type FlushRow } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
+import { NewestRecords } from './newest-records.js';
 import type { PartitionStatus } from './partition-status.js';
 import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
 import { readUnflushed } from './unflushed.js';
@@ -34,6 +35,8 @@ const BEGIN_AGAIN: readonly StoreErrorCode[] = ['term_changed', 'place_changed',
 /** Longer than a commit takes; after a crash it is what the partition waits for, so well below the loss budget. */
 const LEASE_MS = 3_000;
 const NO_NOTES: ReadonlyMap<string, EntryId> = new Map();
+/** Packed records keep their page in memory. A partition has rarely more than one to read. */
+const MAX_PAGES_HELD = 4;
 const TOLD_UNREADABLE = 5;
 
 export interface FlushPassOptions {
@@ -160,20 +163,17 @@ export class FlushPass {
     const { began, notes } = flush;
     await this.#takeRefused(flush);
     // A driver stands in many entries: of all that is in memory at once, only the newest is written.
-    let newest = new Batch();
+    const newest = new NewestRecords(began.partition, notes);
+    let pages = 0;
     // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
     const isClean = began.dirtySinceMs === null && began.flushed.term > 0;
-    for await (const page of isClean ? [] : readUnflushed(store, began, notes)) {
+    for await (const page of isClean ? [] : readUnflushed(store, began, newest)) {
       metrics.rowsScanned.inc(page.records);
-      for (const row of page.rows) newest.add(row);
       if (page.unreadable.length > 0) this.#tellUnreadable(flush, page.unreadable);
-      if (newest.size >= MAX_BATCH_ROWS) {
-        await this.#take(newest.rows);
-        newest = new Batch();
-      }
+      if (newest.size >= MAX_BATCH_ROWS || ++pages % MAX_PAGES_HELD === 0) await this.#take(newest.take());
       reached('after_page');
     }
-    await this.#take(newest.rows);
+    await this.#take(newest.take());
     reached('after_scan');
   }
 

@@ -16,7 +16,8 @@ import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
 import { isNewer, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import type { Archive } from './archive.js';
-import { Batch, type FlushRow } from './flush-batch.js';
+import type { FlushRow } from './flush-batch.js';
+import { NewestRecords } from './newest-records.js';
 import { statusOf } from './partition-status.js';
 import { type Stack, startStack } from './testing/flusher-process.js';
 import { liveView } from './testing/live-view.js';
@@ -93,10 +94,10 @@ class SteppedFlush {
   }
 
   async #read(): Promise<void> {
-    const newest = new Batch();
-    for await (const { rows } of readUnflushed(stack.redis.store, this.#began as ToldState, new Map()))
-      for (const row of rows) newest.add(row);
-    this.#rows = newest.rows;
+    const newest = new NewestRecords(PARTITION, new Map());
+    for await (const { unreadable } of readUnflushed(stack.redis.store, this.#began as ToldState, newest))
+      assert.deepEqual(unreadable, []);
+    this.#rows = newest.take();
   }
 
   async #upsert(): Promise<void> {

@@ -24,7 +24,8 @@ export async function statusOf(store: LogStore, partition: number): Promise<Part
   const { state, nowMs, drivers, entries, checkpointsWaiting, refused } = await store.counts(partition);
   // What was lost with a failover may have counted in the last flush.
   const acceptedSinceFlush = Math.max(0, state.accepted - state.acceptedAtFlush);
-  return { ...state, nowMs, acceptedSinceFlush, drivers, entries, checkpointsWaiting, refused };
+  // The state is ours: to copy it costs more than the rest.
+  return Object.assign(state, { nowMs, acceptedSinceFlush, drivers, entries, checkpointsWaiting, refused });
 }
 
 /** About so many rows are dirty. While the snapshot is empty nobody knows how often each driver has reported. */

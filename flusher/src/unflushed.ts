@@ -12,37 +12,31 @@
 import type { LogState, ToldState } from '@whereabouts/infra/live-store/log-state';
 import type { LogEntry, LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
-import { DRIVER_ID } from '@whereabouts/infra/position';
 import {
-  AT,
-  decodeBody,
   type EntryId,
   eachRecord,
   FIRST_ID,
   formatEntryId,
   isAfter,
-  isReadable,
   splitValue,
 } from '@whereabouts/infra/record';
-import type { FlushRow } from './flush-batch.js';
+import type { NewestRecords } from './newest-records.js';
 
 /** Of at most 512 records each: 2.5 MB. */
 const PAGE_ENTRIES = 64;
 const PAGE_VALUES = 1_000;
 
 export interface UnflushedPage {
-  /** Each driver once: the newest of the page. */
-  rows: FlushRow[];
   records: number;
   /** The drivers or entries of what cannot be read. */
   unreadable: string[];
 }
 
-/** Rejects with StoreError; begin again on `term_changed` and `place_changed`. */
+/** Adds the records to `newest`. Rejects with StoreError; begin again on `term_changed` and `place_changed`. */
 export async function* readUnflushed(
   store: LogStore,
   began: ToldState,
-  notes: ReadonlyMap<string, EntryId>,
+  newest: NewestRecords,
 ): AsyncGenerator<UnflushedPage> {
   const { partition, flushed } = began;
   const check = sameProcess(began);
@@ -53,7 +47,7 @@ export async function* readUnflushed(
     check(page);
     hasGap ||= isAfter(page.compacted, at);
     const entries = page.entries.filter(({ id }) => !isAfter(id, began));
-    yield rowsOfEntries(partition, entries, notes);
+    yield addEntries(entries, newest);
     isEnd = entries.length < PAGE_ENTRIES;
     at = entries.at(-1)?.id ?? at;
   }
@@ -63,7 +57,7 @@ export async function* readUnflushed(
   do {
     const page = await store.snapshot(partition, { cursor, place, pageSize: PAGE_VALUES });
     check(page);
-    yield rowsOfValues(partition, page.values, flushed, notes);
+    yield addValues(page.values, flushed, newest);
     ({ cursor, place } = page);
   } while (cursor !== null);
 }
@@ -81,67 +75,33 @@ function sameProcess(began: ToldState): (page: { state: LogState; place: string 
   };
 }
 
-function rowsOfEntries(
-  partition: number,
-  entries: readonly LogEntry[],
-  notes: ReadonlyMap<string, EntryId>,
-): UnflushedPage {
+function addEntries(entries: readonly LogEntry[], newest: NewestRecords): UnflushedPage {
   const unreadable: string[] = [];
-  const newest = new Map<string, Packed>();
   let records = 0;
   for (const { id, batch } of entries) {
     const addsUp = eachRecord(batch, (driverId, from, to) => {
       records++;
-      const body = batch.subarray(from, to);
-      if (!isReadable(body)) unreadable.push(driverId);
-      else if (!isNewerBody(newest.get(driverId)?.body, body)) newest.set(driverId, { body, id });
+      if (!newest.add(driverId, batch, from, to, id)) unreadable.push(driverId);
     });
     if (!addsUp) unreadable.push(`entry ${formatEntryId(id)}`);
   }
-  return { records, ...decoded(partition, newest, notes, unreadable) };
+  return { records, unreadable };
 }
 
 /** Values above `flushed`, also those that came after begin: an older one that counts may have stood there before. */
-function rowsOfValues(
-  partition: number,
+function addValues(
   values: readonly [string, Buffer][],
   flushed: EntryId,
-  notes: ReadonlyMap<string, EntryId>,
+  newest: NewestRecords,
 ): UnflushedPage {
   const unreadable: string[] = [];
-  const newest = new Map<string, Packed>();
+  let records = 0;
   for (const [driverId, value] of values) {
     const split = splitValue(value);
     if (split !== null && !isAfter(split.id, flushed)) continue;
-    if (split === null || !isReadable(split.body)) unreadable.push(driverId);
-    else newest.set(driverId, split);
+    records++;
+    if (split === null || !newest.add(driverId, split.body, 0, split.body.length, split.id))
+      unreadable.push(driverId);
   }
-  return { records: newest.size, ...decoded(partition, newest, notes, unreadable) };
-}
-
-/** A record that can be read. A driver has several in each page: only the newest is worth unpacking. */
-interface Packed {
-  body: Buffer;
-  id: EntryId;
-}
-
-function isNewerBody(a: Buffer | undefined, b: Buffer): boolean {
-  if (a === undefined) return false;
-  const sessions = a.readUIntLE(AT.session, 6) - b.readUIntLE(AT.session, 6);
-  return sessions > 0 || (sessions === 0 && a.readUIntLE(AT.recordedAt, 6) > b.readUIntLE(AT.recordedAt, 6));
-}
-
-function decoded(
-  partition: number,
-  newest: ReadonlyMap<string, Packed>,
-  notes: ReadonlyMap<string, EntryId>,
-  unreadable: string[],
-) {
-  const rows: FlushRow[] = [];
-  for (const [driverId, { body, id }] of newest) {
-    const noted = notes.get(driverId) ?? null;
-    if (!DRIVER_ID.test(driverId)) unreadable.push(driverId);
-    else rows.push({ partition, position: decodeBody(driverId, body), id, noted });
-  }
-  return { rows, unreadable };
+  return { records, unreadable };
 }
