@@ -15,12 +15,12 @@ import { PacedLog } from '@whereabouts/infra/service/paced-log';
 import { CheckpointWriter } from './checkpoint-writer.js';
 import { flushMetrics } from './flush-metrics.js';
 import { FlushPass } from './flush-pass.js';
-import { NewestRecords } from './newest-records.js';
 import { statusOf } from './partition-status.js';
 import { RefusedPositions } from './refused-positions.js';
 import { type ArchiveFixture, startArchive, stored } from './testing/archive-fixture.js';
 import { liveView } from './testing/live-view.js';
 import { readUnflushed } from './unflushed.js';
+import { UnflushedRecords } from './unflushed-records.js';
 
 const DEADLINE_MS = 20_000;
 /** Not the first of its node, which is the one that is probed. */
@@ -112,7 +112,7 @@ test('lost ids that are used again are not flushed, and a lost checkpoint is not
   const taken = (await redis.store.checkpoint(PARTITION, [trip])).state;
   // A pass is under way: all but the watermark.
   const began = await redis.store.begin(PARTITION, 'pass', 30_000);
-  const newest = new NewestRecords(PARTITION, new Map());
+  const newest = new UnflushedRecords(PARTITION, new Map());
   for await (const { unreadable } of readUnflushed(redis.store, began, newest))
     assert.deepEqual(unreadable, []);
   assert.equal(newest.take().length, 3);
@@ -160,7 +160,7 @@ test('a pass whose node is replaced while it reads begins again, and nothing is 
   await told(master, /slave0:.*state=online/);
   const replica = Number(/slave0:ip=[^,]+,port=(\d+)/.exec(await infoOf(master))?.[1]);
   const began = await store.begin(PARTITION, 'pass', 1_000);
-  const pages = readUnflushed(store, began, new NewestRecords(PARTITION, new Map()));
+  const pages = readUnflushed(store, began, new UnflushedRecords(PARTITION, new Map()));
   await pages.next();
   await onNode(replica, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
   await told(replica, /role:master/);

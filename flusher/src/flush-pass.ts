@@ -22,10 +22,10 @@ import { ArchiveError, type ArchiveErrorCode } from './archive-error.js';
 import type { Reached } from './failpoint.js';
 import { Batch, type Flush, type FlushRow } from './flush-batch.js';
 import type { FlushMetrics } from './flush-metrics.js';
-import { NewestRecords } from './newest-records.js';
 import type { PartitionStatus } from './partition-status.js';
 import { MAX_TRIED, type RefusedPositions } from './refused-positions.js';
 import { readUnflushed } from './unflushed.js';
+import { UnflushedRecords } from './unflushed-records.js';
 
 const READS_AT_ONCE = 8;
 /** A term ends once in a failover; more often than this within one pass, and the next pass will see. */
@@ -163,7 +163,7 @@ export class FlushPass {
     const { began, notes } = flush;
     await this.#takeRefused(flush);
     // A driver stands in many entries: of all that is in memory at once, only the newest is written.
-    const newest = new NewestRecords(began.partition, notes);
+    const newest = new UnflushedRecords(began.partition, notes);
     let pages = 0;
     // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
     const isClean = began.dirtySinceMs === null && began.flushed.term > 0;

@@ -17,11 +17,11 @@ import { isNewer, type Position } from '@whereabouts/infra/position';
 import { Client } from 'pg';
 import type { Archive } from './archive.js';
 import type { FlushRow } from './flush-batch.js';
-import { NewestRecords } from './newest-records.js';
 import { statusOf } from './partition-status.js';
 import { type Stack, startStack } from './testing/flusher-process.js';
 import { liveView } from './testing/live-view.js';
 import { readUnflushed } from './unflushed.js';
+import { UnflushedRecords } from './unflushed-records.js';
 
 const PARTITION = 7;
 const STEPS = 5;
@@ -94,7 +94,7 @@ class SteppedFlush {
   }
 
   async #read(): Promise<void> {
-    const newest = new NewestRecords(PARTITION, new Map());
+    const newest = new UnflushedRecords(PARTITION, new Map());
     for await (const { unreadable } of readUnflushed(stack.redis.store, this.#began as ToldState, newest))
       assert.deepEqual(unreadable, []);
     this.#rows = newest.take();

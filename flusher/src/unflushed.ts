@@ -20,7 +20,7 @@ import {
   isAfter,
   splitValue,
 } from '@whereabouts/infra/record';
-import type { NewestRecords } from './newest-records.js';
+import type { UnflushedRecords } from './unflushed-records.js';
 
 /** Of at most 512 records each: 2.5 MB. */
 const PAGE_ENTRIES = 64;
@@ -36,7 +36,7 @@ export interface UnflushedPage {
 export async function* readUnflushed(
   store: LogStore,
   began: ToldState,
-  newest: NewestRecords,
+  newest: UnflushedRecords,
 ): AsyncGenerator<UnflushedPage> {
   const { partition, flushed } = began;
   const check = sameProcess(began);
@@ -75,7 +75,7 @@ function sameProcess(began: ToldState): (page: { state: LogState; place: string 
   };
 }
 
-function addEntries(entries: readonly LogEntry[], newest: NewestRecords): UnflushedPage {
+function addEntries(entries: readonly LogEntry[], newest: UnflushedRecords): UnflushedPage {
   const unreadable: string[] = [];
   let records = 0;
   for (const { id, batch } of entries) {
@@ -92,7 +92,7 @@ function addEntries(entries: readonly LogEntry[], newest: NewestRecords): Unflus
 function addValues(
   values: readonly [string, Buffer][],
   flushed: EntryId,
-  newest: NewestRecords,
+  newest: UnflushedRecords,
 ): UnflushedPage {
   const unreadable: string[] = [];
   let records = 0;

@@ -1,24 +1,15 @@
 // Entries of a log folded into the values of a snapshot: of each driver the newest record, with the entry that it came from.
 
-import { AT, type EntryId, eachRecord, FIRST_ID, TAIL_BYTES } from '../record.js';
+import { NewestRecords } from '../newest-records.js';
+import { type EntryId, eachRecord, FIRST_ID, TAIL_BYTES } from '../record.js';
 import { MAX_ENTRY_RECORDS, MAX_FOLDED } from './log-limits.js';
 import type { Argument } from './prepared-command.js';
 
 /** What 48 bits hold: an id of somebody else's may be larger. */
 const MAX_U48 = 2 ** 48 - 1;
 
-interface Newest {
-  session: number;
-  recordedAtMs: number;
-  /** Where its body stands. */
-  batch: Buffer;
-  bodyAt: number;
-  bodyEnd: number;
-  id: EntryId;
-}
-
 export class Fold {
-  readonly #newest = new Map<string, Newest>();
+  readonly #newest = new NewestRecords();
   #bytes = 0;
   #last: EntryId = FIRST_ID;
 
@@ -45,33 +36,20 @@ export class Fold {
   take(batch: Buffer, id: EntryId): boolean {
     this.#bytes += batch.length;
     this.#last = id;
-    return eachRecord(batch, (driverId, bodyAt, bodyEnd) => {
-      const session = batch.readUIntLE(bodyAt + AT.session, 6);
-      const recordedAtMs = batch.readUIntLE(bodyAt + AT.recordedAt, 6);
-      const known = this.#newest.get(driverId);
-      if (known === undefined) {
-        this.#newest.set(driverId, { session, recordedAtMs, batch, bodyAt, bodyEnd, id });
-        return;
-      }
-      if (session < known.session || (session === known.session && recordedAtMs < known.recordedAtMs)) return;
-      known.session = session;
-      known.recordedAtMs = recordedAtMs;
-      known.batch = batch;
-      known.bodyAt = bodyAt;
-      known.bodyEnd = bodyEnd;
-      known.id = id;
-    });
+    return eachRecord(batch, (driverId, bodyAt, bodyEnd) =>
+      this.#newest.add(driverId, batch, bodyAt, bodyEnd, id),
+    );
   }
 
   /** For each driver: id, value. */
   values(): Argument[] {
     const args: Argument[] = [];
-    for (const [driverId, { batch, bodyAt, bodyEnd, id }] of this.#newest) {
-      const bytes = bodyEnd - bodyAt;
-      const value = Buffer.allocUnsafe(bytes + TAIL_BYTES);
-      batch.copy(value, 0, bodyAt, bodyEnd);
-      value.writeUIntLE(Math.min(id.term, MAX_U48), bytes, 6);
-      value.writeUIntLE(Math.min(id.revision, MAX_U48), bytes + 6, 6);
+    for (const [driverId, { bytes, bodyAt, bodyEnd, id }] of this.#newest) {
+      const bodyBytes = bodyEnd - bodyAt;
+      const value = Buffer.allocUnsafe(bodyBytes + TAIL_BYTES);
+      bytes.copy(value, 0, bodyAt, bodyEnd);
+      value.writeUIntLE(Math.min(id.term, MAX_U48), bodyBytes, 6);
+      value.writeUIntLE(Math.min(id.revision, MAX_U48), bodyBytes + 6, 6);
       args.push(driverId, value);
     }
     return args;

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { isNewer, type Position } from '@whereabouts/infra/position';
 import { BatchWriter, eachRecord } from '@whereabouts/infra/record';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { NewestRecords } from './newest-records.js';
 import { stored } from './testing/archive-fixture.js';
+import { UnflushedRecords } from './unflushed-records.js';
 
 const RECORDS = 5_000;
 const MAX_U48 = 2 ** 48 - 1;
@@ -15,7 +15,7 @@ test('of each driver the newest, the later one among equals, at every size of se
   const { next: random } = seededRandom(seed);
   const pick = <T>(of: readonly T[]) => of[Math.floor(random() * of.length)] as T;
   const notes = new Map([['d3', { term: 1, revision: 2 }]]);
-  const newest = new NewestRecords(7, notes);
+  const newest = new UnflushedRecords(7, notes);
   const expected = new Map<string, { position: Position; revision: number }>();
   for (let revision = 1; revision <= RECORDS; revision++) {
     const position = stored(`d${Math.floor(random() * 200)}`, {
@@ -47,7 +47,7 @@ test('what cannot be read is told, each time, and takes nobody away', () => {
   const id = { term: 1, revision: 1 };
   const unknown = Buffer.from(good);
   unknown[bodyAt] = 255;
-  const newest = new NewestRecords(0, new Map());
+  const newest = new UnflushedRecords(0, new Map());
   const add = (driverId: string, bytes: Buffer) => newest.add(driverId, bytes, bodyAt, bytes.length, id);
   assert.equal(add('d1', good), true);
   assert.equal(add('d1', unknown), false);

@@ -1,0 +1,59 @@
+// Of many records the newest of each driver, still packed: most are overtaken by a later one, and only what is kept is
+// worth unpacking. Heads are compared where they lie.
+
+import { AT, type EntryId } from './record.js';
+
+/** A record in the bytes that it came in, and the entry that it came from. */
+export interface PackedRecord {
+  session: number;
+  recordedAtMs: number;
+  bytes: Buffer;
+  bodyAt: number;
+  bodyEnd: number;
+  id: EntryId;
+}
+
+export class NewestRecords {
+  readonly #newest = new Map<string, PackedRecord>();
+
+  get size(): number {
+    return this.#newest.size;
+  }
+
+  has(driverId: string): boolean {
+    return this.#newest.has(driverId);
+  }
+
+  /** Among equals the later one counts. */
+  add(driverId: string, bytes: Buffer, bodyAt: number, bodyEnd: number, id: EntryId): void {
+    const session = readU48(bytes, bodyAt + AT.session);
+    const recordedAtMs = readU48(bytes, bodyAt + AT.recordedAt);
+    const held = this.#newest.get(driverId);
+    if (held === undefined) {
+      this.#newest.set(driverId, { session, recordedAtMs, bytes, bodyAt, bodyEnd, id });
+      return;
+    }
+    const isOlder = session === held.session ? recordedAtMs < held.recordedAtMs : session < held.session;
+    if (isOlder) return;
+    held.session = session;
+    held.recordedAtMs = recordedAtMs;
+    held.bytes = bytes;
+    held.bodyAt = bodyAt;
+    held.bodyEnd = bodyEnd;
+    held.id = id;
+  }
+
+  [Symbol.iterator](): IterableIterator<[driverId: string, record: PackedRecord]> {
+    return this.#newest[Symbol.iterator]();
+  }
+
+  clear(): void {
+    this.#newest.clear();
+  }
+}
+
+/** `readUIntLE` looks at its arguments each time, which takes longer than the reading. */
+function readU48(bytes: Buffer, at: number): number {
+  const low = bytes.readUInt32LE(at);
+  return low + ((bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8)) * 2 ** 32;
+}
