@@ -5,11 +5,8 @@
 // Each round goes on in a partition where the one before stopped, so what Postgres refuses, however much it is, stands
 // before nobody.
 
-import type {
-  ConflictingCheckpoint,
-  LogStore,
-  WaitingCheckpoint,
-} from '@whereabouts/infra/live-store/log-store';
+import type { ConflictingCheckpoint, WaitingCheckpoint } from '@whereabouts/infra/live-store/log-replies';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Position } from '@whereabouts/infra/position';
 import { decodeBody, isReadable } from '@whereabouts/infra/record';

@@ -9,8 +9,9 @@
 // `flushed` and begin. The log goes first: compaction may move an entry into the snapshot between two pages, never back.
 // All pages are of one process and of begin's term; else it throws, and nothing that was read proves anything.
 
+import type { LogEntry } from '@whereabouts/infra/live-store/log-replies';
 import type { LogState, ToldState } from '@whereabouts/infra/live-store/log-state';
-import type { LogEntry, LogStore } from '@whereabouts/infra/live-store/log-store';
+import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import {
   type EntryId,

@@ -8,8 +8,9 @@
 // It is polled in every state. The log is read before the snapshot: what compaction moves meanwhile is then seen in one
 // of the two. A gap only matters once the snapshot is being read.
 
+import type { LogEntry } from '../live-store/log-replies.js';
 import { type LogState, lostAbove } from '../live-store/log-state.js';
-import type { LogEntry, LogPage, LogPageData, LogStore } from '../live-store/log-store.js';
+import type { LogPage, LogPageData, LogStore } from '../live-store/log-store.js';
 import { StoreError } from '../live-store/store-error.js';
 import { type EntryId, eachRecord, FIRST_ID, isAfter, splitValue } from '../record.js';
 import { Backoff } from '../service/backoff.js';

@@ -27,6 +27,21 @@ import { FunctionLoader } from './function-loader.js';
 import { readLibrary } from './library.js';
 import { type LogKeys, logKeys } from './log-keys.js';
 import {
+  type ConflictingCheckpoint,
+  decodeCheckpoints,
+  decodeEntries,
+  decodeEntry,
+  fieldOf,
+  isConflict,
+  type LogEntry,
+  nodeTimeMs,
+  pageOf,
+  type RawEntry,
+  TIME_FIELD,
+  type WaitingCheckpoint,
+  waitingOf,
+} from './log-replies.js';
+import {
   type LogState,
   LogStateReader,
   META_LINES,
@@ -61,11 +76,6 @@ export interface Appended {
   replicated: Promise<boolean> | null;
 }
 
-export interface LogEntry {
-  id: EntryId;
-  batch: Buffer;
-}
-
 /** Which data a page was read from. */
 export interface LogPageData {
   termLine: object;
@@ -94,19 +104,6 @@ export interface SnapshotPage {
 }
 
 export type CheckpointOutcome = 'accepted' | 'duplicate' | 'conflict' | 'too_many';
-
-export interface WaitingCheckpoint {
-  field: string;
-  driverId: string;
-  checkpointId: string;
-  body: Buffer;
-}
-
-/** Another checkpoint of its id was in Postgres already. It is kept until its driver has been told. */
-export interface ConflictingCheckpoint {
-  field: string;
-  sinceMs: number;
-}
 
 export type CheckpointStanding = 'waits' | 'gone' | 'conflict';
 
@@ -156,7 +153,6 @@ const PARTIAL_CONNECT_MS = 1000;
 /** Entries that are read at once, and how often before they are folded. */
 const COMPACTION_PAGE = 64;
 const MAX_COMPACTION_PAGES = 64;
-const CONFLICT = 'conflict';
 const OUTCOMES: Record<string, CheckpointOutcome> = {
   a: 'accepted',
   d: 'duplicate',
@@ -839,61 +835,7 @@ const isSameData = (before: Pick<MetaAnswer, 'termLine' | 'compacted'>, after: M
   before.compacted.term === after.compacted.term &&
   before.compacted.revision === after.compacted.revision;
 
-function pageOf(reply: readonly unknown[]): { cursor: string | null; removed: number } {
-  const [cursor, removed] = reply as [Buffer, number];
-  return { cursor: String(cursor) === '0' ? null : String(cursor), removed };
-}
-
-const nodeTimeMs = ([seconds, micros]: [Buffer, Buffer]): number =>
-  Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-
 interface OldEntries extends MetaAnswer {
   entries: LogEntry[];
   isLast: boolean;
-}
-
-/** The fields of an entry are a list of names and values. */
-type RawEntry = [id: Buffer, fields: Buffer[]];
-
-const TIME_FIELD = Buffer.from('t');
-const BATCH_FIELD = Buffer.from('b');
-
-function fieldOf(fields: readonly Buffer[], name: Buffer): Buffer | undefined {
-  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at]?.equals(name)) return fields[at + 1];
-  return undefined;
-}
-
-const decodeEntries = (entries: unknown): LogEntry[] => (entries as RawEntry[]).map(decodeEntry);
-
-function decodeEntry([id, fields]: RawEntry): LogEntry {
-  return {
-    id: parseEntryId(id.toString('latin1')) ?? { term: 0, revision: 0 },
-    batch: fieldOf(fields, BATCH_FIELD) ?? Buffer.alloc(0),
-  };
-}
-
-/** Where the count cannot be read, some may wait. */
-function waitingOf(count: Buffer | null): number {
-  const text = count === null ? '0' : count.toString('latin1');
-  return /^\d{1,15}$/.test(text) ? Number(text) : 1;
-}
-
-const isConflict = (value: Buffer): boolean => value.toString('latin1', 0, CONFLICT.length) === CONFLICT;
-
-function decodeCheckpoints(list: readonly Buffer[]) {
-  const waiting: WaitingCheckpoint[] = [];
-  const conflicts: ConflictingCheckpoint[] = [];
-  let unreadable = 0;
-  for (let i = 0; i + 1 < list.length; i += 2) {
-    const field = (list[i] as Buffer).toString('latin1');
-    const value = list[i + 1] as Buffer;
-    const [driverId, checkpointId, more] = field.split(':');
-    if (checkpointId === undefined) continue; // a count
-    const sinceMs = Number(value.toString('latin1', CONFLICT.length));
-    if (isConflict(value) && Number.isSafeInteger(sinceMs)) conflicts.push({ field, sinceMs });
-    else if (more === undefined && value.length === BODY_BYTES)
-      waiting.push({ field, driverId: driverId as string, checkpointId, body: value });
-    else unreadable++;
-  }
-  return { waiting, conflicts, unreadable };
 }
