@@ -18,9 +18,11 @@ const CONNECT_DEADLINE_MS = 10_000;
 /** The first ones pay for connections and for code that has not run yet. */
 const WARM_UP_S = 3;
 const PERSISTED_DEADLINE_MS = 30_000;
-/** Between two, so that none falls into step with the flusher's look every 100 ms, or is too fast for ingest. */
+/** Between two, so that none falls into step with the flusher's look every 100 ms. */
 const PAUSE_MS = { min: 300, max: 500 };
 const SEED = 7;
+/** One driver sends what usually many do, and is not to wait for his turn. */
+const ENV = { CHECKPOINTS_PER_MIN: '600' };
 const FIGURE = { unit: 'ms', baseline: null };
 
 async function connect(stack: Stack): Promise<DriverClient> {
@@ -63,7 +65,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   const rounds = context.rounds ?? DEFAULTS.rounds;
   const seconds = context.seconds ?? DEFAULTS.seconds;
   const random = seededRandom(SEED);
-  const stack = await OwnStack.start(buildPartitionMap(cityFleet(1000, SEED)));
+  const stack = await OwnStack.start(buildPartitionMap(cityFleet(1000, SEED)), ENV);
   const times: number[][] = [];
   try {
     const client = await connect(stack.now);
