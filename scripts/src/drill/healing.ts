@@ -85,7 +85,12 @@ export async function foundInThePast(
     const nowMs = performance.now();
     tolds.push({ atMs: nowMs, told: toldOf(load, region) });
     while ((tolds[1]?.atMs ?? nowMs) <= nowMs - VISIBLE_MS) tolds.shift();
-    const { told } = tolds[0] as { told: Told };
+    const { atMs, told } = tolds[0] as { atMs: number; told: Told };
+    // What was told since then need not be found yet.
+    if (atMs > nowMs - VISIBLE_MS) {
+      await sleep(LOOK_MS);
+      continue;
+    }
     const reply = await load.get(`/v1/drivers?ids=${[...told.keys()].slice(0, MAX_IDS)}`).catch(() => null);
     if (reply?.status === 200 && (reply.body as DriversAnswer).complete) {
       answers++;

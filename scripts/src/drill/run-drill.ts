@@ -116,9 +116,10 @@ async function takeCourse(
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
   // What another failover may lose later is no loss of this fault.
   const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
-  await drill.undo(scene);
   let ended = false;
+  // Begun before the master comes back, so that its first second counts too.
   const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
+  await drill.undo(scene);
   const wholeAgain = await waitFor('the cluster is whole', WHOLE_DEADLINE_MS, async () =>
     (await whatIsBroken(stack(), regions.length)) === null ? true : undefined,
   ).catch(() => false);
