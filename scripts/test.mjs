@@ -13,13 +13,14 @@ function workspaces() {
 function compiledTests(workspace) {
   const dist = join(root, workspace, 'dist');
   if (!existsSync(dist)) return [];
+  const { rootDir } = JSON.parse(
+    readFileSync(join(root, workspace, 'tsconfig.json'), 'utf8'),
+  ).compilerOptions;
   const files = readdirSync(dist, { recursive: true }).filter((file) => file.endsWith('.test.js'));
-  return files.map((file) => {
-    const source = file.replace(/\.js$/, '.ts');
-    // infra has two folders of sources, so their names are part of its output.
-    const sources = [join(root, workspace, 'src', source), join(root, workspace, source)];
-    return { compiled: join(dist, file), source: sources.find(existsSync) ?? null };
-  });
+  return files.map((file) => ({
+    compiled: join(dist, file),
+    source: join(root, workspace, rootDir, file.replace(/\.js$/, '.ts')),
+  }));
 }
 
 /** tsc never deletes: what stays of a removed test would run for ever. */
@@ -30,8 +31,8 @@ function removeStale({ compiled }) {
 
 function tests(filters) {
   const all = workspaces().flatMap(compiledTests);
-  for (const stale of all.filter(({ source }) => source === null)) removeStale(stale);
-  const files = all.filter(({ source }) => source !== null).map((test) => relative(root, test.compiled));
+  for (const stale of all.filter((test) => !existsSync(test.source))) removeStale(stale);
+  const files = all.filter((test) => existsSync(test.source)).map((test) => relative(root, test.compiled));
   const wanted = (file) => filters.length === 0 || filters.some((filter) => file.includes(filter));
   return files.filter(wanted).sort();
 }

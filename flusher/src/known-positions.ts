@@ -3,7 +3,7 @@
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { isNewer } from '@whereabouts/infra/position';
-import { AT, type EntryId, eachRecord, FIRST_ID, splitValue } from '@whereabouts/infra/record';
+import { AT, type EntryId, eachRecord, FIRST_ID, readU48, splitValue } from '@whereabouts/infra/record';
 
 const PAGE_ENTRIES = 64;
 const PAGE_VALUES = 1_000;
@@ -21,8 +21,8 @@ export type KnownPositions = Map<string, Order>;
 export async function addKnown(store: LogStore, partition: number, known: KnownPositions): Promise<void> {
   const take = (driverId: string, body: Buffer) => {
     const order = {
-      session: body.readUIntLE(AT.session, 6),
-      recordedAtMs: body.readUIntLE(AT.recordedAt, 6),
+      session: readU48(body, AT.session),
+      recordedAtMs: readU48(body, AT.recordedAt),
     };
     const held = known.get(driverId);
     if (held === undefined || isNewer(order, held)) known.set(driverId, order);

@@ -1,4 +1,4 @@
-// A plain connection to one Redis node as a user who may only read: for whoever looks from outside.
+// A plain connection to one Redis node for whoever looks from outside: as a user who may only read, or as the admin.
 import { Redis } from 'ioredis';
 import { parseAddress } from '../src/node-address.js';
 
@@ -9,23 +9,31 @@ export interface ReaderIdentity {
   password: string;
 }
 
-/** It fails at once instead of hiding a trouble behind retries; connect() is the caller's. */
+/** connect() is the caller's. */
 export function readerConnection(
   address: string,
   identity: ReaderIdentity,
   commandTimeoutMs: number,
 ): ReaderConnection {
+  return plainConnection(address, identity, { connectTimeout: 1_000, commandTimeout: commandTimeoutMs });
+}
+
+/** To `host:port`. It fails at once instead of hiding a trouble behind retries; it connects with its first command. */
+export function plainConnection(
+  address: string,
+  identity: Partial<ReaderIdentity>,
+  timeouts: { connectTimeout: number; commandTimeout: number },
+): Redis {
   const connection = new Redis({
     ...parseAddress(address),
     ...identity,
+    ...timeouts,
     protocol: 2,
     lazyConnect: true,
     enableReadyCheck: false,
     disableClientInfo: true,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
-    connectTimeout: 1_000,
-    commandTimeout: commandTimeoutMs,
   });
   connection.on('error', () => {}); // the command that was under way carries the error
   return connection;

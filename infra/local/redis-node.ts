@@ -2,8 +2,9 @@
 // says why it is so.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { formatAddress, parseAddress } from '../src/node-address.js';
+import type { Redis } from 'ioredis';
+import { formatAddress } from '../src/node-address.js';
+import { plainConnection } from './reader-connection.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
 
@@ -93,22 +94,10 @@ function aclFile({ passwords, users }: RedisNodeSettings): string {
   return lines.join('');
 }
 
-/** To `host:port`; a plain connection that fails at once instead of hiding a trouble behind retries. */
+/** As the user `default`. */
 export function adminConnection(address: string, password: string | undefined): Redis {
-  const connection = new Redis({
-    ...parseAddress(address),
-    ...(password === undefined ? {} : { password }),
-    protocol: 2,
-    lazyConnect: true,
-    enableReadyCheck: false,
-    disableClientInfo: true,
-    retryStrategy: () => null,
-    maxRetriesPerRequest: 0,
-    connectTimeout: 2_000,
-    commandTimeout: 5_000,
-  });
-  connection.on('error', () => {}); // the command that was under way carries the error
-  return connection;
+  const identity = password === undefined ? {} : { password };
+  return plainConnection(address, identity, { connectTimeout: 2_000, commandTimeout: 5_000 });
 }
 
 export async function withAdmin<T>(

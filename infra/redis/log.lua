@@ -295,7 +295,7 @@ local function compact(keys, args)
   return answer
 end
 
--- KEYS compaction's lease   ARGV who wants it, for how long (ms)   Returns 1, or 0 while somebody has it
+-- KEYS lease of the compaction   ARGV holder, ms   Returns 1 if the holder has it now, 0 if somebody else has
 local function lease_compaction(keys, args)
   return redis.call('SET', keys[1], args[1], 'NX', 'PX', args[2]) and 1 or 0
 end

@@ -1,7 +1,7 @@
 // Of many records the newest of each driver, still packed: most are overtaken by a later one, and only what is kept is
 // worth unpacking. Heads are compared where they lie.
 
-import { AT, type EntryId } from './record.js';
+import { AT, type EntryId, readU48 } from './record.js';
 
 /** A record in the bytes that it came in, and the entry that it came from. */
 export interface PackedRecord {
@@ -50,10 +50,4 @@ export class NewestRecords {
   clear(): void {
     this.#newest.clear();
   }
-}
-
-/** `readUIntLE` looks at its arguments each time, which takes longer than the reading. */
-function readU48(bytes: Buffer, at: number): number {
-  const low = bytes.readUInt32LE(at);
-  return low + ((bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8)) * 2 ** 32;
 }

@@ -25,6 +25,8 @@ export const BODY_BYTES = bodyBytesOf(RECORD_FORMAT);
 export const HEAD_BYTES = 13;
 export const TAIL_BYTES = 12;
 const MAX_ID_BYTES = 64;
+/** What 48 bits hold: the id of an entry that somebody else wrote may be larger. */
+const MAX_U48 = 2 ** 48 - 1;
 
 /** Places in a body. */
 export const AT = Object.freeze({
@@ -158,6 +160,22 @@ export function eachRecord(
     at = bodyAt + bodyLength;
   }
   return isWhole;
+}
+
+/** Buffer's own readers check their arguments, which takes longer than reading. */
+export const readU16 = (b: Buffer, at: number): number => (b[at] as number) | ((b[at + 1] as number) << 8);
+export const readI32 = (b: Buffer, at: number): number => readU16(b, at) | (readU16(b, at + 2) << 16);
+export const readU48 = (b: Buffer, at: number): number =>
+  (readI32(b, at) >>> 0) + readU16(b, at + 4) * 2 ** 32;
+
+/** What the snapshot keeps of a body. */
+export function snapshotValueOf(bytes: Buffer, bodyAt: number, bodyEnd: number, id: EntryId): Buffer {
+  const bodyBytes = bodyEnd - bodyAt;
+  const value = Buffer.allocUnsafe(bodyBytes + TAIL_BYTES);
+  bytes.copy(value, 0, bodyAt, bodyEnd);
+  value.writeUIntLE(Math.min(id.term, MAX_U48), bodyBytes, 6);
+  value.writeUIntLE(Math.min(id.revision, MAX_U48), bodyBytes + 6, 6);
+  return value;
 }
 
 /** Of a snapshot's value; null where it is too short to be one. */

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import type { LogStore } from '../live-store/log-store.js';
 import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/log-fixture.js';
 import { position } from '../live-store/testing/store-fixture.js';
+import { seededRandom } from '../seeded-random.js';
 import {
   assertFold,
   BY_HAND,
@@ -183,11 +184,8 @@ test('follower: a term that lost nothing marks nothing; data that began anew mar
 });
 
 test(`follower: equals a fold over the store under random interleavings (seed ${SEED})`, async (t) => {
-  let state = SEED;
-  const random = (below: number) => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-    return (state >>> 8) % below;
-  };
+  const { next: fraction } = seededRandom(SEED);
+  const random = (below: number) => Math.floor(fraction() * below);
   const partitions = [next(), next()];
   const anyone = () => partitions[random(2)] as number;
   let following = await follow(t, fixture, partitions);

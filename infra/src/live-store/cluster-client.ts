@@ -13,8 +13,8 @@ import type { Logger } from 'pino';
 import { addressOfUrl } from '../node-address.js';
 import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
+import type { Argument } from './command-bytes.js';
 import { NodeConnection, RedirectError, type Reply, type Request } from './node-connection.js';
-import type { Argument } from './prepared-command.js';
 import { StoreError, type StoreErrorCode } from './store-error.js';
 import { type NodeClaim, parseClusterNodes, SlotOwners } from './topology.js';
 

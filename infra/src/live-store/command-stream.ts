@@ -1,12 +1,12 @@
-// Commands out, replies in, on the socket of a connection that ioredis has made. ioredis connects, signs in and comes
-// again after a loss. From then on the socket is ours: for each command ioredis makes an object, a promise and several
-// closures, and that was more than half of what a poll of a partition cost.
+// Sends commands and reads replies on the socket of an ioredis connection. ioredis connects, authenticates and reconnects;
+// once the connection is ready, the socket is ours. For each command ioredis makes an object, a promise and several
+// closures, which is more than half of what a poll of a partition costs.
 //
 // Redis answers in order, so calls wait in the order in which they were sent. A socket that is silent while an answer is
 // due is closed; all that wait for an answer then fail, as their fate is not known.
 
 import type { Socket } from 'node:net';
-import { type Argument, encodeCommands } from './prepared-command.js';
+import { type Argument, encodeCommands } from './command-bytes.js';
 import { ReplyDecoder, ReplyError, type ReplyValue } from './reply-decoder.js';
 
 /** One command or several, answered together. */

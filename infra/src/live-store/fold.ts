@@ -1,12 +1,9 @@
 // Entries of a log folded into the values of a snapshot: of each driver the newest record, with the entry that it came from.
 
 import { NewestRecords } from '../newest-records.js';
-import { type EntryId, eachRecord, FIRST_ID, TAIL_BYTES } from '../record.js';
+import { type EntryId, eachRecord, FIRST_ID, snapshotValueOf } from '../record.js';
+import type { Argument } from './command-bytes.js';
 import { MAX_ENTRY_RECORDS, MAX_FOLDED } from './log-limits.js';
-import type { Argument } from './prepared-command.js';
-
-/** What 48 bits hold: an id of somebody else's may be larger. */
-const MAX_U48 = 2 ** 48 - 1;
 
 export class Fold {
   readonly #newest = new NewestRecords();
@@ -43,15 +40,9 @@ export class Fold {
 
   /** For each driver: id, value. */
   values(): Argument[] {
-    const args: Argument[] = [];
-    for (const [driverId, { bytes, bodyAt, bodyEnd, id }] of this.#newest) {
-      const bodyBytes = bodyEnd - bodyAt;
-      const value = Buffer.allocUnsafe(bodyBytes + TAIL_BYTES);
-      bytes.copy(value, 0, bodyAt, bodyEnd);
-      value.writeUIntLE(Math.min(id.term, MAX_U48), bodyBytes, 6);
-      value.writeUIntLE(Math.min(id.revision, MAX_U48), bodyBytes + 6, 6);
-      args.push(driverId, value);
-    }
-    return args;
+    return [...this.#newest].flatMap(([driverId, { bytes, bodyAt, bodyEnd, id }]) => [
+      driverId,
+      snapshotValueOf(bytes, bodyAt, bodyEnd, id),
+    ]);
   }
 }

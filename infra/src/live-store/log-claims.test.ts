@@ -1,6 +1,7 @@
 // LogStore.claim: which connection of a driver is the newest, and under which session.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { seededRandom } from '../seeded-random.js';
 import { readLibrary } from './library.js';
 import type { Claim, ClaimKind, ClaimResult, LogStore } from './log-store.js';
 import { type LogFixture, startLogStore } from './testing/log-fixture.js';
@@ -264,19 +265,10 @@ test('the first answer of a term is told, and the time of the node is known', as
   assert.ok(Math.abs(store.nodeTimeMs(p, performance.now()) - Date.now()) < 1_000);
 });
 
-/** Seeded; a run that failed prints its seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
 test('random orders: the newest connection never loses, and ends with the greatest session that anybody had', async () => {
   const p = next();
   for (let seed = 1; seed <= 60; seed++) {
-    const random = randomOf(seed);
+    const { next: random } = seededRandom(seed);
     const driverId = `r${seed}`;
     const startMs = store.nowMs() - 10_000;
     const connections = Array.from({ length: 4 }, (_, i) => ({

@@ -1,4 +1,4 @@
-// What plain commands on a partition's keys answer, as Redis replies it (infra/redis/log.lua states the layouts).
+// Decodes Redis's replies to plain commands on a partition's keys. infra/redis/log.lua states the layouts.
 
 import { BODY_BYTES, type EntryId, parseEntryId } from '../record.js';
 

@@ -86,7 +86,7 @@ test('entries: the page before stands for asking ahead only while the data is th
   const revisions = [state.revision];
   assert.deepEqual(await revisionsAfter(null), { reads: 2, revisions });
   assert.deepEqual(await revisionsAfter(data), { reads: 1, revisions });
-  // What says anything else is asked again, before and after.
+  // If the last page says anything else, meta is asked before and after the entries.
   assert.deepEqual(await revisionsAfter({ ...data, place: 'another#1' }), { reads: 3, revisions });
   assert.deepEqual(await revisionsAfter({ ...data, termLine: {} }), { reads: 3, revisions });
   await store.compact(p, 0);

@@ -22,6 +22,7 @@ import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import { sessionPartitionOf } from '../session-partition.js';
 import { ClusterClient } from './cluster-client.js';
+import type { Argument } from './command-bytes.js';
 import { Fold } from './fold.js';
 import { FunctionLoader } from './function-loader.js';
 import { readLibrary } from './library.js';
@@ -50,7 +51,6 @@ import {
   type ToldState,
 } from './log-state.js';
 import { type NodeConnection, Pipeline } from './node-connection.js';
-import type { Argument } from './prepared-command.js';
 import { type ChannelListener, channelName, ProcessChannel } from './process-channel.js';
 import { StoreClock } from './store-clock.js';
 import { isFunctionMissing, StoreError } from './store-error.js';
@@ -301,9 +301,12 @@ export class LogStore {
     minAgeMs: number,
     lease?: { holder: string; ms: number },
   ): Promise<{ state: LogState; folded: number; isMore: boolean }> {
+    if (lease && !(await this.#leaseCompaction(partition, lease))) {
+      const { meta } = await this.#read(partition);
+      return { state: meta.state, folded: 0, isMore: false };
+    }
     const seen = await this.#oldEntries(partition, FIRST_ID, minAgeMs);
-    if (seen.entries.length === 0 || (lease && !(await this.#leaseCompaction(partition, lease))))
-      return { state: seen.state, folded: 0, isMore: false };
+    if (seen.entries.length === 0) return { state: seen.state, folded: 0, isMore: false };
     const { fold, isCut } = await this.#foldFrom(partition, seen, minAgeMs);
     const { meta, log, snapshot } = this.#key(partition);
     const from = [seen.state.term, formatEntryId(seen.compacted)];
@@ -505,8 +508,9 @@ export class LogStore {
   }
 
   /**
-   * Up to `count` entries after an id. `before`: what this reader's last page was read from. A process never takes back a term or
-   * a compaction, so where it says the same after the entries, it said so all the time, and need not be asked ahead.
+   * Up to `count` entries after an id. `before`: the data of this reader's last page. A process never takes back a term
+   * or a compaction. So if meta is the same after the entries as it was with the last page, it has not changed in
+   * between, and need not be asked before them too.
    */
   async entries(
     partition: number,

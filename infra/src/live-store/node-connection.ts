@@ -14,8 +14,8 @@ import { announcedAddress, parseAddress } from '../node-address.js';
 import { backoffMs } from '../service/backoff.js';
 import { withDeadline } from '../service/deadline.js';
 import type { RedisSettings } from '../service/settings.js';
+import type { Argument } from './command-bytes.js';
 import { CommandStream, type SentCall } from './command-stream.js';
-import type { Argument } from './prepared-command.js';
 import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
 

@@ -6,7 +6,7 @@
 // each WAIT: replicas take in writes in order, and who has that one has all that were answered before it.
 
 import type { Redis } from 'ioredis';
-import { type Argument, PreparedCommand } from './prepared-command.js';
+import type { Argument } from './command-bytes.js';
 
 /** Replicas that take longer are out of step. */
 const WAIT_MS = 100;
@@ -50,12 +50,12 @@ export class ReplicaWaits {
     if (group === null || this.#isUnderWay) return;
     this.#next = null;
     this.#isUnderWay = true;
-    const write = new PreparedCommand(group.emptyWrite);
+    const [command, ...args] = group.emptyWrite;
     this.#redis.stream?.cork();
-    this.#redis.sendCommand(write);
+    const write = this.#redis.call(String(command), ...args);
     const wait = this.#redis.wait(group.replicas, WAIT_MS);
     this.#redis.stream?.uncork();
-    Promise.all([wait, write.promise])
+    Promise.all([wait, write])
       .then(
         ([count]) => group.settle(count),
         () => group.settle(0),

@@ -15,7 +15,7 @@ export function backoffMs(failures: number, pace: BackoffPace, random: () => num
   return fullMs * (0.5 + random() / 2);
 }
 
-/** Counts the failures in a row of one thing that is tried. */
+/** Counts consecutive failures of one operation, and says when it may be tried again. */
 export class Backoff {
   readonly #pace: BackoffPace;
   readonly #random: () => number;

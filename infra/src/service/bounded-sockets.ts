@@ -19,7 +19,7 @@ export type SocketLoss = 'limit' | 'address_limit' | 'refused';
 
 // No request takes this long. A client that has not read its answer by then is closed like an idle one.
 const BUSY_DEADLINE_MS = 30_000;
-// Other files that a process has open: connections to Redis, the ops listener's sockets, files of the event loop.
+// Files that a process opens besides these sockets: connections to Redis, the ops listener, the event loop.
 const OTHER_FILES = 192;
 
 /** As many of `wanted` as the open files of this process allow. */

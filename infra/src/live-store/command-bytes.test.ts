@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Command } from 'ioredis';
-import { type Argument, encodeCommands } from './prepared-command.js';
+import { type Argument, encodeCommands } from './command-bytes.js';
 
 test('commands that leave together stand one after the other', () => {
   const commands: Argument[][] = [['PING'], ['SET', 'ł', Buffer.from([0, 255])], ['GET', 'ł']];
