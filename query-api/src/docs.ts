@@ -3,11 +3,17 @@
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { productVersion } from '@whereabouts/infra/service/metrics';
 import type { FastifyInstance, FastifySchema } from 'fastify';
-import { asWritten } from './schema-shape.js';
+import { withAliases } from './aliases.js';
+import { asWritten, type Schema } from './schema-shape.js';
 import { COMPONENTS } from './schemas.js';
 
-const API_VERSION = '1.0.0';
+/** By the part of the path behind the version. */
+const TAGS: Record<string, string> = {
+  drivers: 'Where drivers are: around a point, within a box, by their ids',
+  partitions: 'How the map is divided, who holds which part of it, and how each part is',
+};
 
 // All of it is served from here. Its pictures are in its style sheet, and one of its parts adds a style of its own.
 const CONTENT_POLICY = [
@@ -20,6 +26,20 @@ const CONTENT_POLICY = [
   "object-src 'none'",
 ].join('; ');
 
+const BEARER = {
+  type: 'http',
+  scheme: 'bearer',
+  bearerFormat: 'JWT',
+  description: 'A token with the scope `drivers:read`, signed by the issuer that the service trusts',
+} as const;
+
+const REQUEST_ID = {
+  type: 'string',
+  description:
+    'Comes back with the answer, and stands in our log where something is wrong. Without it we make one',
+  examples: ['ride-4711'],
+};
+
 /** Before the routes, as it looks at each that is added. */
 export async function registerDocs(app: FastifyInstance): Promise<void> {
   for (const component of COMPONENTS) app.addSchema(component);
@@ -28,19 +48,20 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
       openapi: '3.1.0',
       info: {
         title: 'Whereabouts query API',
-        version: API_VERSION,
+        version: productVersion(),
         description:
           'Where the drivers are, answered from the cache alone. Every position is provisional and has an age; ' +
           'every answer says whether anything is missing. Errors are RFC 9457 problems.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: '/', description: 'Where this document comes from' }],
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       security: [{ token: ['drivers:read'] }],
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+      components: { securitySchemes: { token: BEARER } },
     },
     refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
     convertConstToEnum: false,
-    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}), url }),
+    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}, url), url }),
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -54,14 +75,15 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   });
 }
 
-function documented(schema: FastifySchema): FastifySchema {
+function documented(schema: FastifySchema, url: string): FastifySchema {
   if (schema.hide) return schema;
-  const headers = { properties: { 'X-Request-Id': { type: 'string' } }, type: 'object' };
-  const { body, querystring } = schema;
+  const headers = { properties: { 'X-Request-Id': REQUEST_ID }, type: 'object' };
+  const { body, querystring, tags = [url.split('/')[2] ?? ''] } = schema;
   return {
     ...schema,
+    tags,
     headers,
-    ...(body ? { body: asWritten(body) } : {}),
+    ...(body ? { body: withAliases(asWritten(body as Schema)) } : {}),
     // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
     ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
   };
