@@ -75,7 +75,14 @@ export function withAliases(schema: Schema): Schema {
     const change = (one: string) => (one === name ? alias : one);
     const entries = Object.entries(form.properties ?? {}).map(([one, value]) => [change(one), value]);
     const title = `${form.title}${alias[0]?.toUpperCase()}${alias.slice(1)}`;
-    const other = { ...form, title, properties: Object.fromEntries(entries), required: required.map(change) };
+    const description = `${form.description}, with \`${alias}\` for \`${name}\``;
+    const other = {
+      ...form,
+      title,
+      description,
+      properties: Object.fromEntries(entries),
+      required: required.map(change),
+    };
     return withoutNote(other);
   }
 }

@@ -61,6 +61,8 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
     },
     refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
     convertConstToEnum: false,
+    transformObject: (described) =>
+      withNamedBodies((described as { openapiObject: Document }).openapiObject) as object,
     transform: ({ schema, url }) => ({ schema: documented(schema ?? {}, url), url }),
   });
   await app.register(swaggerUi, {
@@ -83,8 +85,50 @@ function documented(schema: FastifySchema, url: string): FastifySchema {
     ...schema,
     tags,
     headers,
-    ...(body ? { body: withAliases(asWritten(body as Schema)) } : {}),
+    ...(body ? { body: withAliases(withDefaultsSaid(asWritten(body as Schema))) } : {}),
     // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
     ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
   };
+}
+
+/** Generators of clients demand what has a default of a body (openapi-typescript does), so it is told in words. */
+function withDefaultsSaid(schema: Schema): Schema {
+  const { items, properties, default: value, ...rest } = schema;
+  const inside = Object.entries(properties ?? {}).map(([name, one]) => [name, withDefaultsSaid(one)]);
+  const said = value === undefined || Array.isArray(value) ? '' : `; ${value} where it is not given`;
+  return {
+    ...rest,
+    ...(said ? { description: `${rest.description}${said}` } : {}),
+    ...(items ? { items: withDefaultsSaid(items) } : {}),
+    ...(properties ? { properties: Object.fromEntries(inside) } : {}),
+  };
+}
+
+interface Document {
+  paths: Record<string, { post?: { requestBody?: { content: Record<string, { schema: Schema }> } } }>;
+  components: { schemas: Record<string, object> };
+}
+
+/** What has a title in the body of a request is a component, so that generated clients call it by this name. */
+function withNamedBodies(document: Document): Document {
+  const schemas = { ...document.components.schemas };
+  const paths = structuredClone(document.paths);
+  for (const { post } of Object.values(paths)) {
+    for (const media of Object.values(post?.requestBody?.content ?? {})) media.schema = named(media.schema);
+  }
+  return { ...document, paths, components: { ...document.components, schemas } };
+
+  function named(schema: Schema): Schema {
+    const { title, items, properties, oneOf } = schema;
+    const inside = Object.entries(properties ?? {}).map(([name, one]) => [name, named(one)]);
+    const whole = {
+      ...schema,
+      ...(items ? { items: named(items) } : {}),
+      ...(oneOf ? { oneOf: oneOf.map(named) } : {}),
+      ...(properties ? { properties: Object.fromEntries(inside) } : {}),
+    };
+    if (title === undefined) return whole;
+    schemas[title] = whole;
+    return { $ref: `#/components/schemas/${title}` };
+  }
 }

@@ -89,7 +89,7 @@ export function questionSchema(freshnessMs: number) {
         examples: [['driver-7', 'driver-8']],
       }),
     },
-    { ...closed, title: 'NearbyPoint' },
+    { ...closed, title: 'NearbyPoint', description: 'A point to look around' },
   );
 }
 export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;

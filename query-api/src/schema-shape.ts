@@ -4,7 +4,9 @@
 export const ALIASES = 'x-aliases';
 
 export interface Schema {
+  $ref?: string;
   title?: string;
+  description?: string;
   type?: string;
   [ALIASES]?: readonly string[];
   default?: unknown;

@@ -197,12 +197,12 @@ const bodies = fc.oneof(
 );
 
 test('validation: no body that the documentation refuses is answered', async () => {
-  const schema = operationAt(BATCH, 'post').requestBody?.content['application/json']?.schema as TSchema;
+  const schema = operationAt(BATCH, 'post').requestBody?.content['application/json']?.schema as object;
   let accepted = 0;
   const check = async (body: unknown) => {
     const sent = JSON.stringify(body);
     const reply = await running.post(BATCH, sent);
-    if (Value.Check(schema, JSON.parse(sent))) {
+    if (running.check.fits(schema, JSON.parse(sent))) {
       accepted++;
       assert.ok([200, 400].includes(reply.status), `${sent}: ${reply.status}`);
     } else assertRefused(reply, sent);
