@@ -251,6 +251,8 @@ test('answers: live gives those on duty within the box, also across the antimeri
     assert.deepEqual(ids, within(...box));
     assert.equal(body.truncated, false);
   }
+  const turned = await running.ask('/v1/drivers/live?bbox=-0.1,0.1,0.1,-0.1&limit=5000');
+  assert.equal(turned.body.drivers.length, within(-0.1, -0.1, 0.1, 0.1).length);
   const few = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=7');
   assert.deepEqual([few.body.drivers.length, few.body.truncated], [7, true]);
   const again = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=7');

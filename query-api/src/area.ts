@@ -46,17 +46,9 @@ export function areaOf({ bbox, polygon: text }: { bbox?: readonly number[]; poly
 
 /** Of `minLon,minLat,maxLon,maxLat`. */
 export function boxesOf(bbox: readonly number[]): Box[] {
-  const [minLon, minLat, maxLon, maxLat] = bbox as [number, number, number, number];
-  const errors: ParameterError[] = [];
-  const check = (ok: boolean, code: ParameterError['code'], detail: string) => {
-    if (!ok) errors.push({ parameter: 'bbox', code, detail });
-  };
-  check(Math.abs(minLon) <= 180 && Math.abs(maxLon) <= 180, 'out_of_range', 'longitudes are -180 to 180');
-  check(Math.abs(minLat) <= 90 && Math.abs(maxLat) <= 90, 'out_of_range', 'latitudes are -90 to 90');
-  check(minLat <= maxLat, 'conflict', 'minLat is above maxLat: give minLon,minLat,maxLon,maxLat');
-  if (errors.length > 0) throw badParameters(errors);
-  const south = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, minLat));
-  const north = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, maxLat));
+  const [minLon, oneLat, maxLon, otherLat] = bbox as [number, number, number, number];
+  const south = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, oneLat, otherLat));
+  const north = Math.min(MAX_LATITUDE, Math.max(-MAX_LATITUDE, oneLat, otherLat));
   if (minLon <= maxLon && !(maxLon === 180 && minLon > -180)) return [boxOf(south, minLon, north, maxLon)];
   // What is recorded at 180 degrees is stored at -180, so a box that ends there has a second, hair-thin part.
   const east = maxLon === 180 ? -180 : maxLon;

@@ -3,11 +3,18 @@
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { productVersion } from '@whereabouts/infra/service/metrics';
 import type { FastifyInstance, FastifySchema } from 'fastify';
-import { asWritten } from './schema-shape.js';
+import { withAliases } from './aliases.js';
+import { asWritten, type Schema } from './schema-shape.js';
 import { COMPONENTS } from './schemas.js';
 
-const API_VERSION = '1.0.0';
+/** By the part of the path behind the version. */
+const TAGS: Record<string, string> = {
+  drivers: 'Where drivers are: around a point, within an area, by their ids',
+  supply: 'How many drivers are on duty, cell by cell',
+  partitions: 'How the map is divided, who holds which part of it, and how each part is',
+};
 
 // All of it is served from here. Its pictures are in its style sheet, and one of its parts adds a style of its own.
 const CONTENT_POLICY = [
@@ -20,6 +27,20 @@ const CONTENT_POLICY = [
   "object-src 'none'",
 ].join('; ');
 
+const BEARER = {
+  type: 'http',
+  scheme: 'bearer',
+  bearerFormat: 'JWT',
+  description: 'A token with the scope `drivers:read`, signed by the issuer that the service trusts',
+} as const;
+
+const REQUEST_ID = {
+  type: 'string',
+  description:
+    'Comes back with the answer, and stands in our log where something is wrong. Without it we make one',
+  examples: ['ride-4711'],
+};
+
 /** Before the routes, as it looks at each that is added. */
 export async function registerDocs(app: FastifyInstance): Promise<void> {
   for (const component of COMPONENTS) app.addSchema(component);
@@ -28,19 +49,22 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
       openapi: '3.1.0',
       info: {
         title: 'Whereabouts query API',
-        version: API_VERSION,
+        version: productVersion(),
         description:
           'Where the drivers are, answered from the cache alone. Every position is provisional and has an age; ' +
           'every answer says whether anything is missing. Errors are RFC 9457 problems.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: '/', description: 'Where this document comes from' }],
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       security: [{ token: ['drivers:read'] }],
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } },
+      components: { securitySchemes: { token: BEARER } },
     },
     refResolver: { buildLocalReference: ({ $id }, _uri, _fragment, i) => ($id as string) ?? `def-${i}` },
     convertConstToEnum: false,
-    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}), url }),
+    transformObject: (described) =>
+      withNamedBodies((described as { openapiObject: Document }).openapiObject) as object,
+    transform: ({ schema, url }) => ({ schema: documented(schema ?? {}, url), url }),
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -54,15 +78,58 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   });
 }
 
-function documented(schema: FastifySchema): FastifySchema {
+function documented(schema: FastifySchema, url: string): FastifySchema {
   if (schema.hide) return schema;
-  const headers = { properties: { 'X-Request-Id': { type: 'string' } }, type: 'object' };
-  const { body, querystring } = schema;
+  const headers = { properties: { 'X-Request-Id': REQUEST_ID }, type: 'object' };
+  const { body, querystring, tags = [url.split('/')[2] ?? ''] } = schema;
   return {
     ...schema,
+    tags,
     headers,
-    ...(body ? { body: asWritten(body) } : {}),
+    ...(body ? { body: withAliases(withDefaultsSaid(asWritten(body as Schema))) } : {}),
     // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
     ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
   };
+}
+
+/** Generators of clients demand what has a default of a body (openapi-typescript does), so it is told in words. */
+function withDefaultsSaid(schema: Schema): Schema {
+  const { items, properties, default: value, ...rest } = schema;
+  const inside = Object.entries(properties ?? {}).map(([name, one]) => [name, withDefaultsSaid(one)]);
+  const said = value === undefined || Array.isArray(value) ? '' : `; ${value} where it is not given`;
+  return {
+    ...rest,
+    ...(said ? { description: `${rest.description}${said}` } : {}),
+    ...(items ? { items: withDefaultsSaid(items) } : {}),
+    ...(properties ? { properties: Object.fromEntries(inside) } : {}),
+  };
+}
+
+interface Document {
+  paths: Record<string, { post?: { requestBody?: { content: Record<string, { schema: Schema }> } } }>;
+  components: { schemas: Record<string, object> };
+}
+
+/** What has a title in the body of a request is a component, so that generated clients call it by this name. */
+function withNamedBodies(document: Document): Document {
+  const schemas = { ...document.components.schemas };
+  const paths = structuredClone(document.paths);
+  for (const { post } of Object.values(paths)) {
+    for (const media of Object.values(post?.requestBody?.content ?? {})) media.schema = named(media.schema);
+  }
+  return { ...document, paths, components: { ...document.components, schemas } };
+
+  function named(schema: Schema): Schema {
+    const { title, items, properties, oneOf } = schema;
+    const inside = Object.entries(properties ?? {}).map(([name, one]) => [name, named(one)]);
+    const whole = {
+      ...schema,
+      ...(items ? { items: named(items) } : {}),
+      ...(oneOf ? { oneOf: oneOf.map(named) } : {}),
+      ...(properties ? { properties: Object.fromEntries(inside) } : {}),
+    };
+    if (title === undefined) return whole;
+    schemas[title] = whole;
+    return { $ref: `#/components/schemas/${title}` };
+  }
 }

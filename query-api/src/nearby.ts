@@ -6,7 +6,7 @@ import type { Coverage } from './coverage.js';
 import { driverText, featureText, withMembers } from './driver-text.js';
 import type { Question } from './nearest.js';
 import { batchSchema, NoParameters, type QuestionParameters, questionSchema } from './parameter-schemas.js';
-import { badParameters, type ParameterError, unavailable } from './problem.js';
+import { unavailable } from './problem.js';
 import { askInTurns, askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { BatchAnswer, NearbyAnswer, NearbyCollection, type Query } from './schemas.js';
@@ -27,8 +27,6 @@ export function addNearby(app: Api, ground: Ground): void {
     ),
   };
   app.get(route, { schema }, ({ query, subject, answerType }) => {
-    const errors = longitudeErrors(query, '');
-    if (errors.length > 0) throw badParameters(errors);
     const question = { caller: subject, route, weight: weightOfCircles([query]) };
     return askQuestion(ground, question, (looked) => answerNearby(ground, query, looked, answerType));
   });
@@ -52,8 +50,6 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
   };
   // A colon is written twice, or it begins a parameter.
   app.post(route.replace(':', '::'), { schema }, async ({ body: { points }, subject }) => {
-    const errors = points.flatMap((point, i) => longitudeErrors(point, `points[${i}].`));
-    if (errors.length > 0) throw badParameters(errors);
     const question = { caller: subject, route, weight: weightOfCircles(points) };
     const all = await askInTurns(ground, question, points, (point, looked) => find(ground, point, looked));
     if (!all.some(isAnswered)) {
@@ -63,15 +59,6 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
     const complete = all.every(({ coverage }) => coverage.complete);
     return withMembers({ complete }, `"answers":[${all.map((one) => nearbyText(one, JSON_TYPE)).join()}]`);
   });
-}
-
-/** The schema cannot say that exactly one of two is needed. */
-function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): ParameterError[] {
-  if (lon === undefined && lng === undefined) {
-    return [{ parameter: `${prefix}lon`, code: 'missing', detail: 'is missing (lng is taken too)' }];
-  }
-  if (lon === undefined || lng === undefined) return [];
-  return [{ parameter: `${prefix}lng`, code: 'conflict', detail: 'means the same as lon: give one of them' }];
 }
 
 interface Found {
@@ -119,8 +106,7 @@ function find(ground: Ground, parameters: QuestionParameters, looked: Looked, ty
 }
 
 function nearbyText({ parameters, coverage, drivers }: Found, type: string): string {
-  const { lat, radius_m, limit, status, services, max_age_ms, exclude } = parameters;
-  const lon = longitudeOf(parameters);
+  const { lat, lon, radius_m, limit, status, services, max_age_ms, exclude } = parameters;
   const query: Static<typeof Query> = { lat, lon, radius_m, limit, status, services, max_age_ms, exclude };
   return type === GEOJSON_TYPE
     ? withMembers({ type: 'FeatureCollection', query, ...coverage }, `"features":[${drivers.join()}]`)
@@ -128,9 +114,9 @@ function nearbyText({ parameters, coverage, drivers }: Found, type: string): str
 }
 
 function questionOf(parameters: QuestionParameters): Question {
-  const lon = longitudeOf(parameters);
+  const { lat, lon } = parameters;
   return {
-    lat: parameters.lat,
+    lat,
     // One meridian has two names, and positions are stored under this one.
     lon: lon === 180 ? -180 : lon,
     radiusM: parameters.radius_m,
@@ -140,10 +126,6 @@ function questionOf(parameters: QuestionParameters): Question {
     services: parameters.services,
     exclude: parameters.exclude,
   };
-}
-
-function longitudeOf({ lon, lng }: QuestionParameters): number {
-  return (lon ?? lng) as number;
 }
 
 function nothingAnswered({ views }: Ground, partitions: readonly number[] | null) {

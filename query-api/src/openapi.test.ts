@@ -1,9 +1,13 @@
 // /openapi.json as a document of its own: what a generator of clients relies on.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Validator } from '@seriousme/openapi-schema-validator';
 import { evenPartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
+import { createMetrics } from '@whereabouts/infra/service/metrics';
+import { Compile } from 'typebox/schema';
 import { createApp } from './app.js';
 import type { Ground } from './questions.js';
 
@@ -58,15 +62,24 @@ test('openapi: parameters say what is needed, their bounds and their defaults', 
   const required = parameters.filter((p: { required: boolean }) => p.required);
   assert.deepEqual(
     required.map((p: { name: string }) => p.name),
-    ['lat'],
+    ['lat', 'lon'],
   );
   assert.deepEqual(byName.radius_m.schema, { type: 'number', minimum: 1, maximum: 50_000, default: 5_000 });
   assert.equal(byName.max_age_ms.schema.maximum, 10_000);
   assert.deepEqual([byName.exclude.style, byName.exclude.explode], ['form', false]);
-  const point =
-    document.paths['/v1/drivers/nearby:batch'].post.requestBody.content['application/json'].schema.properties
-      .points.items;
-  assert.deepEqual(point.required, ['lat']);
+  assert.equal(byName.lng, undefined);
+  assert.deepEqual(byName.lon.schema['x-aliases'], ['lng']);
+});
+
+test('openapi: a point of a batch has lat with either lon or lng', () => {
+  const { NearbyPoints, NearbyPoint, NearbyPointLng } = document.components.schemas;
+  assert.deepEqual(NearbyPoint.required, ['lat', 'lon']);
+  assert.deepEqual(NearbyPointLng.required, ['lat', 'lng']);
+  const isFit = (point: object) => fits(NearbyPoints, { points: [point] });
+  assert.deepEqual(
+    [{ lat: 1, lon: 2 }, { lat: 1, lng: 2 }, { lat: 1 }, { lat: 1, lon: 2, lng: 2 }].map(isFit),
+    [true, true, false, false],
+  );
 });
 
 test('openapi: every operation documents its problems', () => {
@@ -74,9 +87,114 @@ test('openapi: every operation documents its problems', () => {
     for (const { responses } of Object.values(
       item as Record<string, { responses: Record<string, unknown> }>,
     )) {
-      for (const status of [200, 400, 401, 403, 405, 406, 408, 429, 431, 500, 503]) {
+      for (const status of [200, 400, 401, 403, 405, 406, 408, 429, 431, 500, 503, 505]) {
         assert.ok(responses[status], `${path} ${status}`);
       }
     }
   }
+});
+
+test('openapi: the document is OpenAPI 3.1, by its official schema', async () => {
+  const validator = new Validator();
+  const result = await validator.validate(structuredClone(document));
+  assert.deepEqual(result.errors ?? [], []);
+  assert.equal(validator.version, '3.1');
+});
+
+test('openapi: there is one version: of the packages, the API, and the metric that says what runs', async () => {
+  const manifest = (folder: string) =>
+    JSON.parse(readFileSync(new URL(`../../${folder}package.json`, import.meta.url), 'utf8'));
+  const { version, workspaces } = manifest('');
+  assert.equal(document.info.version, version);
+  for (const workspace of workspaces) assert.equal(manifest(`${workspace}/`).version, version, workspace);
+  const metrics = await createMetrics('query-api', { commit: 'test' }).registry.metrics();
+  assert.match(metrics, new RegExp(`^whereabouts_query_api_build_info\\{version="${version}",`, 'm'));
+});
+
+interface Described {
+  description?: string;
+  summary?: string;
+  tags?: string[];
+  example?: unknown;
+  schema: Part;
+}
+interface Part {
+  $ref?: string;
+  type?: string;
+  description?: string;
+  examples?: unknown[];
+  const?: unknown;
+  items?: Part;
+  properties?: Record<string, Part>;
+  oneOf?: Part[];
+}
+interface Operation extends Described {
+  parameters: (Described & { name: string })[];
+  requestBody?: { content: Record<string, Described> };
+  responses: Record<
+    string,
+    Described & { headers: Record<string, Described>; content: Record<string, Described> }
+  >;
+}
+
+/** What lacks a description, or an example where one is of use. */
+function* bareParts(part: Part, path: string): Generator<string> {
+  const { $ref, type, description, examples, properties, items, oneOf } = part;
+  if ($ref) return;
+  if (!description && !oneOf) yield `${path}: no description`;
+  const isLeaf = !properties && !items && !oneOf && part.const === undefined;
+  if (isLeaf && !examples) yield `${path}: no example`;
+  if (type === 'array' && items?.properties) yield* bareParts({ description: '-', ...items }, `${path}[]`);
+  for (const form of oneOf ?? items?.oneOf ?? []) yield* bareParts({ description: '-', ...form }, path);
+  for (const [name, one] of Object.entries(properties ?? {})) yield* bareParts(one, `${path}.${name}`);
+}
+
+function* bare(operation: Operation, id: string, tags: Set<string>): Generator<string> {
+  const { summary, description, parameters, requestBody, responses } = operation;
+  if (!summary || !description) yield `${id}: no summary or no description`;
+  if (operation.tags?.length !== 1 || !tags.has(operation.tags[0] as string)) yield `${id}: no known tag`;
+  for (const one of parameters) {
+    if (!one.description) yield `${id} ${one.name}: no description`;
+    if (one.example === undefined) yield `${id} ${one.name}: no example`;
+  }
+  const bodies = { ...requestBody?.content };
+  for (const { schema } of Object.values(bodies)) yield* bareParts(schema, `${id} body`);
+  for (const [status, response] of Object.entries(responses)) {
+    if (!response.description) yield `${id} ${status}: no description`;
+    for (const [name, header] of Object.entries(response.headers)) {
+      if (!header.description || !header.schema.examples) yield `${id} ${status} ${name}: bare`;
+    }
+    for (const [type, body] of Object.entries(response.content)) bodies[`${status} ${type}`] = body;
+  }
+  for (const [type, { schema, example }] of Object.entries(bodies)) {
+    if (example === undefined) yield `${id} ${type}: no example`;
+    else if (!fits(schema, example)) yield `${id} ${type}: the example is not as its schema says`;
+  }
+}
+
+const fits = (schema: Part, value: unknown) =>
+  Compile({ ...schema, components: document.components } as never).Check(value);
+
+test('openapi: everything is described, and every example is as its schema says', () => {
+  const tags = new Set<string>(document.tags.map((tag: { name: string }) => tag.name));
+  const lacking: string[] = [];
+  for (const tag of document.tags) if (!tag.description) lacking.push(`tag ${tag.name}`);
+  for (const item of Object.values(document.paths) as Record<string, Operation & { operationId: string }>[]) {
+    for (const operation of Object.values(item)) {
+      lacking.push(...bare(operation, operation.operationId, tags));
+      for (const { name, schema, example } of operation.parameters) {
+        if (!fits(schema, example)) lacking.push(`${operation.operationId} ${name}: a bad example`);
+      }
+    }
+  }
+  for (const [name, component] of Object.entries<Part>(document.components.schemas)) {
+    lacking.push(...bareParts(component, name));
+    for (const [path, { examples = [], ...schema }] of everyObject(component)) {
+      if (!('type' in schema) && !('anyOf' in schema)) continue;
+      for (const example of examples as unknown[]) {
+        if (!fits(schema as Part, example)) lacking.push(`${name} ${path}: a bad example`);
+      }
+    }
+  }
+  assert.deepEqual(lacking, []);
 });

@@ -117,13 +117,13 @@ test('page: the documentation shows every operation, and asks with a token', { s
   });
   docs.setDefaultTimeout(DEADLINE_MS);
   await docs.goto(`${running.url}/docs`);
-  await docs.locator('#operations-default-nearby').waitFor();
+  await docs.locator('#operations-drivers-nearby').waitFor();
   assert.equal(await docs.locator('.opblock').count(), 6);
   await docs.locator('.btn.authorize').first().click();
   await docs.locator('.auth-container input').fill(running.token);
   await docs.locator('.auth-container button[type=submit]').click();
   await docs.locator('.close-modal').click();
-  await docs.locator('#operations-default-partitions .opblock-summary-control').click();
+  await docs.locator('#operations-partitions-partitions .opblock-summary-control').click();
   await docs.locator('.try-out__btn').click();
   await docs.locator('.execute').click();
   await docs.locator('.live-responses-table .response-col_status').filter({ hasText: '200' }).waitFor();

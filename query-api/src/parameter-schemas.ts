@@ -2,6 +2,7 @@
 
 import { DRIVER_ID, MAX_LATITUDE } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
+import { ALIASES } from './schema-shape.js';
 
 const MAX_RADIUS_M = 50_000;
 export const MAX_LIMIT = 100;
@@ -13,64 +14,109 @@ export const MAX_PRECISION = 7;
 /** Nothing besides. */
 export const closed = { additionalProperties: false } as const;
 
-export const Latitude = Type.Number({ minimum: -MAX_LATITUDE, maximum: MAX_LATITUDE });
-export const Longitude = Type.Number({ minimum: -180, maximum: 180 });
-export const DriverId = Type.String({ pattern: DRIVER_ID.source });
-export const Services = Type.Integer({ minimum: 0, maximum: 65_535 });
+export const Latitude = Type.Number({
+  minimum: -MAX_LATITUDE,
+  maximum: MAX_LATITUDE,
+  description: 'Latitude, in degrees',
+  examples: [52.2297],
+});
+export const Longitude = Type.Number({
+  minimum: -180,
+  maximum: 180,
+  description: 'Longitude, in degrees',
+  examples: [21.0122],
+});
+export const DriverId = Type.String({
+  pattern: DRIVER_ID.source,
+  description: "A driver's id",
+  examples: ['driver-1'],
+});
+export const Services = Type.Integer({
+  minimum: 0,
+  maximum: 65_535,
+  description: 'A mask of bits 0 to 15: the kinds of ride that the driver takes',
+  examples: [5],
+});
 
 export const DriverIdPath = Type.Object({ id: DriverId }, closed);
 
 export function questionSchema(freshnessMs: number) {
   return Type.Object(
     {
-      lat: Type.Number({
-        ...Latitude,
-        description: 'Latitude of the point, in degrees',
-        examples: [52.2297],
+      lat: Type.Number({ ...Latitude, description: 'Latitude of the point, in degrees' }),
+      lon: Type.Number({
+        ...Longitude,
+        description: 'Longitude of the point, in degrees. `lng` is taken in its place',
+        [ALIASES]: ['lng'],
       }),
-      lon: Type.Optional(
-        Type.Number({
-          ...Longitude,
-          description: 'Its longitude: give `lon` or `lng`',
-          examples: [21.0122],
-        }),
-      ),
-      lng: Type.Optional(Type.Number({ ...Longitude, description: 'The same as `lon`' })),
       radius_m: Type.Number({
         minimum: 1,
         maximum: MAX_RADIUS_M,
         default: 5_000,
         description: 'How far to look, in metres',
+        examples: [3_000],
       }),
-      limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: 10, description: 'How many drivers' }),
-      status: Type.Enum(['available', 'busy'], { default: 'available' }),
+      limit: Type.Integer({
+        minimum: 1,
+        maximum: MAX_LIMIT,
+        default: 10,
+        description: 'How many drivers at most',
+        examples: [3],
+      }),
+      status: Type.Enum(['available', 'busy'], {
+        type: 'string',
+        default: 'available',
+        description: 'Only drivers whose last report said this',
+        examples: ['available'],
+      }),
       services: Type.Integer({
         ...Services,
         default: 0,
-        description: 'A mask of bits 0 to 15: a driver fits that has all of them',
+        description: 'A mask of bits 0 to 15: only drivers who have all of them',
+        examples: [1],
       }),
       max_age_ms: Type.Integer({
         minimum: 1,
         maximum: freshnessMs,
         default: freshnessMs,
-        description: 'No position older than this',
+        description: 'Only positions that are not older than this, in milliseconds',
+        examples: [freshnessMs],
       }),
       exclude: Type.Array(DriverId, {
         maxItems: MAX_IDS,
         default: [],
         description:
           'Drivers that are not wanted (they have refused already); in a query separated by commas or repeated',
+        examples: [['driver-7', 'driver-8']],
       }),
     },
-    closed,
+    { ...closed, title: 'NearbyPoint', description: 'A point to look around' },
   );
 }
 export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
 
 export function batchSchema(freshnessMs: number) {
   return Type.Object(
-    { points: Type.Array(questionSchema(freshnessMs), { minItems: 1, maxItems: MAX_POINTS }) },
-    closed,
+    {
+      points: Type.Array(questionSchema(freshnessMs), {
+        minItems: 1,
+        maxItems: MAX_POINTS,
+        description: 'Each with parameters of its own',
+      }),
+    },
+    {
+      ...closed,
+      title: 'NearbyPoints',
+      description: 'The points to look around',
+      examples: [
+        {
+          points: [
+            { lat: 52.2297, lon: 21.0122, limit: 1 },
+            { lat: 50.0647, lng: 19.945, radius_m: 2_000 },
+          ],
+        },
+      ],
+    },
   );
 }
 
@@ -88,14 +134,19 @@ export const IdsParameters = Type.Object(
   closed,
 );
 
+const BoxLatitude = Type.Number({ minimum: -90, maximum: 90 });
+const BoxLongitude = Type.Number({ minimum: -180, maximum: 180 });
 const area = {
   bbox: Type.Optional(
-    Type.Array(Type.Number(), {
+    Type.Unsafe<number[]>({
+      type: 'array',
+      prefixItems: [BoxLongitude, BoxLatitude, BoxLongitude, BoxLatitude],
+      items: Type.Number(),
       minItems: 4,
       maxItems: 4,
       description:
-        'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian. Give `bbox` or ' +
-        '`polygon`',
+        'minLon,minLat,maxLon,maxLat in degrees. minLon > maxLon is a box across the antimeridian; the two latitudes ' +
+        'may come in either order. Give `bbox` or `polygon`',
       examples: [[20.9, 52.1, 21.1, 52.3]],
     }),
   ),
@@ -103,18 +154,24 @@ const area = {
     Type.String({
       description:
         'A GeoJSON Polygon as text, with holes if it has any, or one ring as an encoded polyline of Google with five ' +
-        'decimals, which need not be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
+        'decimals (`_x~|H_`q~B?_af@_af@~oR`), which need not be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
         'what is on an edge is within. A polygon across the antimeridian has to be cut there, into two questions',
-      examples: [
-        '{"type":"Polygon","coordinates":[[[20.9,52.1],[21.1,52.1],[21,52.3],[20.9,52.1]]]}',
-        '_x~|H_`q~B?_af@_af@~oR',
-      ],
+      examples: ['{"type":"Polygon","coordinates":[[[20.9,52.1],[21.1,52.1],[21,52.3],[20.9,52.1]]]}'],
     }),
   ),
 };
 
 export const LiveParameters = Type.Object(
-  { ...area, limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }) },
+  {
+    ...area,
+    limit: Type.Integer({
+      minimum: 1,
+      maximum: MAX_LIVE_LIMIT,
+      default: 1_000,
+      description: 'How many drivers at most',
+      examples: [500],
+    }),
+  },
   closed,
 );
 

@@ -37,9 +37,12 @@ function refused(reply: Reply): [string, string][] {
 
 test('requests: each parameter of nearby is refused by name', async () => {
   const cases: [query: string, ...errors: [string, string][]][] = [
-    ['', ['lat', 'missing']],
+    ['', ['lat', 'missing'], ['lon', 'missing']],
     ['lat=52.23', ['lon', 'missing']],
     [`${AT}&lng=21`, ['lng', 'conflict']],
+    ['lat=52.23&lng=181', ['lng', 'out_of_range']],
+    ['lat=52.23&lng=east', ['lng', 'wrong_type']],
+    ['lat=52.23&lng=1&lng=2', ['lng', 'repeated']],
     ['lat=&lon=1', ['lat', 'missing']],
     ['lat=NaN&lon=1', ['lat', 'wrong_type']],
     ['lat=0x10&lon=1', ['lat', 'wrong_type']],
@@ -82,7 +85,7 @@ test('requests: an unknown parameter is refused, with the one that was perhaps m
     assert.match(reply.body.errors[0].detail, new RegExp(`did you mean ${known}\\?`));
   }
   const reply = await running.ask(`${NEARBY}?${AT}&colour=1`);
-  assert.match(reply.body.errors[0].detail, /known are lat, lon, lng, radius_m/);
+  assert.match(reply.body.errors[0].detail, /known are lat, lon, radius_m/);
 });
 
 test('requests: lists of ids and boxes are refused by name', async () => {
@@ -96,7 +99,8 @@ test('requests: lists of ids and boxes are refused by name', async () => {
   for (const [bbox, code] of Object.entries({
     ...boxes,
     '0,-91,1,1': 'out_of_range',
-    '0,2,1,1': 'conflict',
+    '0,1,1,90.1': 'out_of_range',
+    '1,2,3,4,5': 'bad_length',
   })) {
     const errors = refused(await running.ask(`/v1/drivers/live?bbox=${bbox}`));
     assert.equal(errors[0]?.[1], code, bbox);
@@ -146,12 +150,17 @@ test('requests: a bad point of a batch is named by its index', async () => {
   assert.deepEqual(refused(await running.post(BATCH, { points })), [
     ['points[1].lat', 'wrong_type'],
     ['points[2].radius', 'unknown'],
+    ['points[3].lon', 'missing'],
     ['points[4].limit', 'out_of_range'],
   ]);
-  const both = { points: [good, { ...good, lng: 1 }, { lat: 1 }] };
+  const both = {
+    points: [good, { ...good, lng: 1 }, { lat: 1 }, { lat: 1, lng: '2' }, { lat: 1, lng: 181 }],
+  };
   assert.deepEqual(refused(await running.post(BATCH, both)), [
     ['points[1].lng', 'conflict'],
     ['points[2].lon', 'missing'],
+    ['points[3].lng', 'wrong_type'],
+    ['points[4].lng', 'out_of_range'],
   ]);
   assert.deepEqual(refused(await running.post(BATCH, {})), [['points', 'missing']]);
   assert.deepEqual(refused(await running.post(BATCH, { points: [] })), [['points', 'bad_length']]);

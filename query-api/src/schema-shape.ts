@@ -1,18 +1,34 @@
 // What of a JSON schema is looked at by hand: to read a query, to fill in defaults, to name what is wrong.
 
+/** Other names by which a parameter may be given: an extension that OpenAPI passes on. */
+export const ALIASES = 'x-aliases';
+
 export interface Schema {
+  $ref?: string;
+  title?: string;
+  description?: string;
   type?: string;
+  [ALIASES]?: readonly string[];
   default?: unknown;
   items?: Schema;
   maxItems?: number;
   properties?: Record<string, Schema>;
   required?: string[];
+  oneOf?: Schema[];
 }
 
 /** Not what an object inherits: `constructor` is no property of ours. */
 export function propertyOf(schema: Schema | undefined, name: string): Schema | undefined {
   const properties = schema?.properties ?? {};
   return Object.hasOwn(properties, name) ? properties[name] : undefined;
+}
+
+/** From each other name of a property to its own. */
+export function aliasesOf({ properties }: Schema): Map<string, string> {
+  const named = Object.entries(properties ?? {});
+  return new Map(
+    named.flatMap(([name, one]) => (one[ALIASES] ?? []).map((alias): [string, string] => [alias, name])),
+  );
 }
 
 /** A handler gets every parameter that has a default; a caller need not give it. */

@@ -16,219 +16,349 @@ import {
   SupplyParameters,
 } from './parameter-schemas.js';
 
-const named = ($id: string) => ({ ...closed, $id });
+const named = ($id: string, description: string) => ({ ...closed, $id, description });
 const refTo = (component: object) => Type.Ref((component as { $id: string }).$id);
-const nullable = { description: 'null where the driver did not say' };
-const orNull = (type: Type.TNumber | Type.TInteger | Type.TString, options = nullable) =>
-  Type.Union([type, Type.Null()], options);
-
-/** RFC 3339. */
-const Time = Type.String({ format: 'date-time', examples: ['2026-11-23T16:12:34.618Z'] });
+const orNull = (type: Type.TNumber | Type.TInteger | Type.TString, description: string, example: unknown) =>
+  Type.Union([type, Type.Null()], { description, examples: [example] });
+const Degrees = Type.Number({ minimum: 0, exclusiveMaximum: 360 });
+const NotNegative = Type.Number({ minimum: 0 });
 
 const Driver = Type.Object(
   {
-    driver_id: Type.String({ ...DriverId, examples: ['driver-1'] }),
+    driver_id: DriverId,
     lat: Latitude,
     lon: Longitude,
-    distance_m: orNull(Type.Number({ minimum: 0 }), { description: 'From the point asked for, else null' }),
-    bearing_deg: orNull(Type.Number({ minimum: 0, exclusiveMaximum: 360 }), {
-      description: 'From the point asked for, clockwise from north, else null',
+    distance_m: orNull(NotNegative, 'From the point asked for, in metres, else null', 339.41),
+    bearing_deg: orNull(Degrees, 'From the point asked for, clockwise from north, else null', 62),
+    heading_deg: orNull(Degrees, 'Clockwise from north; null where the driver did not say', 17),
+    speed_mps: orNull(NotNegative, 'In metres a second; null where the driver did not say', 8.3),
+    accuracy_m: orNull(NotNegative, 'Of the position, in metres; null where the driver did not say', 5),
+    status: Type.Enum([...STATUSES], {
+      type: 'string',
+      description: 'What the last report said',
+      examples: ['available'],
     }),
-    heading_deg: orNull(Type.Number({ minimum: 0, exclusiveMaximum: 360 })),
-    speed_mps: orNull(Type.Number({ minimum: 0 })),
-    accuracy_m: orNull(Type.Number({ minimum: 0 })),
-    status: Type.Enum([...STATUSES]),
     services: Services,
-    recorded_at: Time,
-    age_ms: Type.Integer({ minimum: 0, description: "By the cache's own clock" }),
-    persisted: Type.Boolean({ description: 'Whether this very position stands in the archive' }),
+    recorded_at: Type.String({
+      format: 'date-time',
+      description: 'When the driver took the position (RFC 3339)',
+      examples: ['2026-11-23T16:12:34.618Z'],
+    }),
+    age_ms: Type.Integer({
+      minimum: 0,
+      description: "How long ago that was, in milliseconds, by the cache's own clock",
+      examples: [1_042],
+    }),
+    persisted: Type.Boolean({
+      description: 'Whether this very position stands in the archive',
+      examples: [false],
+    }),
     source: Type.Enum(['live', 'archive'], {
+      type: 'string',
       description:
         '`archive`: loaded from the archive, the driver has not reported since; only when asked by id',
+      examples: ['live'],
     }),
     provisional: Type.Literal(true, { description: 'Where the driver was, not where it is' }),
   },
-  named('Driver'),
+  named('Driver', 'The newest known position of a driver'),
 );
 
 const MissingRange = Type.Object(
   {
-    from: Type.String({ pattern: '^[0-9b-hjkmnp-z]{6}$' }),
+    from: Type.String({
+      pattern: '^[0-9b-hjkmnp-z]{6}$',
+      description: 'The first geohash of the range',
+      examples: ['u3qcn5'],
+    }),
     to: Type.String({
       pattern: '^([0-9b-hjkmnp-z]{6}|~~~~~~)$',
-      description: 'Exclusive; `~~~~~~` is the end',
+      description: 'The geohash behind its end; `~~~~~~` is the end of the map',
+      examples: ['u3qcnk'],
     }),
-    reason: Type.Enum([...MISSING_REASONS]),
+    reason: Type.Enum([...MISSING_REASONS], {
+      type: 'string',
+      description:
+        '`unreachable`, `timeout`: its node does not answer. `not_ready`: not read yet, or it cannot be served. ' +
+        '`map_mismatch`: written under another partition map. `silent`: nobody feeds it. `warming`: its master ' +
+        'was new when it was first read',
+      examples: ['unreachable'],
+    }),
   },
-  named('MissingRange'),
+  named('MissingRange', 'A range of geohashes that an answer could not see, and why'),
 );
 
 const coverage = {
-  complete: Type.Boolean({ description: 'Nothing is missing' }),
+  complete: Type.Boolean({ description: 'Nothing is missing', examples: [true] }),
   missing: Type.Array(refTo(MissingRange), {
     description: 'Ranges of geohashes that could not be seen, and why',
+    examples: [[]],
   }),
-  view_age_ms: orNull(Type.Integer({ minimum: 0 }), {
-    description:
-      'How old the oldest view of a partition is that the answer rests on; null where none has been read yet',
-  }),
+  view_age_ms: orNull(
+    Type.Integer({ minimum: 0 }),
+    'How old the oldest view of a partition is that the answer rests on, in milliseconds; null where none has ' +
+      'been read yet',
+    85,
+  ),
 };
 
 export const Query = Type.Object(
   {
     lat: Latitude,
     lon: Longitude,
-    radius_m: Type.Number(),
-    limit: Type.Integer(),
-    status: Type.Enum(['available', 'busy']),
+    radius_m: Type.Number({ description: 'In metres', examples: [3_000] }),
+    limit: Type.Integer({ description: 'How many drivers at most', examples: [3] }),
+    status: Type.Enum(['available', 'busy'], {
+      type: 'string',
+      description: 'Of the last report',
+      examples: ['available'],
+    }),
     services: Services,
-    max_age_ms: Type.Integer(),
-    exclude: Type.Array(DriverId),
+    max_age_ms: Type.Integer({ description: 'In milliseconds', examples: [10_000] }),
+    exclude: Type.Array(DriverId, { description: 'Drivers that were not wanted', examples: [['driver-7']] }),
   },
-  named('Query'),
+  named('Query', 'The question as it was understood, with its defaults'),
 );
 
 export const NearbyAnswer = Type.Object(
   { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
-  named('NearbyAnswer'),
+  named('NearbyAnswer', 'The drivers nearest to a point'),
 );
 export const BatchAnswer = Type.Object(
   {
-    complete: Type.Boolean({ description: 'All of the answers are' }),
+    complete: Type.Boolean({ description: 'All of the answers are', examples: [true] }),
     answers: Type.Array(refTo(NearbyAnswer), { description: 'One for each point, in their order' }),
   },
-  named('BatchAnswer'),
+  named('BatchAnswer', 'The drivers nearest to each of several points'),
 );
-export const DriverAnswer = Type.Object({ ...Driver.properties, ...coverage }, named('DriverAnswer'));
+export const DriverAnswer = Type.Object(
+  { ...Driver.properties, ...coverage },
+  named('DriverAnswer', 'The newest known position of one driver'),
+);
+const idsQuery = Type.Object(IdsParameters.properties, {
+  ...closed,
+  description: 'The question as it was understood',
+});
+const absent = Type.Array(DriverId, {
+  description: 'Found nowhere, as far as could be seen',
+  examples: [['driver-2']],
+});
 export const DriversAnswer = Type.Object(
   {
-    query: IdsParameters,
+    query: idsQuery,
     ...coverage,
     drivers: Type.Array(refTo(Driver), { description: 'In the order asked for' }),
-    absent: Type.Array(DriverId, { description: 'Found nowhere, as far as could be seen' }),
+    absent,
   },
-  named('DriversAnswer'),
+  named('DriversAnswer', 'The newest known positions of several drivers'),
 );
 
-const truncated = Type.Boolean({ description: 'There are more drivers than these' });
+const asUnderstood = { ...closed, description: 'The question as it was understood' };
+const LiveQuery = Type.Object(LiveParameters.properties, asUnderstood);
+const truncated = Type.Boolean({ description: 'There are more drivers than these', examples: [false] });
 export const LiveAnswer = Type.Object(
-  { query: LiveParameters, ...coverage, truncated, drivers: Type.Array(refTo(Driver)) },
-  named('LiveAnswer'),
+  {
+    query: LiveQuery,
+    ...coverage,
+    truncated,
+    drivers: Type.Array(refTo(Driver), { description: 'In no order that matters' }),
+  },
+  named('LiveAnswer', 'Drivers on duty within an area'),
 );
 
 const SupplyCell = Type.Object(
   {
-    geohash: Type.String({ pattern: `^[0-9b-hjkmnp-z]{1,${MAX_PRECISION}}$`, examples: ['u3qcjb'] }),
-    drivers: Type.Integer({ minimum: 1, description: 'Those on duty: available and busy ones together' }),
-    available: Type.Integer({ minimum: 0 }),
-    busy: Type.Integer({ minimum: 0 }),
+    geohash: Type.String({
+      pattern: `^[0-9b-hjkmnp-z]{1,${MAX_PRECISION}}$`,
+      description: 'The cell',
+      examples: ['u3qcjb'],
+    }),
+    drivers: Type.Integer({
+      minimum: 1,
+      description: 'Those on duty: available and busy ones together',
+      examples: [7],
+    }),
+    available: Type.Integer({ minimum: 0, description: 'Drivers free to take a ride', examples: [4] }),
+    busy: Type.Integer({ minimum: 0, description: 'Drivers on a ride', examples: [3] }),
   },
-  named('SupplyCell'),
+  named('SupplyCell', 'How many drivers stand in a cell of the geohash'),
 );
 export const SupplyAnswer = Type.Object(
   {
-    query: SupplyParameters,
+    query: Type.Object(SupplyParameters.properties, asUnderstood),
     ...coverage,
     cells: Type.Array(refTo(SupplyCell), {
       description: 'Those that hold a driver, in the order of their geohashes',
     }),
     provisional: Type.Literal(true, { description: 'Where the drivers were, not where they are' }),
   },
-  named('SupplyAnswer'),
+  named('SupplyAnswer', 'Drivers on duty within an area, counted for each cell'),
 );
 
-const count = (description: string) => orNull(Type.Integer({ minimum: 0 }), { description });
+const count = (description: string, example: number) =>
+  orNull(Type.Integer({ minimum: 0 }), description, example);
 export const Partition = Type.Object(
   {
-    partition: Type.Integer(),
+    partition: Type.Integer({ minimum: 0, description: 'Its number on the map', examples: [47] }),
     from: MissingRange.properties.from,
     to: MissingRange.properties.to,
-    slot: Type.Integer({ minimum: 0, maximum: 16_383 }),
-    tag: Type.String(),
-    node: orNull(Type.String(), { description: 'host:port of the master believed to own it' }),
-    health: Type.Enum(['ok', ...MISSING_REASONS]),
-    drivers: count('Records, also of drivers who are offline; null where unknown, as below'),
-    available: count('Those whose last report said available, however old'),
-    busy: count('The same for busy'),
-    loss_window_ms: count('Age of the oldest position that is not archived; 0 where all are'),
+    slot: Type.Integer({
+      minimum: 0,
+      maximum: 16_383,
+      description: 'The slot of the Redis Cluster that holds it',
+      examples: [12_160],
+    }),
+    tag: Type.String({ description: 'The hash tag of its keys', examples: ['53t'] }),
+    node: orNull(Type.String(), 'host:port of the master believed to own it', '127.0.0.1:7102'),
+    health: Type.Enum(['ok', ...MISSING_REASONS], {
+      type: 'string',
+      description: '`ok`, or why answers do not see it, as `reason` of a missing range',
+      examples: ['ok'],
+    }),
+    drivers: count('Records, also of drivers who are offline; null where unknown, as below', 18),
+    available: count('Those whose last report said available, however old', 9),
+    busy: count('The same for busy', 9),
+    loss_window_ms: count('Age of the oldest position that is not archived; 0 where all are', 4_598),
   },
-  named('Partition'),
+  named('Partition', 'A part of the map: a range of geohashes, who owns it, and how it is'),
 );
 const MapSummary = Type.Object(
-  { hash: Type.String({ pattern: '^[0-9a-f]{16}$' }), partitions: Type.Integer({ minimum: 1 }) },
-  closed,
+  {
+    hash: Type.String({
+      pattern: '^[0-9a-f]{16}$',
+      description: 'The same for the same map',
+      examples: ['604a029bd12040b5'],
+    }),
+    partitions: Type.Integer({ minimum: 1, description: 'How many there are', examples: [64] }),
+  },
+  { ...closed, description: 'Which partition map this is' },
 );
 export const PartitionsAnswer = Type.Object(
-  { map: MapSummary, ...coverage, partitions: Type.Array(refTo(Partition)) },
-  named('PartitionsAnswer'),
+  {
+    map: MapSummary,
+    ...coverage,
+    partitions: Type.Array(refTo(Partition), { description: 'All of them, in the order of the curve' }),
+  },
+  named('PartitionsAnswer', 'The partition map, its owners and their state'),
 );
 
 // A GeoJSON position or ring; drafts of JSON Schema differ in how they write a tuple.
-const Coordinates = Type.Array(Type.Number(), { minItems: 2, maxItems: 2 });
-const Point = Type.Object({ type: Type.Literal('Point'), coordinates: Coordinates }, closed);
-const Feature = Type.Literal('Feature');
-const FeatureCollection = Type.Literal('FeatureCollection');
+const Coordinates = Type.Array(Type.Number(), {
+  minItems: 2,
+  maxItems: 2,
+  description: 'Longitude, latitude',
+  examples: [[21.0122, 52.2297]],
+});
+const Point = Type.Object(
+  { type: Type.Literal('Point', { description: 'Of GeoJSON' }), coordinates: Coordinates },
+  { ...closed, description: 'Where the driver was' },
+);
+const Feature = Type.Literal('Feature', { description: 'Of GeoJSON' });
+const FeatureCollection = Type.Literal('FeatureCollection', { description: 'Of GeoJSON' });
 const DriverFeature = Type.Object(
   { type: Feature, id: DriverId, geometry: Point, properties: refTo(Driver) },
-  named('DriverFeature'),
+  named('DriverFeature', 'A driver as a feature of GeoJSON'),
 );
-const driverFeatures = { type: FeatureCollection, features: Type.Array(refTo(DriverFeature)), ...coverage };
+const driverFeatures = {
+  type: FeatureCollection,
+  features: Type.Array(refTo(DriverFeature), { description: 'One for each driver' }),
+  ...coverage,
+};
 export const NearbyCollection = Type.Object(
   { ...driverFeatures, query: refTo(Query) },
-  named('NearbyCollection'),
+  named('NearbyCollection', 'The drivers nearest to a point, as GeoJSON'),
 );
 export const DriversCollection = Type.Object(
-  { ...driverFeatures, query: IdsParameters, absent: Type.Array(DriverId) },
-  named('DriversCollection'),
+  { ...driverFeatures, query: idsQuery, absent },
+  named('DriversCollection', 'The newest known positions of several drivers, as GeoJSON'),
 );
 export const LiveCollection = Type.Object(
-  { ...driverFeatures, query: LiveParameters, truncated },
-  named('LiveCollection'),
+  { ...driverFeatures, query: LiveQuery, truncated },
+  named('LiveCollection', 'Drivers on duty within an area, as GeoJSON'),
 );
 export const DriverAnswerFeature = Type.Object(
   { ...DriverFeature.properties, ...coverage },
-  named('DriverAnswerFeature'),
+  named('DriverAnswerFeature', 'The newest known position of one driver, as GeoJSON'),
+);
+const PartitionFeature = Type.Object(
+  {
+    type: Feature,
+    id: Type.Integer({ minimum: 0, description: 'The number of the partition', examples: [47] }),
+    geometry: Type.Object(
+      {
+        type: Type.Literal('MultiPolygon', { description: 'Of GeoJSON' }),
+        coordinates: Type.Array(Type.Array(Type.Array(Coordinates)), {
+          description: 'Rectangles of the geohash grid that cover it',
+          examples: [
+            [
+              [
+                [
+                  [21, 52.2],
+                  [21.1, 52.2],
+                  [21.1, 52.3],
+                  [21, 52.3],
+                  [21, 52.2],
+                ],
+              ],
+            ],
+          ],
+        }),
+      },
+      { ...closed, description: 'Its outline' },
+    ),
+    properties: refTo(Partition),
+  },
+  named('PartitionFeature', 'A partition as a feature of GeoJSON'),
 );
 export const PartitionsCollection = Type.Object(
   {
     type: FeatureCollection,
     map: MapSummary,
     ...coverage,
-    features: Type.Array(
-      Type.Object(
-        {
-          type: Feature,
-          id: Type.Integer(),
-          geometry: Type.Object(
-            {
-              type: Type.Literal('MultiPolygon'),
-              coordinates: Type.Array(Type.Array(Type.Array(Coordinates))),
-            },
-            closed,
-          ),
-          properties: refTo(Partition),
-        },
-        closed,
-      ),
-    ),
+    features: Type.Array(refTo(PartitionFeature), { description: 'All of them, in the order of the curve' }),
   },
-  named('PartitionsCollection'),
+  named('PartitionsCollection', 'The partition map as GeoJSON'),
 );
 
+const ParameterProblem = Type.Object(
+  {
+    parameter: Type.String({
+      description: 'As the caller wrote it: `radius_m`, or `points[3].lat` in a body',
+      examples: ['radius'],
+    }),
+    detail: Type.String({
+      description: 'For people',
+      examples: ['is not a parameter: did you mean radius_m?'],
+    }),
+    code: Type.String({ description: 'For programs. New ones may come', examples: ['unknown'] }),
+  },
+  named('ParameterProblem', 'What is wrong with one parameter'),
+);
 export const ProblemBody = Type.Object(
   {
-    type: Type.String({ format: 'uri-reference' }),
-    title: Type.String(),
-    status: Type.Integer(),
-    detail: Type.String(),
-    code: Type.String({ description: 'For programs; never changes for the same cause' }),
-    request_id: Type.String(),
-    errors: Type.Array(
-      Type.Object({ parameter: Type.String(), detail: Type.String(), code: Type.String() }, closed),
+    type: Type.String({ format: 'uri-reference', description: 'Of RFC 9457', examples: ['about:blank'] }),
+    title: Type.String({ description: 'The name of the status', examples: ['Bad Request'] }),
+    status: Type.Integer({ description: 'The HTTP status', examples: [400] }),
+    detail: Type.String({
+      description: 'For people',
+      examples: ['radius: is not a parameter: did you mean radius_m?'],
+    }),
+    code: Type.String({
+      description: 'For programs; never changes for the same cause. New ones may come',
+      examples: ['bad_parameters'],
+    }),
+    request_id: Type.String({
+      description: 'As in the header X-Request-Id',
+      examples: ['63b167fc-5d2f-4c43-8f0e-7a3a5a4f6b1e'],
+    }),
+    errors: Type.Array(refTo(ParameterProblem), {
+      description: 'All that is wrong with the parameters; empty for any other trouble',
+    }),
+    missing: Type.Optional(
+      Type.Array(refTo(MissingRange), { description: 'With 503: what could not be seen', examples: [[]] }),
     ),
-    missing: Type.Optional(Type.Array(refTo(MissingRange))),
   },
-  { $id: 'Problem' },
+  { $id: 'Problem', description: 'Why there is no answer: RFC 9457. Further members may come' },
 );
 
 /** Those that others refer to. */
@@ -250,6 +380,8 @@ export const COMPONENTS = [
   SupplyAnswer,
   Partition,
   PartitionsAnswer,
+  PartitionFeature,
   PartitionsCollection,
+  ParameterProblem,
   ProblemBody,
 ];

@@ -7,9 +7,10 @@ import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Settings } from 'typebox/system';
+import { renamer } from './aliases.js';
 import { excerptOf, explained, MAX_ERRORS } from './explanation.js';
 import { badParameters, type ParameterError } from './problem.js';
-import { asWritten, defaultsOf, propertyOf, type Schema } from './schema-shape.js';
+import { aliasesOf, asWritten, defaultsOf, propertyOf, type Schema } from './schema-shape.js';
 
 /** A number as people and programs write it: no hexadecimal, no `Infinity`, no spaces. */
 const NUMBER = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -23,20 +24,28 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   const shape = asWritten(schema as Schema);
   const validator = Compile(shape as TSchema);
   const fill = defaultsOf(shape);
+  const rename = renamer(shape);
   return (value) => {
-    const repeated: ParameterError[] = [];
-    const given = httpPart === 'querystring' ? fromQuery(shape, value as Query, repeated) : value;
-    if (validator.Check(given) && repeated.length === 0) return { value: fill ? fill(given) : given };
-    const errors = validator.Errors(excerptOf(shape, given));
-    return { error: badParameters(explained(shape, repeated, errors)) };
+    const refused: ParameterError[] = [];
+    const read = httpPart === 'querystring' ? fromQuery(shape, value as Query, refused) : value;
+    const renamed = rename?.(read);
+    if (renamed) refused.push(...renamed.conflicts.slice(0, MAX_ERRORS));
+    const given = renamed ? renamed.value : read;
+    if (validator.Check(given) && refused.length === 0) return { value: fill ? fill(given) : given };
+    const lines = explained(shape, refused, validator.Errors(excerptOf(shape, given)));
+    const asGiven = (parameter: string) => renamed?.written.get(parameter) ?? parameter;
+    return {
+      error: badParameters(lines.map((line) => ({ ...line, parameter: asGiven(line.parameter) }))),
+    };
   };
 };
 
 /** An empty value counts as not given. A list may be written with commas, by repeating its name, or both. */
 function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unknown {
   const given: [string, unknown][] = [];
+  const aliases = aliasesOf(shape);
   for (const [name, value] of Object.entries(query)) {
-    const schema = propertyOf(shape, name);
+    const schema = propertyOf(shape, aliases.get(name) ?? name);
     const texts = typeof value === 'string' ? [value] : value;
     if (schema?.type === 'array') {
       const items = texts.filter((text) => text !== '').flatMap((text) => text.split(','));

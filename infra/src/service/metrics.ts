@@ -107,7 +107,8 @@ function checkName(name: string, isCounter: boolean, labels: readonly string[]):
   if (unbounded) throw new MetricError(`${name}: the label ${unbounded} has no bound`);
 }
 
-function productVersion(): string {
+/** Of all packages, and of the HTTP API. */
+export function productVersion(): string {
   const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,0 +1,32 @@
+// The Python that tests run clients and tools of other languages with, where it is there with what they need.
+// PYTHON names one; else it is that of `.whereabouts/python` (a venv with what `.ci/python.txt` lists), or `python3`.
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const VENV = fileURLToPath(new URL('../../../../.whereabouts/python/bin/python3', import.meta.url));
+const DEADLINE_MS = 60_000;
+
+/** Null where there is none that has all of these modules. */
+export async function pythonWith(...modules: readonly string[]): Promise<string | null> {
+  const { PYTHON } = process.env;
+  const candidates = PYTHON ? [PYTHON] : [...(existsSync(VENV) ? [VENV] : []), 'python3'];
+  for (const python of candidates) {
+    try {
+      await promisify(execFile)(python, ['-c', `import ${modules.join(', ')}`], { timeout: DEADLINE_MS });
+      return python;
+    } catch {
+      // The next one may have them.
+    }
+  }
+  return null;
+}
+
+/** For a test's `skip`: false where there is a Python, else why nothing is tested. Said aloud, too. */
+export function skipWithout(python: string | null, modules: string, what: string): string | false {
+  if (python !== null) return false;
+  const why = `no Python with ${modules} on this machine (see .ci/python.txt): ${what} NOT TESTED`;
+  console.warn(why);
+  return why;
+}
