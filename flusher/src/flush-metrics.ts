@@ -25,6 +25,14 @@ export function flushMetrics(metrics: Metrics) {
       'loss_budget_exceeded',
       '1 while the loss window is above its budget, or unknown for longer than that',
     ),
+    unflushed: gauge(
+      'unflushed_positions',
+      'Rows that wait for Postgres, at most, in the partitions that answered',
+    ),
+    checkpointsWaiting: gauge(
+      'checkpoints_waiting',
+      'Checkpoints that wait for Postgres, in the partitions that answered',
+    ),
     accepted: counter('positions_accepted_total', 'Positions that the finished flushes stand for'),
     rowsScanned: counter('rows_scanned_total', 'Unflushed records that passes have read'),
     rowsWritten: counter('rows_written_total', 'Rows of driver_positions inserted or updated'),

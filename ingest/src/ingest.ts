@@ -18,9 +18,10 @@ import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
 import { Gateway } from './gateway.js';
 import { LoopLag } from './loop-lag.js';
+import { registerProcessCount, registerProcessMetrics } from './process-metrics.js';
 import { Recorder } from './recorder.js';
 import type { IngestSettings } from './settings.js';
-import { answerPrimary } from './siblings.js';
+import { answerPrimary, processNumber } from './siblings.js';
 import { Stalls } from './stalls.js';
 
 const LOOK_EVERY_MS = 1000;
@@ -50,6 +51,7 @@ export async function runIngest(settings: IngestSettings, role: { isSibling: boo
   let running: Running | null = null;
   const readiness = () => readinessOf(running);
   if (role.isSibling) answerPrimary({ registry: metrics.registry, readiness });
+  else registerProcessCount(metrics.registry, { all: 1, missing: 0 });
   await runService({
     name: 'ingest',
     log,
@@ -123,7 +125,19 @@ async function startIngest(
   listening.gateway = gateway;
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
-  const stopLooking = lookRegularly(connections, gateway);
+  const lag = new LoopLag();
+  registerProcessMetrics(
+    metrics,
+    processNumber(),
+    { lag: lag.durations, tick: recorder.durations },
+    {
+      connections: () => connections.size,
+      connectionsLimit: () => edge.settings.maxConnections,
+      pendingReports: () => recorder.pendingReports(),
+      paceFactor: () => edge.reportIntervalMs / edge.settings.reportIntervalMs,
+    },
+  );
+  const stopLooking = lookRegularly(connections, gateway, lag);
   return { store, recorder, claims, edge, connections, gateway, verify, stopLooking };
 }
 
@@ -137,8 +151,7 @@ function connectionsWithin(maxConnections: number, log: Logger): number {
   return atMost;
 }
 
-function lookRegularly(connections: Connections, gateway: Gateway): () => void {
-  const lag = new LoopLag();
+function lookRegularly(connections: Connections, gateway: Gateway, lag: LoopLag): () => void {
   const timer = setInterval(() => {
     connections.look(lag.takeMs());
     gateway.look();

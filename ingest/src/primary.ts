@@ -6,6 +6,7 @@ import { type ReadinessReport, runService } from '@whereabouts/infra/service/she
 import { type ChildEnd, Supervisor } from '@whereabouts/infra/service/supervisor';
 import { AggregatorRegistry } from 'prom-client';
 import { findExclusivePort } from './gateway.js';
+import { registerProcessCount } from './process-metrics.js';
 import type { IngestSettings } from './settings.js';
 import { type CountedMetrics, type Question, type Reply, siblingEnv } from './siblings.js';
 
@@ -48,7 +49,7 @@ class Siblings {
       log.error({ pid, code, signal, wait_ms: waitMs }, 'an ingest process ended: starting another');
     this.#siblings = Array.from(
       { length: count },
-      () => new Supervisor({ spawn: () => this.#fork(), pace: PACE, onEnd }),
+      (_, i) => new Supervisor({ spawn: () => this.#fork(i + 1), pace: PACE, onEnd }),
     );
   }
 
@@ -77,7 +78,10 @@ class Siblings {
   async metrics(): Promise<string> {
     const replies = await this.#askAll('metrics', METRICS_DEADLINE_MS);
     const counted = replies.flatMap((reply) => (reply?.metrics ? [reply.metrics] : []));
-    return aggregate(counted).metrics();
+    const registry = aggregate(counted);
+    const all = this.#siblings.length;
+    registerProcessCount(registry, { all, missing: all - counted.length });
+    return registry.metrics();
   }
 
   /** Each drains by itself when its parent lets go of it. Rejects where one did not get through. */
@@ -89,8 +93,8 @@ class Siblings {
     if (failed > 0) throw new Error(`${failed} of ${ends.length} processes did not drain`);
   }
 
-  #fork(): ChildProcess {
-    const child = fork(process.argv[1] as string, [], { env: siblingEnv(this.#port) });
+  #fork(number: number): ChildProcess {
+    const child = fork(process.argv[1] as string, [], { env: siblingEnv(this.#port, number) });
     child.on('message', (reply: Reply) => this.#take(reply.id, reply));
     child.on('error', (error) => this.#log.error({ err: error }, 'an ingest process cannot be reached'));
     return child;

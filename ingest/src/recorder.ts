@@ -24,6 +24,7 @@ import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { type Batch, BatchPool } from './batch.js';
 import { Checkpoints } from './checkpoints.js';
 import { Drivers, type Origin } from './drivers.js';
+import type { DurationBuckets } from './duration-buckets.js';
 import type { ReportSink } from './edge.js';
 import { Losses } from './losses.js';
 import { Partition } from './partition.js';
@@ -119,6 +120,11 @@ export class Recorder implements ReportSink {
 
   start(): void {
     this.#ticker.start();
+  }
+
+  /** Of ticks. */
+  get durations(): DurationBuckets {
+    return this.#ticker.durations;
   }
 
   submit(slot: number): void {

@@ -69,6 +69,11 @@ test('outage: a node that dies leaves its drivers in the answers, and every one 
   const [first, last] = [dark[0] as number, dark.at(-1) as number];
   const range = { from: map.range(first).from, to: map.range(last).to, reason: 'unreachable' };
 
+  const told = await running.metrics.registry.metrics();
+  assert.match(told, new RegExp(`missing_partitions\\{reason="unreachable"\\} ${dark.length}$`, 'm'));
+  assert.match(told, /missing_partitions\{reason="silent"\} 0$/m);
+  assert.match(told, /query_api_drivers\{status="available"\} [1-9]/);
+
   const partitions = await running.ask('/v1/partitions');
   assert.deepEqual(partitions.body.missing, [range]);
   const unknown = partitions.body.partitions[first];

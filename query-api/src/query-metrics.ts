@@ -1,5 +1,6 @@
 import type { FollowCounts } from '@whereabouts/infra/follower/followed-partition';
 import type { Counter, Histogram, Metrics } from '@whereabouts/infra/service/metrics';
+import { MISSING_REASONS, type MissingReason } from './missing.js';
 
 export interface QueryMetrics {
   duration: Histogram<'route' | 'status'>;
@@ -44,8 +45,13 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
 /** Metrics that are read when they are asked for. */
 export interface Readings {
   questionsInFlight(): number;
+  questionsInFlightLimit: number;
   sockets(): number;
-  drivers(): number;
+  socketsLimit: number;
+  /** By status, over the partitions that are seen. */
+  drivers(): Readonly<Record<string, number>>;
+  indexedDrivers(): number;
+  missing(): readonly { reason: MissingReason }[];
   indexBytes(): number;
   /** Null: nothing has been read yet. */
   viewAgeMs(): number | null;
@@ -65,13 +71,38 @@ export function registerReadings(metrics: Metrics, read: Readings): void {
     'Questions that are being answered now, by their weight',
     read.questionsInFlight,
   );
+  gauge(
+    'questions_in_flight_limit',
+    'The most of them (MAX_QUESTIONS_IN_FLIGHT)',
+    () => read.questionsInFlightLimit,
+  );
   gauge('sockets', 'Open sockets of callers', read.sockets);
-  gauge('index_drivers', 'Drivers in the index', read.drivers);
+  gauge(
+    'sockets_limit',
+    'The most of them: MAX_CONNECTIONS, or fewer where open files are short',
+    () => read.socketsLimit,
+  );
+  gauge('index_drivers', 'Drivers in the index', read.indexedDrivers);
+  metrics.gauge('drivers', {
+    help: 'Drivers in the partitions that are seen, by their last status, however old',
+    labelNames: ['status'],
+    collect() {
+      for (const [status, count] of Object.entries(read.drivers())) this.set({ status }, count);
+    },
+  });
+  metrics.gauge('missing_partitions', {
+    help: 'Partitions that answers lack now, by reason',
+    labelNames: ['reason'],
+    collect() {
+      for (const reason of MISSING_REASONS) this.set({ reason }, 0);
+      for (const { reason } of read.missing()) this.inc({ reason });
+    },
+  });
   gauge('index_bytes', 'Bytes of the columns and the grid of the index, without names', read.indexBytes);
   gauge(
     'view_age_seconds',
-    'Age of the oldest view of a partition that has been read',
-    () => (read.viewAgeMs() ?? 0) / 1_000,
+    'Age of the oldest view of a partition that has been read; before the first one, since the start',
+    () => (read.viewAgeMs() ?? performance.now()) / 1_000,
   );
   const { follower } = read;
   const counter = (name: string, help: string, value: () => number) =>

@@ -11,6 +11,8 @@ export interface Server {
   port: number;
   /** That are open. */
   sockets(): number;
+  /** That may be open. */
+  socketsLimit: number;
   /** Takes no more connections, answers what is under way, closes. */
   drain(): Promise<void>;
   close(): void;
@@ -30,7 +32,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const { host, port, log } = options;
   const { metrics } = options.ground;
   const app = await createApp(options);
-  const sockets = new BoundedSockets(app.server, withinFiles(options.bounds, log), {
+  const bounds = withinFiles(options.bounds, log);
+  const sockets = new BoundedSockets(app.server, bounds, {
     lost: (reason) => metrics.socketsLost.inc({ reason }),
   });
   answerBadRequests(app.server, (status) => metrics.badRequests.inc({ status: String(status) }));
@@ -48,6 +51,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   return {
     port: (app.server.address() as AddressInfo).port,
     sockets: () => sockets.size,
+    socketsLimit: bounds.inAll,
     drain: async () => await app.close(),
     close() {
       app.server.closeAllConnections();

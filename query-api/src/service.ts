@@ -30,6 +30,18 @@ export interface QueryServiceParts {
   log: Logger;
 }
 
+function driversByStatus({ store, index, views }: Ground): Record<string, number> {
+  const sums = { offline: 0, available: 0, busy: 0 };
+  for (let partition = 0; partition < store.map.partitions; partition++) {
+    if (!views.isSeen(partition)) continue;
+    const [offline, available, busy] = index.countsOf(partition);
+    sums.offline += offline;
+    sums.available += available;
+    sums.busy += busy;
+  }
+  return sums;
+}
+
 export async function startQueryService(parts: QueryServiceParts): Promise<QueryService> {
   const { settings, map, metrics, log } = parts;
   const { redis, host, port, corsOrigins } = settings;
@@ -61,8 +73,12 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   }
   registerReadings(metrics, {
     questionsInFlight: () => admission.inFlight,
+    questionsInFlightLimit: settings.maxQuestionsInFlight,
     sockets: () => server.sockets(),
-    drivers: () => ground.index.drivers,
+    socketsLimit: server.socketsLimit,
+    drivers: () => driversByStatus(ground),
+    indexedDrivers: () => ground.index.drivers,
+    missing: () => ground.views.missingOf(),
     indexBytes: () => ground.index.bytes,
     viewAgeMs: () => ground.views.viewAgeMs(),
     follower: ground.follower.counts,

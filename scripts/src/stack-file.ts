@@ -32,7 +32,7 @@ export interface Stack {
   ingest: { url: string; ops: string; pids: number[] };
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
-  promoter: { pid: number } | null;
+  promoter: { ops: string; pid: number } | null;
   redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };

@@ -52,6 +52,10 @@ export class LossWindow {
     this.#startedAtMs = o.nowMs();
   }
 
+  get budgetMs(): number {
+    return this.#o.budgetMs;
+  }
+
   /** Over all partitions that answered. */
   get worstMs(): number {
     return this.#worstMs;

@@ -15,6 +15,7 @@ import type { Logger } from '../service/log.js';
 import type { Counter, Metrics } from '../service/metrics.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { ReadinessReport } from '../service/shell.js';
+import { registerNodeMetrics } from './node-metrics.js';
 import { isRefused } from './refused.js';
 import { testimoniesOf, WatchList } from './watch-list.js';
 import type { ReplicaState, WatchedNode } from './watched-node.js';
@@ -77,6 +78,7 @@ export class Promoter {
           this.set(read());
         },
       });
+    registerNodeMetrics(metrics, this.#list);
     gauge('nodes', 'Nodes that are watched, replicas too.', () => this.#list.nodes.length);
     gauge('masters', 'Masters that are watched.', () => this.#list.masters.length);
     gauge(

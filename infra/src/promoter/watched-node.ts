@@ -21,6 +21,15 @@ export interface Testimony {
   claims: NodeClaim[];
 }
 
+/** As it last told. */
+export interface NodeFacts {
+  usedMemoryBytes: number;
+  /** 0: without a limit. */
+  maxMemoryBytes: number;
+  /** Its clock, less ours. */
+  clockOffsetMs: number;
+}
+
 const ANSWER_DEADLINE_MS = 300;
 
 export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
@@ -31,6 +40,7 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   /** Of a replica: as it last told, and how its offset has moved. */
   readonly offsets = new OffsetTrace();
   #replica: ReplicaState | null = null;
+  #facts: NodeFacts | null = null;
 
   constructor(address: string, settings: RedisSettings) {
     super();
@@ -48,6 +58,10 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   /** It follows its master as far as is known. */
   get isInStep(): boolean {
     return this.isReady && this.#replica?.linked === true && !this.#replica.syncing;
+  }
+
+  get facts(): NodeFacts | null {
+    return this.#facts;
   }
 
   close(): void {
@@ -78,9 +92,18 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   }
 
   async testimony(): Promise<Testimony | null> {
-    const [text, info] = await Promise.all([this.#ask('CLUSTER', 'NODES'), this.#ask('INFO', 'server')]);
+    const askedAtMs = Date.now();
+    const [text, info] = await Promise.all([
+      this.#ask('CLUSTER', 'NODES'),
+      this.#ask('INFO', 'server', 'memory'),
+    ]);
     if (text === null || info === null) return null;
     const nowMs = Number(fieldOf(info, 'server_time_usec')) / 1000;
+    this.#facts = {
+      usedMemoryBytes: Number(fieldOf(info, 'used_memory')),
+      maxMemoryBytes: Number(fieldOf(info, 'maxmemory')),
+      clockOffsetMs: nowMs - (askedAtMs + Date.now()) / 2,
+    };
     return { address: this.address, nowMs, claims: parseClusterNodes(text, this.address) };
   }
 

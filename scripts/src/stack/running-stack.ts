@@ -153,6 +153,7 @@ export class RunningStack {
     // The last to come and the first to go: Redis nodes that we stop are no failure.
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
     const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
+    if (this.#options.promoter) stack.promoter = { ops: `http://${HOST}:${ports.promoterOps}`, pid: 0 };
     this.#stack = stack;
     this.#servers = await ServerWatch.open({
       home: this.#home,
@@ -277,7 +278,7 @@ export class RunningStack {
     stack.ingest.pids = serving.length > 0 ? serving : [pid('ingest')];
     stack.query.pid = pid('query-api');
     stack.flusher.pid = pid('flusher');
-    stack.promoter = this.#options.promoter ? { pid: pid('promoter') } : null;
+    if (stack.promoter !== null) stack.promoter.pid = pid('promoter');
     // Of one that is down, the last.
     stack.postgres.pid = this.#servers?.postgresPid() ?? stack.postgres.pid;
   }
