@@ -1,5 +1,5 @@
 // Development tokens for drivers of the running stack.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readSecret, type Stack } from './stack-file.js';
 
 const TTL_S = 3600;

@@ -9,9 +9,9 @@ import {
   readStateJson,
   writeStateFile,
 } from '@whereabouts/infra/local/state-file';
-import { UsageError } from './cli.js';
 import { home, START_SCRIPT } from './home.js';
 import { holderOfPidLock } from './stack/pid-lock.js';
+import { UsageError } from './usage-error.js';
 
 export interface StackNode {
   host: string;

@@ -1,6 +1,6 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
 import { MissingServerError } from '@whereabouts/infra/local/find-servers';
-import { parseCommand, runMain, UsageError } from './cli.js';
+import { runMain } from './cli.js';
 import { CITIES } from './fleet/cities.js';
 import { traceExample } from './fleet/trace-map.js';
 import { home, START_SCRIPT } from './home.js';
@@ -14,6 +14,7 @@ import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
 import { type Stack, startLock } from './stack-file.js';
 import { onStop } from './stop-signals.js';
+import { UsageError } from './usage-error.js';
 
 const STATUS_EVERY_MS = 1_000;
 
@@ -82,8 +83,8 @@ function takeSingleRun(): () => void {
   throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);
 }
 
-await runMain(async () => {
-  const options = stackOptions(parseCommand(START));
+START.action(async (given) => {
+  const options = stackOptions(given);
   const release = takeSingleRun();
   const narrator = createNarrator(options.json);
   const running = new RunningStack(options, narrator, home);
@@ -109,3 +110,5 @@ await runMain(async () => {
   narrator.say(clean ? 'Stopped; nothing is left behind.' : 'Stopped, not all of it in good order.', 'ended');
   process.exit(failed || !clean ? 1 : 0);
 });
+
+await runMain(START);

@@ -12,12 +12,13 @@ import {
   type JWTPayload,
   type JWTVerifyOptions,
   jwtVerify,
-  SignJWT,
 } from 'jose';
 import { type FetchPace, IssuerKeys } from './issuer-keys.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import { ALGORITHM_NAMES, algorithmOf, fittingKeys, type IssuerKey } from './public-keys.js';
+
+export { signDevelopmentToken } from './development-token.js';
 
 /** Exactly one of the first three. */
 export interface TokenSettings {
@@ -129,26 +130,6 @@ export function claimedSubject(token: string): string | null {
   } catch {
     return null;
   }
-}
-
-/** For `npm start`, drills and tests: whoever has the secret may be anyone. */
-export async function signDevelopmentToken(token: {
-  secret: string;
-  issuer: string;
-  audience: string;
-  subject: string;
-  scope: string;
-  ttlS: number;
-}): Promise<string> {
-  const nowS = Math.floor(Date.now() / 1000);
-  return await new SignJWT({ scope: token.scope })
-    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-    .setIssuer(token.issuer)
-    .setAudience(token.audience)
-    .setSubject(token.subject)
-    .setIssuedAt(nowS)
-    .setExpirationTime(nowS + token.ttlS)
-    .sign(createSecretKey(token.secret, 'utf8'));
 }
 
 /** A public key from a file, or a secret. */

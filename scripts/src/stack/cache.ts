@@ -15,8 +15,8 @@ import {
 import { BrokenStateError } from '@whereabouts/infra/local/state-file';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { createLogger } from '@whereabouts/infra/service/log';
-import { UsageError } from '../cli.js';
 import { provideRedis } from '../servers/provide.js';
+import { UsageError } from '../usage-error.js';
 import type { StackOptions } from './options.js';
 import { GROWN } from './redis-admin.js';
 import { redisUsers } from './redis-users.js';

@@ -1,5 +1,5 @@
 // Which partitions nobody can write to or ask for, as query-api tells it.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readSecret, type Stack } from '../stack-file.js';
 
 const TIMEOUT_MS = 2_000;

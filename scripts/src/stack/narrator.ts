@@ -1,5 +1,5 @@
 // All that `npm start` says: lines for people, with one that is refreshed in place; or JSON lines for programs.
-import { style } from '../cli.js';
+import { style } from '../terminal.js';
 
 export interface Narrator {
   say(text: string, event?: string, details?: object): void;
