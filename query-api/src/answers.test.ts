@@ -306,6 +306,8 @@ test('answers: live and supply within a polygon with a hole, as another library 
   ] as [number, number][];
   const geoJson = JSON.stringify({ type: 'Polygon', coordinates: [outer, hole] });
   const everyone = (await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=5000')).body.drivers;
+  const isInBox = ({ lat, lon }: { lat: number; lon: number }) =>
+    lon >= 20.9 && lon <= 21.05 && lat >= 52.1 && lat <= 52.3;
   const encoded = codec.encode(outer.slice(0, -1).map(([lon, lat]) => [lat, lon]));
   for (const [text, rings] of [
     [geoJson, [outer, hole]],
@@ -322,6 +324,14 @@ test('answers: live and supply within a polygon with a hole, as another library 
       within.map((driver: { driver_id: string }) => driver.driver_id),
     );
     assert.deepEqual([live.body.complete, live.body.truncated, within.length > 50], [true, false, true]);
+    const both = await running.ask(
+      `/v1/drivers/live?bbox=20.9,52.1,21.05,52.3&polygon=${polygon}&limit=5000`,
+    );
+    assert.deepEqual(
+      both.body.drivers.map((driver: { driver_id: string }) => driver.driver_id),
+      within.filter(isInBox).map((driver: { driver_id: string }) => driver.driver_id),
+    );
+    assert.ok(both.body.drivers.length > 0 && both.body.drivers.length < within.length);
     const supply = await running.ask(`/v1/supply?polygon=${polygon}&precision=5`);
     const busy = supply.body.cells.reduce((sum: number, cell: { busy: number }) => sum + cell.busy, 0);
     const drivers = supply.body.cells.reduce(

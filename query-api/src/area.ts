@@ -1,5 +1,5 @@
-// Where drivers are asked for: a `bbox`, or a `polygon` with the boxes around it. A box is one, or the two that meet at
-// the antimeridian. Their bounds are also given in the index's own units, so that whether a driver is within is decided
+// Where drivers are asked for: a `bbox`, a `polygon` with the boxes around it, or what both hold. A box is one, or the
+// two that meet at the antimeridian. Their bounds are also given in the index's own units, so that whether a driver is within is decided
 // by comparing whole numbers.
 
 import type { Bounds } from '@whereabouts/infra/geohash';
@@ -9,7 +9,7 @@ import type { GridBox } from './adaptive-grid.js';
 import type { DriverIndex } from './driver-index.js';
 import type { Polygon } from './polygon.js';
 import { polygonOf } from './polygon-text.js';
-import { badParameters, type ParameterError } from './problem.js';
+import { badParameters } from './problem.js';
 
 /** Where the boxes hold more than this, all slots are gone through in their order instead. */
 const FOUND_AT_MOST = 20_000;
@@ -32,16 +32,19 @@ export interface Area {
   polygon: Polygon | null;
 }
 
-/** Of one of the two; the schema cannot say that exactly one is needed. */
+/** Of the box, of the polygon, or of what both hold. The schema cannot say that one of them is needed. */
 export function areaOf({ bbox, polygon: text }: { bbox?: readonly number[]; polygon?: string }): Area {
-  const refuse = (parameter: string, code: ParameterError['code'], detail: string) =>
-    badParameters([{ parameter, code, detail }]);
-  if (bbox && text !== undefined) throw refuse('polygon', 'conflict', 'give bbox or polygon, not both');
-  if (bbox) return { boxes: boxesOf(bbox), polygon: null };
-  if (text === undefined) throw refuse('bbox', 'missing', 'is missing (polygon is taken too)');
-  const polygon = polygonOf(text);
-  const { minLon, minLat, maxLon, maxLat } = polygon.bounds;
-  return { boxes: boxesOf([minLon, minLat, maxLon, maxLat]), polygon };
+  if (!bbox && text === undefined) {
+    throw badParameters([
+      { parameter: 'bbox', code: 'missing', detail: 'is missing (polygon is taken too)' },
+    ]);
+  }
+  const polygon = text === undefined ? null : polygonOf(text);
+  return { boxes: boxesOf(bbox ?? boundsOf(polygon as Polygon)), polygon };
+}
+
+function boundsOf({ bounds: { minLon, minLat, maxLon, maxLat } }: Polygon): readonly number[] {
+  return [minLon, minLat, maxLon, maxLat];
 }
 
 /** Of `minLon,minLat,maxLon,maxLat`. */

@@ -45,7 +45,11 @@ function liveText(
   const nowMs = store.nowMs();
   const partitions = partitionsOf(store.map, shown.area);
   const { slots, isTruncated } = shown.taken(limit);
-  if (slots.length === 0 && !partitions.some((partition) => views.isSeen(partition))) {
+  if (
+    slots.length === 0 &&
+    partitions.length > 0 &&
+    !partitions.some((partition) => views.isSeen(partition))
+  ) {
     const missing = views.rangesOf(partitions);
     throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
   }

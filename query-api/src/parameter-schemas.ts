@@ -146,7 +146,7 @@ const area = {
       maxItems: 4,
       description:
         'minLon,minLat,maxLon,maxLat in degrees. minLon > maxLon is a box across the antimeridian; the two latitudes ' +
-        'may come in either order. Give `bbox` or `polygon`',
+        'may come in either order. Give `bbox`, `polygon`, or both for what both hold',
       examples: [[20.9, 52.1, 21.1, 52.3]],
     }),
   ),

@@ -54,7 +54,11 @@ function supplyText(
   cells: readonly string[],
 ): string {
   const partitions = partitionsOf(store.map, area);
-  if (cells.length === 0 && !partitions.some((partition) => views.isSeen(partition))) {
+  if (
+    cells.length === 0 &&
+    partitions.length > 0 &&
+    !partitions.some((partition) => views.isSeen(partition))
+  ) {
     const missing = views.rangesOf(partitions);
     throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
   }
