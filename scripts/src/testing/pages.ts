@@ -79,5 +79,9 @@ export function anchorsOf(text: string): Set<string> {
       .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
       .trim()
       .replaceAll(' ', '-');
-  return new Set([...headings].map(([, heading]) => slug(heading as string)));
+  const explicit = text.matchAll(/^<a id="([\w-]+)"><\/a>$/gm);
+  return new Set([
+    ...[...headings].map(([, heading]) => slug(heading as string)),
+    ...[...explicit].map(([, id]) => id as string),
+  ]);
 }
