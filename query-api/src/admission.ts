@@ -65,7 +65,7 @@ export class Admission {
     const { questionsPerS } = this.#limits;
     this.#fill(subject);
     if (subject.balance < 1) {
-      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
+      const detail = `more than ${questionsPerS} questions a second (docs/http-api.md says what a question weighs)`;
       const retryAfterS = Math.ceil((1 - subject.balance) / questionsPerS);
       throw this.#refusal('rate', tooMuch('rate_limited', detail, retryAfterS));
     }

@@ -1,8 +1,8 @@
 // Reads the environment once into a frozen object and reports everything that is wrong with it at once.
 //
-// A reader goes on after a problem with a stand-in value, so that one start names all of them; `finish` throws
-// before anyone can see a stand-in. An empty variable counts as absent, since compose files and shells cannot
-// easily leave one out. Each read also describes its setting, which the README's table is checked against.
+// After a problem the reader continues with a stand-in value, so that one start names all problems; `finish` throws
+// before a stand-in can be used. An empty variable counts as absent, since compose files and shells cannot
+// easily leave one out. Each read also describes its setting, which docs/settings.md is checked against.
 
 import { readFileSync } from 'node:fs';
 
