@@ -7,7 +7,14 @@ import { pathToFileURL } from 'node:url';
 import { type SettingDescription, SettingsReader } from '@whereabouts/infra/service/settings-reader';
 import { root } from './home.js';
 
-const PAGES = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'RELIABILITY.md'];
+const PAGES = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'PROTOCOL.md',
+  'RELIABILITY.md',
+  'RUNBOOK.md',
+];
 const SERVICES = ['ingest', 'flusher', 'query-api'];
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');

@@ -15,6 +15,8 @@ export interface StackOptions {
   promoter: boolean;
   /** One master runs in a network namespace of its own. */
   networkNamespace: boolean;
+  /** Prometheus and Grafana beside it. */
+  observe: boolean;
   fresh: boolean;
   json: boolean;
 }
@@ -36,6 +38,7 @@ export const START = {
     'network-namespace': {
       about: 'one master in a network namespace of its own, which the drill isolate cuts off; needs root',
     },
+    observe: { about: 'run Prometheus and Grafana beside it, where they are installed' },
     fresh: { about: 'begin anew: forget all positions, the archive and the partition map' },
   },
   notes: [
@@ -67,6 +70,7 @@ export function stackOptions(args: Arguments): StackOptions {
     replicas: args.number('replicas', { min: 0, max: 4 }) ?? 1,
     promoter: !args.has('no-promoter'),
     networkNamespace: args.has('network-namespace'),
+    observe: args.has('observe'),
     fresh: args.has('fresh'),
     json: args.has('json'),
   };
