@@ -10,6 +10,7 @@ import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics'
 import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
+import { tracerOf } from '@whereabouts/infra/service/tracing';
 import { LOCATION_SCOPE } from './admission.js';
 import { Claims } from './claims.js';
 import { registerClaimMetrics } from './claims-metrics.js';
@@ -84,7 +85,8 @@ async function startIngest(
     log,
   });
   const processId = randomBytes(8).toString('hex');
-  const recorder = new Recorder({ store, settings, log, metrics, processId });
+  const tracer = tracerOf('ingest');
+  const recorder = new Recorder({ store, settings, log, metrics, processId, tracer });
   const counters = new EdgeCounters();
   const stalls = new Stalls(() => performance.now());
   const claims = new Claims({ store, processId, handedBack: (driverId) => connections.handedBack(driverId) });

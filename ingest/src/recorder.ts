@@ -21,7 +21,9 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Position } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
+import type { Tracer } from '@whereabouts/infra/service/tracing';
 import { type Batch, BatchPool } from './batch.js';
+import { BatchSpans } from './batch-spans.js';
 import { Checkpoints } from './checkpoints.js';
 import { Drivers, type Origin } from './drivers.js';
 import type { DurationBuckets } from './duration-buckets.js';
@@ -45,6 +47,8 @@ export interface RecorderOptions {
   metrics: Metrics;
   /** Names this process among those that compact. */
   processId: string;
+  /** Null, or none: nobody traces. */
+  tracer?: Tracer | null;
 }
 
 /** Calls of one round to one partition: 2,048 reports. */
@@ -70,13 +74,14 @@ export class Recorder implements ReportSink {
   readonly #batches = new BatchPool();
   readonly #metrics: RecorderMetrics;
   readonly #ticker: Ticker;
+  readonly #spans: BatchSpans | null;
   #nackedAtMs = 0;
   #lookedAtMs = 0;
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
   mapMismatch = false;
 
-  constructor({ store, settings, log, metrics, processId }: RecorderOptions) {
+  constructor({ store, settings, log, metrics, processId, tracer = null }: RecorderOptions) {
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
@@ -102,6 +107,7 @@ export class Recorder implements ReportSink {
     });
     const nowMs = () => performance.now();
     const nodeOf = (partition: number) => store.nodeOf(partition);
+    this.#spans = tracer && new BatchSpans(tracer, nodeOf);
     this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
     this.regions.register(metrics);
     const { lossBudgetMs: budgetMs } = settings;
@@ -229,10 +235,12 @@ export class Recorder implements ReportSink {
 
   async #append(partition: Partition, batch: Batch, nowMs: number): Promise<void> {
     this.#metrics.calls++;
+    const span = this.#spans?.begin(partition.number, batch) ?? null;
     try {
       const { state, replicated } = await partition.write(() =>
         this.#store.append(partition.number, batch.bytes(), batch.count),
       );
+      span?.answered();
       this.mapMismatch = false;
       this.#metrics.accepted += batch.count;
       if (partition.isCurrent(state)) {
@@ -242,8 +250,11 @@ export class Recorder implements ReportSink {
     } catch (error) {
       this.#metrics.failedCalls++;
       this.#waitAgain(batch);
-      this.#nackFailed(batch, this.#failed(error), nowMs);
+      const failure = this.#failed(error);
+      span?.failed(failure.code, failure.message);
+      this.#nackFailed(batch, failure, nowMs);
     } finally {
+      span?.end();
       this.#batches.giveBack(batch, this.drivers);
     }
   }

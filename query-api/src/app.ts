@@ -4,11 +4,13 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import type { Logger } from '@whereabouts/infra/service/log';
+import { tracerOf } from '@whereabouts/infra/service/tracing';
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import { type ApiOptions, registerApi } from './api.js';
 import { registerDocs } from './docs.js';
 import { registerPage } from './page.js';
 import { Problem } from './problem.js';
+import { traceQuestions } from './question-spans.js';
 import { answerErrors, problemOf, refuseOtherMethods, sendProblem } from './refusals.js';
 import { compileValidator } from './validation.js';
 
@@ -61,6 +63,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   // Handlers say themselves how their answers are written.
   app.setSerializerCompiler(() => JSON.stringify);
   answerErrors(app, log);
+  const tracer = tracerOf('query-api');
+  if (tracer) traceQuestions(app, tracer, routeOf);
   const otherMethods = refuseOtherMethods(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);

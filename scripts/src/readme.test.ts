@@ -11,12 +11,7 @@ import { anchorsOf, commandsOf, fences, linksOf, npmCommands, pages } from './te
 
 const SERVICES = ['ingest', 'flusher', 'query-api'];
 /** Pages that are linked to before they are there. */
-const WRITTEN_NEXT = new Set([
-  'RUNBOOK.md',
-  'docs/deployment.md',
-  'docs/images/map.png',
-  'docs/images/drill.png',
-]);
+const WRITTEN_NEXT = new Set(['docs/deployment.md', 'docs/images/map.png', 'docs/images/drill.png']);
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 

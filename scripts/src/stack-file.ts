@@ -10,6 +10,7 @@ import {
   writeStateFile,
 } from '@whereabouts/infra/local/state-file';
 import { home, START_SCRIPT } from './home.js';
+import type { Observers } from './observe/observers.js';
 import { holderOfPidLock } from './stack/pid-lock.js';
 import { UsageError } from './usage-error.js';
 
@@ -33,6 +34,8 @@ export interface Stack {
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
   promoter: { ops: string; pid: number } | null;
+  /** Of --observe; null without. */
+  observe: Observers | null;
   redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };

@@ -16,6 +16,8 @@ export interface StackOptions {
   promoter: boolean;
   /** One master runs in a network namespace of its own. */
   networkNamespace: boolean;
+  /** Prometheus and Grafana beside it. */
+  observe: boolean;
   fresh: boolean;
   json: boolean;
 }
@@ -66,10 +68,21 @@ export const START = command('start', {
     '--network-namespace',
     'one master in a network namespace of its own, which the drill isolate cuts off; needs root',
   )
+  .option('--observe', 'run Prometheus and Grafana beside it, where they are installed')
   .option('--fresh', 'begin anew: forget all positions, the archive and the partition map');
 
 export function stackOptions(given: ReturnType<typeof START.opts>): StackOptions {
-  const { drivers, replay = null, speed, map = null, networkNamespace, fresh, json, ...others } = given;
+  const {
+    drivers,
+    replay = null,
+    speed,
+    map = null,
+    networkNamespace,
+    observe,
+    fresh,
+    json,
+    ...others
+  } = given;
   if (speed !== undefined && replay === null) {
     throw new UsageError('--speed is for --replay FILE; simulated drivers know one speed.');
   }
@@ -80,6 +93,7 @@ export function stackOptions(given: ReturnType<typeof START.opts>): StackOptions
     speed: speed ?? 1,
     mapFile: map,
     networkNamespace: networkNamespace === true,
+    observe: observe === true,
     fresh: fresh === true,
     json: json === true,
   };

@@ -17,6 +17,7 @@ export function describeStack(
     query: { url: http(ports.query), ops: http(ports.queryOps), pid: 0 },
     flusher: { ops: http(ports.flusherOps), pid: 0 },
     promoter: null,
+    observe: null,
     redis: redis.map((node) => ({ ...node, state: 'up' })),
     postgres: { url: databaseUrl, pid: postgresPid },
     auth: { secretFile: secrets.jwtSecretFile, issuer: ISSUER, audience: AUDIENCE },
