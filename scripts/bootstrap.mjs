@@ -120,6 +120,14 @@ function build(anew) {
   if (anew || isFirst) say('Building (tsc -b) ...');
   const { status, stdout, stderr } = compile({ anew });
   if (status !== 0) fail('tsc -b', `${stdout}${stderr}`);
+  buildPage();
+}
+
+/** What the map page needs besides its compiled modules; where nothing changed, a few files are copied. */
+function buildPage() {
+  const script = join(root, 'query-api', 'page', 'build.mjs');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: root, encoding: 'utf8' });
+  if (status !== 0) fail('The build of the map page', `${stdout}${stderr}`);
 }
 
 export function prepare({ compiled = true } = {}) {

@@ -120,6 +120,9 @@ export const Partition = Type.Object(
     tag: Type.String(),
     node: orNull(Type.String(), { description: 'host:port of the master believed to own it' }),
     health: Type.Enum(['ok', ...MISSING_REASONS]),
+    unwell_since: orNull(Time, {
+      description: 'Until when it was well, as far as was seen; null while it is, or where that is not known',
+    }),
     drivers: count('Records, also of drivers who are offline; null where unknown, as below'),
     available: count('Those whose last report said available, however old'),
     busy: count('The same for busy'),
