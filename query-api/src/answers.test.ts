@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { cellOf, cellToString } from '@whereabouts/infra/geohash';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
@@ -255,6 +256,34 @@ test('answers: live gives those on duty within the box, also across the antimeri
     again.body.drivers.map((d: { driver_id: string }) => d.driver_id),
     few.body.drivers.map((d: { driver_id: string }) => d.driver_id),
   );
+});
+
+test('answers: supply adds up to those on duty within the box, cell by cell', async () => {
+  const box = [20.9, 52.1, 21.1, 52.3];
+  const { body } = await running.ask(`/v1/supply?bbox=${box.join(',')}&precision=6`);
+  assert.deepEqual(body.query, { bbox: box, precision: 6 });
+  assert.deepEqual([body.complete, body.missing, body.provisional], [true, [], true]);
+  const live = await running.ask(`/v1/drivers/live?bbox=${box.join(',')}&limit=5000`);
+  const expected = new Map<string, { available: number; busy: number }>();
+  for (const { lat, lon, status } of live.body.drivers) {
+    const geohash = cellToString(cellOf(lat, lon));
+    const cell = expected.get(geohash) ?? { available: 0, busy: 0 };
+    cell[status as 'available' | 'busy']++;
+    expected.set(geohash, cell);
+  }
+  assert.ok(expected.size > 20);
+  const rows = [...expected].sort(([a], [b]) => (a < b ? -1 : 1));
+  assert.deepEqual(
+    body.cells,
+    rows.map(([geohash, { available, busy }]) => ({ geohash, drivers: available + busy, available, busy })),
+  );
+  const world = await running.ask('/v1/supply?bbox=-180,-90,180,90&precision=1');
+  const drivers = world.body.cells.reduce((sum: number, cell: { drivers: number }) => sum + cell.drivers, 0);
+  const all = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=5000');
+  assert.equal(drivers, all.body.drivers.length);
+  const metrics = await running.metrics.registry.metrics();
+  assert.match(metrics, /request_duration_seconds_count\{[^}]*route="\/v1\/supply"[^}]*\} [1-9]/);
+  assert.match(metrics, /index_looks_count\{[^}]*route="\/v1\/supply"[^}]*\} [1-9]/);
 });
 
 test('answers: one caller has a share of the questions at once, and all together have a limit', async () => {

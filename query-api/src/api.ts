@@ -14,6 +14,7 @@ import { addPartitions } from './partitions.js';
 import { Problem, unsupportedMediaType } from './problem.js';
 import type { Ground } from './questions.js';
 import { JSON_TYPE, typesOf } from './route-schema.js';
+import { addSupply } from './supply.js';
 
 export interface ApiOptions {
   ground: Ground;
@@ -50,7 +51,7 @@ export async function registerApi(app: FastifyInstance, { ground, authorize }: A
       done();
     };
   });
-  for (const add of [addNearby, addNearbyBatch, addLive, addDrivers, addDriver, addPartitions])
+  for (const add of [addNearby, addNearbyBatch, addLive, addDrivers, addDriver, addSupply, addPartitions])
     add(api, ground);
 }
 

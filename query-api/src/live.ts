@@ -1,12 +1,12 @@
 // GET /v1/drivers/live: some of the drivers on duty within a box, for a map to show.
 
-import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
+import { type Box, boxesOf, isWithin, partitionsOf, slotsWithin } from './boxes.js';
 import type { DriverIndex } from './driver-index.js';
 import { driverText, featureText, withMembers } from './driver-text.js';
 import { LiveParameters } from './parameter-schemas.js';
-import { badParameters, type ParameterError, unavailable } from './problem.js';
+import { unavailable } from './problem.js';
 import { askQuestion, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { LiveAnswer, LiveCollection } from './schemas.js';
@@ -14,14 +14,6 @@ import { weightOfBox } from './weight.js';
 
 /** Where a box holds more than this, as many slots as are needed are gone through in their order instead. */
 const FOUND_AT_MOST = 20_000;
-const ON_DUTY = [STATUSES.indexOf('available'), STATUSES.indexOf('busy')];
-
-interface Box {
-  minLat: number;
-  minLon: number;
-  maxLat: number;
-  maxLon: number;
-}
 
 export function addLive(app: Api, ground: Ground): void {
   const route = '/v1/drivers/live';
@@ -52,9 +44,7 @@ function liveText(
   type: string,
 ): string {
   const nowMs = store.nowMs();
-  const cover = ({ minLat, minLon, maxLat, maxLon }: Box) =>
-    store.map.coverBox(minLat, minLon, maxLat, maxLon);
-  const partitions = [...new Set(boxes.flatMap(cover))];
+  const partitions = partitionsOf(store.map, boxes);
   const { slots, isTruncated } = slotsIn(index, boxes, limit, nowMs - freshnessMs, looked);
   if (slots.length === 0 && !partitions.some((partition) => views.isSeen(partition))) {
     const missing = views.rangesOf(partitions);
@@ -70,29 +60,6 @@ function liveText(
     : withMembers(members, `"drivers":[${drivers.join()}]`);
 }
 
-/** One box, or the two that meet at the antimeridian. */
-function boxesOf(bbox: readonly number[]): Box[] {
-  const [minLon, minLat, maxLon, maxLat] = bbox as [number, number, number, number];
-  const errors: ParameterError[] = [];
-  const check = (ok: boolean, code: ParameterError['code'], detail: string) => {
-    if (!ok) errors.push({ parameter: 'bbox', code, detail });
-  };
-  check(Math.abs(minLon) <= 180 && Math.abs(maxLon) <= 180, 'out_of_range', 'longitudes are -180 to 180');
-  check(Math.abs(minLat) <= 90 && Math.abs(maxLat) <= 90, 'out_of_range', 'latitudes are -90 to 90');
-  check(minLat <= maxLat, 'conflict', 'minLat is above maxLat: give minLon,minLat,maxLon,maxLat');
-  if (errors.length > 0) throw badParameters(errors);
-  const south = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, minLat));
-  const north = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, maxLat));
-  const latitudes = { minLat: south, maxLat: north };
-  if (minLon <= maxLon && !(maxLon === 180 && minLon > -180)) return [{ ...latitudes, minLon, maxLon }];
-  // What is recorded at 180 degrees is stored at -180, so a box that ends there has a second, hair-thin part.
-  const east = maxLon === 180 ? -180 : maxLon;
-  return [
-    { ...latitudes, minLon, maxLon: 180 },
-    { ...latitudes, minLon: -180, maxLon: east },
-  ];
-}
-
 /** Those of the least slots, so that the same drivers are shown each second. */
 function slotsIn(
   index: DriverIndex,
@@ -101,41 +68,19 @@ function slotsIn(
   notBeforeMs: number,
   looked: Looked,
 ): { slots: number[]; isTruncated: boolean } {
-  const found = slotsOf(index, boxes, Math.max(FOUND_AT_MOST, 2 * limit));
+  const found = slotsWithin(index, boxes, Math.max(FOUND_AT_MOST, 2 * limit));
   const all = found ?? slotRange(index.slotsUsed);
   const slots: number[] = [];
   for (const slot of all) {
     looked.count++;
     const isShown = (index.recordedAtMs[slot] as number) >= notBeforeMs && index.isListed(slot);
-    if (!isShown || !boxes.some((box) => isWithin(index, slot, box))) continue;
+    if (!isShown || !isWithin(index.latE7[slot] as number, index.lonE7[slot] as number, boxes)) continue;
     if (slots.length === limit) return { slots, isTruncated: true };
     slots.push(slot);
   }
   return { slots, isTruncated: false };
 }
 
-/** Null: there are more than so many. */
-function slotsOf(index: DriverIndex, boxes: readonly Box[], atMost: number): number[] | null {
-  const found: number[] = [];
-  for (const { minLat, minLon, maxLat, maxLon } of boxes) {
-    // A unit more on each side, as the bounds are rounded.
-    const box = {
-      ...{ minLatE7: toE7(minLat) - 1, maxLatE7: toE7(maxLat) + 1 },
-      ...{ minLonE7: toE7(minLon) - 1, maxLonE7: toE7(maxLon) + 1 },
-    };
-    for (const root of ON_DUTY) {
-      if (!index.grid.within(root, box, atMost - found.length, (slot) => found.push(slot))) return null;
-    }
-  }
-  return found.sort((a, b) => a - b);
-}
-
 function* slotRange(end: number): Generator<number> {
   for (let slot = 0; slot < end; slot++) yield slot;
-}
-
-function isWithin(index: DriverIndex, slot: number, { minLat, minLon, maxLat, maxLon }: Box): boolean {
-  const lat = fromE7(index.latE7[slot] as number);
-  const lon = fromE7(index.lonE7[slot] as number);
-  return lat >= minLat && lat <= maxLat && lon >= minLon && lon <= maxLon;
 }

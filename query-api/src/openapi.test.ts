@@ -35,6 +35,7 @@ test('openapi: every endpoint of the contract, each operation with an id of its 
     'get /v1/drivers/live',
     'get /v1/drivers',
     'get /v1/drivers/{id}',
+    'get /v1/supply',
     'get /v1/partitions',
   ]);
   const ids = [...everyObject(document.paths)].flatMap(([, object]) => object.operationId ?? []);

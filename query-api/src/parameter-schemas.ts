@@ -8,6 +8,7 @@ export const MAX_LIMIT = 100;
 const MAX_IDS = 100;
 export const MAX_POINTS = 100;
 const MAX_LIVE_LIMIT = 5_000;
+export const MAX_PRECISION = 7;
 
 /** Nothing besides. */
 export const closed = { additionalProperties: false } as const;
@@ -87,15 +88,31 @@ export const IdsParameters = Type.Object(
   closed,
 );
 
+const Bbox = Type.Array(Type.Number(), {
+  minItems: 4,
+  maxItems: 4,
+  description: 'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian',
+  examples: [[20.9, 52.1, 21.1, 52.3]],
+});
+
 export const LiveParameters = Type.Object(
   {
-    bbox: Type.Array(Type.Number(), {
-      minItems: 4,
-      maxItems: 4,
-      description: 'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian',
-      examples: [[20.9, 52.1, 21.1, 52.3]],
-    }),
+    bbox: Bbox,
     limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }),
+  },
+  closed,
+);
+
+export const SupplyParameters = Type.Object(
+  {
+    bbox: Bbox,
+    precision: Type.Integer({
+      minimum: 1,
+      maximum: MAX_PRECISION,
+      default: 5,
+      description: 'Characters of the geohash of a cell: 5 is a cell of about 4.9 km, 6 of 1.2 km by 0.6 km',
+      examples: [6],
+    }),
   },
   closed,
 );

@@ -106,6 +106,17 @@ test('requests: lists of ids and boxes are refused by name', async () => {
   ]);
 });
 
+test('requests: a supply of too many cells is refused, with a precision that fits', async () => {
+  assert.deepEqual(refused(await running.ask('/v1/supply?precision=3')), [['bbox', 'missing']]);
+  assert.deepEqual(refused(await running.ask('/v1/supply?bbox=0,0,1,1&precision=8')), [
+    ['precision', 'out_of_range'],
+  ]);
+  const world = await running.ask('/v1/supply?bbox=-180,-90,180,90&precision=7');
+  assert.deepEqual(refused(world), [['precision', 'out_of_range']]);
+  assert.match(world.body.errors[0].detail, /32470728704 cells, 10000 at most; 2 fits/);
+  assert.equal((await running.ask('/v1/supply?bbox=-180,-90,180,90&precision=2')).status, 200);
+});
+
 test('requests: a bad point of a batch is named by its index', async () => {
   const good = { lat: 52.2, lon: 21 };
   const points = [

@@ -4,7 +4,16 @@
 import { STATUSES } from '@whereabouts/infra/position';
 import Type from 'typebox';
 import { MISSING_REASONS } from './missing.js';
-import { closed, DriverId, IdsParameters, Latitude, Longitude, Services } from './parameter-schemas.js';
+import {
+  closed,
+  DriverId,
+  IdsParameters,
+  Latitude,
+  Longitude,
+  MAX_PRECISION,
+  Services,
+  SupplyParameters,
+} from './parameter-schemas.js';
 
 const named = ($id: string) => ({ ...closed, $id });
 const refTo = (component: object) => Type.Ref((component as { $id: string }).$id);
@@ -108,6 +117,27 @@ const truncated = Type.Boolean({ description: 'There are more drivers than these
 export const LiveAnswer = Type.Object(
   { query: LiveQuery, ...coverage, truncated, drivers: Type.Array(refTo(Driver)) },
   named('LiveAnswer'),
+);
+
+const SupplyCell = Type.Object(
+  {
+    geohash: Type.String({ pattern: `^[0-9b-hjkmnp-z]{1,${MAX_PRECISION}}$`, examples: ['u3qcjb'] }),
+    drivers: Type.Integer({ minimum: 1, description: 'Those on duty: available and busy ones together' }),
+    available: Type.Integer({ minimum: 0 }),
+    busy: Type.Integer({ minimum: 0 }),
+  },
+  named('SupplyCell'),
+);
+export const SupplyAnswer = Type.Object(
+  {
+    query: SupplyParameters,
+    ...coverage,
+    cells: Type.Array(refTo(SupplyCell), {
+      description: 'Those that hold a driver, in the order of their geohashes',
+    }),
+    provisional: Type.Literal(true, { description: 'Where the drivers were, not where they are' }),
+  },
+  named('SupplyAnswer'),
 );
 
 const count = (description: string) => orNull(Type.Integer({ minimum: 0 }), { description });
@@ -222,6 +252,8 @@ export const COMPONENTS = [
   DriversCollection,
   LiveAnswer,
   LiveCollection,
+  SupplyCell,
+  SupplyAnswer,
   Partition,
   PartitionsAnswer,
   PartitionsCollection,
