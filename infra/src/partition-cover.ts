@@ -4,6 +4,7 @@
 import {
   AXIS_CELLS,
   assertPlace,
+  type Bounds,
   blockBounds,
   CELL_COUNT,
   cellAt,
@@ -47,18 +48,23 @@ export function coverCircle(
   return coverGrid(partitionOfCell, gridOf(south, west, north, east), touches);
 }
 
-/** Ascending; `minLon > maxLon` is a box across the antimeridian. */
+/**
+ * Ascending; `minLon > maxLon` is a box across the antimeridian. `touches`: of a part of the box, whether it counts.
+ */
 export function coverBox(
   partitionOfCell: PartitionOfCell,
   minLat: number,
   minLon: number,
   maxLat: number,
   maxLon: number,
+  touches: (bounds: Bounds) => boolean = () => true,
 ): number[] {
   if (minLat > maxLat) throw new RangeError(`box from latitude ${minLat} down to ${maxLat}`);
   // A position at 180 degrees is stored at -180, in the first column.
   const east = maxLon === 180 && minLon > -180 ? -180 : maxLon;
-  return coverGrid(partitionOfCell, gridOf(minLat, minLon, maxLat, east), () => true);
+  return coverGrid(partitionOfCell, gridOf(minLat, minLon, maxLat, east), (firstCell, size) =>
+    touches(blockBounds(firstCell, size)),
+  );
 }
 
 /** Columns count on over the antimeridian: column AXIS_CELLS is column 0 again. */

@@ -4,7 +4,7 @@
 // A cell holds its upper and right border but not its lower and left one; only the first row and column hold both. That
 // is ngeohash's rule, as for partitions. Borders are counted in whole units of 1e-7 degree, so nothing is rounded.
 
-import type { Box } from './boxes.js';
+import type { Box } from './area.js';
 
 const BASE32 = '0123456789bcdefghjkmnpqrstuvwxyz';
 const X_UNITS = 3_600_000_000;

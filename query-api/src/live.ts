@@ -1,57 +1,57 @@
-// GET /v1/drivers/live: some of the drivers on duty within a box, for a map to show.
+// GET /v1/drivers/live: some of the drivers on duty within a box or a polygon, for a map to show.
 
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
-import { type Box, boxesOf, isWithin, partitionsOf, slotsWithin } from './boxes.js';
+import { type Area, areaOf, isWithin, looksEach, partitionsOf, type Turn, turnsOf } from './area.js';
 import type { DriverIndex } from './driver-index.js';
 import { driverText, featureText, withMembers } from './driver-text.js';
 import { LiveParameters } from './parameter-schemas.js';
 import { unavailable } from './problem.js';
-import { askQuestion, type Ground, type Looked } from './questions.js';
+import { askInTurns, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { LiveAnswer, LiveCollection } from './schemas.js';
 import { weightOfBox } from './weight.js';
-
-/** Where a box holds more than this, as many slots as are needed are gone through in their order instead. */
-const FOUND_AT_MOST = 20_000;
 
 export function addLive(app: Api, ground: Ground): void {
   const route = '/v1/drivers/live';
   const schema = {
     operationId: 'live',
-    summary: 'Drivers on duty within a box',
+    summary: 'Drivers on duty within a box or a polygon',
     description:
       'Available and busy ones, in no order that matters; `truncated` says that there are more than these. ' +
       'For a map: dispatch wants /v1/drivers/nearby.',
     querystring: LiveParameters,
     response: responses(
       { [JSON_TYPE]: LiveAnswer, [GEOJSON_TYPE]: LiveCollection },
-      { 503: 'No partition in the box can be seen, or the service is overloaded' },
+      { 503: 'No partition in the area can be seen, or the service is overloaded' },
     ),
   };
-  app.get(route, { schema }, ({ query, subject, answerType }) => {
-    const boxes = boxesOf(query.bbox);
-    const question = { caller: subject, route, weight: weightOfBox(query.limit) };
-    return askQuestion(ground, question, (looked) => liveText(ground, query, boxes, looked, answerType));
+  app.get(route, { schema }, async ({ query, subject, answerType }) => {
+    const { limit } = query;
+    const shown = new ShownDrivers(ground, areaOf(query));
+    const question = { caller: subject, route, weight: weightOfBox(limit) };
+    const turns = turnsOf(ground.index, shown.area);
+    await askInTurns(ground, question, turns, (turn, looked) => shown.look(turn, limit, looked));
+    return liveText(ground, query, shown, answerType);
   });
 }
 
 function liveText(
-  { store, index, views, freshnessMs }: Ground,
-  { bbox, limit }: Static<typeof LiveParameters>,
-  boxes: readonly Box[],
-  looked: Looked,
+  { store, index, views }: Ground,
+  { bbox, polygon, limit }: Static<typeof LiveParameters>,
+  shown: ShownDrivers,
   type: string,
 ): string {
   const nowMs = store.nowMs();
-  const partitions = partitionsOf(store.map, boxes);
-  const { slots, isTruncated } = slotsIn(index, boxes, limit, nowMs - freshnessMs, looked);
+  const partitions = partitionsOf(store.map, shown.area);
+  const { slots, isTruncated } = shown.taken(limit);
   if (slots.length === 0 && !partitions.some((partition) => views.isSeen(partition))) {
     const missing = views.rangesOf(partitions);
-    throw unavailable('region_unavailable', 'no partition in the box can be seen', { missing });
+    throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
   }
   const byId = (a: number, b: number) => (index.idOf(a) < index.idOf(b) ? -1 : 1);
-  const members = { query: { bbox, limit }, ...views.coverageOf(partitions), truncated: isTruncated };
+  const query = { bbox, polygon, limit };
+  const members = { query, ...views.coverageOf(partitions), truncated: isTruncated };
   const isGeoJson = type === GEOJSON_TYPE;
   const textOf = isGeoJson ? featureText : driverText;
   const drivers = slots.sort(byId).map((slot) => textOf(index, slot, nowMs, null));
@@ -61,26 +61,37 @@ function liveText(
 }
 
 /** Those of the least slots, so that the same drivers are shown each second. */
-function slotsIn(
-  index: DriverIndex,
-  boxes: readonly Box[],
-  limit: number,
-  notBeforeMs: number,
-  looked: Looked,
-): { slots: number[]; isTruncated: boolean } {
-  const found = slotsWithin(index, boxes, Math.max(FOUND_AT_MOST, 2 * limit));
-  const all = found ?? slotRange(index.slotsUsed);
-  const slots: number[] = [];
-  for (const slot of all) {
-    looked.count++;
-    const isShown = (index.recordedAtMs[slot] as number) >= notBeforeMs && index.isListed(slot);
-    if (!isShown || !isWithin(index.latE7[slot] as number, index.lonE7[slot] as number, boxes)) continue;
-    if (slots.length === limit) return { slots, isTruncated: true };
-    slots.push(slot);
-  }
-  return { slots, isTruncated: false };
-}
+class ShownDrivers {
+  readonly area: Area;
+  readonly #index: DriverIndex;
+  readonly #notBeforeMs: number;
+  readonly #found: number[] = [];
 
-function* slotRange(end: number): Generator<number> {
-  for (let slot = 0; slot < end; slot++) yield slot;
+  constructor({ index, store, freshnessMs }: Ground, area: Area) {
+    this.area = area;
+    this.#index = index;
+    this.#notBeforeMs = store.nowMs() - freshnessMs;
+  }
+
+  /** Until there is one more than `limit`: there are more, then. */
+  look({ slots, from, to }: Turn, limit: number, looked: Looked): void {
+    let i = from;
+    for (; i < to && this.#found.length <= limit; i++) {
+      const slot = slots ? (slots[i] as number) : i;
+      if (this.#isShown(slot)) this.#found.push(slot);
+    }
+    looked.count += (i - from) * looksEach(this.area);
+  }
+
+  /** Who left between two turns is not among them. */
+  taken(limit: number): { slots: number[]; isTruncated: boolean } {
+    const slots = this.#found.slice(0, limit).filter((slot) => this.#isShown(slot));
+    return { slots, isTruncated: this.#found.length > limit };
+  }
+
+  #isShown(slot: number): boolean {
+    const index = this.#index;
+    if ((index.recordedAtMs[slot] as number) < this.#notBeforeMs || !index.isListed(slot)) return false;
+    return isWithin(index.latE7[slot] as number, index.lonE7[slot] as number, this.area);
+  }
 }

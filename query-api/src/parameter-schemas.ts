@@ -88,24 +88,39 @@ export const IdsParameters = Type.Object(
   closed,
 );
 
-const Bbox = Type.Array(Type.Number(), {
-  minItems: 4,
-  maxItems: 4,
-  description: 'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian',
-  examples: [[20.9, 52.1, 21.1, 52.3]],
-});
+const area = {
+  bbox: Type.Optional(
+    Type.Array(Type.Number(), {
+      minItems: 4,
+      maxItems: 4,
+      description:
+        'minLon,minLat,maxLon,maxLat in degrees; minLon > maxLon is a box across the antimeridian. Give `bbox` or ' +
+        '`polygon`',
+      examples: [[20.9, 52.1, 21.1, 52.3]],
+    }),
+  ),
+  polygon: Type.Optional(
+    Type.String({
+      description:
+        'A GeoJSON Polygon as text, with holes if it has any, or one ring as an encoded polyline of Google with five ' +
+        'decimals, which need not be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
+        'what is on an edge is within. A polygon across the antimeridian has to be cut there, into two questions',
+      examples: [
+        '{"type":"Polygon","coordinates":[[[20.9,52.1],[21.1,52.1],[21,52.3],[20.9,52.1]]]}',
+        '_x~|H_`q~B?_af@_af@~oR',
+      ],
+    }),
+  ),
+};
 
 export const LiveParameters = Type.Object(
-  {
-    bbox: Bbox,
-    limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }),
-  },
+  { ...area, limit: Type.Integer({ minimum: 1, maximum: MAX_LIVE_LIMIT, default: 1_000 }) },
   closed,
 );
 
 export const SupplyParameters = Type.Object(
   {
-    bbox: Bbox,
+    ...area,
     precision: Type.Integer({
       minimum: 1,
       maximum: MAX_PRECISION,

@@ -106,6 +106,23 @@ test('requests: lists of ids and boxes are refused by name', async () => {
   ]);
 });
 
+test('requests: a box or a polygon, one of them', async () => {
+  const polygon = encodeURIComponent('{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}');
+  for (const path of ['/v1/drivers/live', '/v1/supply']) {
+    const neither = await running.ask(path);
+    assert.deepEqual(refused(neither), [['bbox', 'missing']]);
+    assert.match(neither.body.detail, /polygon is taken too/);
+    const both = await running.ask(`${path}?bbox=0,0,1,1&polygon=${polygon}`);
+    assert.deepEqual(refused(both), [['polygon', 'conflict']]);
+    const open = await running.ask(`${path}?polygon=${polygon.replace('%5B0%2C0%5D%5D', '%5B0%2C1%5D%5D')}`);
+    assert.deepEqual(refused(open), [['polygon', 'bad_format']]);
+    assert.equal((await running.ask(`${path}?polygon=${polygon}`)).status, 200);
+  }
+  const ring = Array.from({ length: 999 }, (_, i) => [21 + (i % 9) / 1e7, 52 + i / 1e7]);
+  const long = JSON.stringify({ type: 'Polygon', coordinates: [[...ring, ring[0]]] });
+  assert.equal((await running.ask(`/v1/supply?polygon=${encodeURIComponent(long)}`)).status, 200);
+});
+
 test('requests: a supply of too many cells is refused, with a precision that fits', async () => {
   assert.deepEqual(refused(await running.ask('/v1/supply?precision=3')), [['bbox', 'missing']]);
   assert.deepEqual(refused(await running.ask('/v1/supply?bbox=0,0,1,1&precision=8')), [

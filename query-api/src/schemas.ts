@@ -9,6 +9,7 @@ import {
   DriverId,
   IdsParameters,
   Latitude,
+  LiveParameters,
   Longitude,
   MAX_PRECISION,
   Services,
@@ -109,13 +110,9 @@ export const DriversAnswer = Type.Object(
   named('DriversAnswer'),
 );
 
-const LiveQuery = Type.Object(
-  { bbox: Type.Array(Type.Number(), { minItems: 4, maxItems: 4 }), limit: Type.Integer() },
-  closed,
-);
 const truncated = Type.Boolean({ description: 'There are more drivers than these' });
 export const LiveAnswer = Type.Object(
-  { query: LiveQuery, ...coverage, truncated, drivers: Type.Array(refTo(Driver)) },
+  { query: LiveParameters, ...coverage, truncated, drivers: Type.Array(refTo(Driver)) },
   named('LiveAnswer'),
 );
 
@@ -188,7 +185,7 @@ export const DriversCollection = Type.Object(
   named('DriversCollection'),
 );
 export const LiveCollection = Type.Object(
-  { ...driverFeatures, query: LiveQuery, truncated },
+  { ...driverFeatures, query: LiveParameters, truncated },
   named('LiveCollection'),
 );
 export const DriverAnswerFeature = Type.Object(

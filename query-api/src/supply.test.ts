@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import { cellOf, cellToString } from '@whereabouts/infra/geohash';
 import { MAX_LATITUDE, type Position } from '@whereabouts/infra/position';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { type Box, boxesOf } from './boxes.js';
+import { type Area, areaOf, boxesOf, turnsOf } from './area.js';
 import { CellCounts } from './cell-counts.js';
 import type { DriverIndex } from './driver-index.js';
 import { driver, emptyIndex, NOW_MS, take } from './fixtures/filled-index.js';
-import { countTurn, turnsOf } from './supply.js';
+import { countTurn } from './supply.js';
 
 const SEED = 20_261_128;
 const WORLDS = 60;
@@ -68,10 +68,10 @@ function bruteForce(positions: readonly Position[], bbox: readonly number[], pre
   return [...cells.values()].sort((a, b) => (a.geohash < b.geohash ? -1 : 1));
 }
 
-function counted(index: DriverIndex, boxes: readonly Box[], precision: number) {
-  const cells = new CellCounts(boxes, precision);
-  const turns = turnsOf(index, boxes);
-  for (const turn of turns) countTurn(index, turn, boxes, NOW_MS - 10_000, cells);
+function counted(index: DriverIndex, area: Area, precision: number) {
+  const cells = new CellCounts(area.boxes, precision);
+  const turns = turnsOf(index, area);
+  for (const turn of turns) countTurn(index, turn, area, NOW_MS - 10_000, cells);
   return { cells: cells.texts().map((text) => JSON.parse(text)), size: cells.size, turns: turns.length };
 }
 
@@ -117,7 +117,7 @@ test(`supply: ${WORLDS * BOXES} random boxes, also across the antimeridian and a
       const boxes = boxesOf(box);
       let precision = 1 + Math.floor(random() * 7);
       while (new CellCounts(boxes, precision).size > 10_000) precision--;
-      const { cells, size } = counted(index, boxes, precision);
+      const { cells, size } = counted(index, areaOf({ bbox: box }), precision);
       const expected = bruteForce(positions, box, precision);
       assert.deepEqual(cells, expected, `seed ${seed}, box ${i}: ${box} at precision ${precision}`);
       assert.ok(cells.length <= size);
@@ -144,7 +144,7 @@ test('supply: a box that holds very many is gone through in turns, each driver o
   );
   for (const p of fleet) take(index, p);
   const bbox = [21, 52, 21.15, 52.15];
-  const { cells, turns } = counted(index, boxesOf(bbox), 6);
+  const { cells, turns } = counted(index, areaOf({ bbox }), 6);
   assert.ok(turns > 1);
   assert.deepEqual(cells, bruteForce(fleet, bbox, 6));
 });
