@@ -151,9 +151,16 @@ export function compile() {
   return spawnSync(process.execPath, compilerArgs(hasEmptyOutput()), { cwd: root, encoding: 'utf8' });
 }
 
+/** What the map page needs besides its compiled modules; where nothing changed, a few files are copied. */
+function buildPage() {
+  const script = join(root, 'query-api', 'page', 'build.mjs');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: root, encoding: 'utf8' });
+  if (status !== 0) fail('The build of the map page', `${stdout}${stderr}`);
+}
+
 /** Written after a build that went well: what it was made from. */
 const builtMark = join(root, 'node_modules', '.whereabouts-built');
-const SOURCES = ['src', 'local', 'tsconfig.json', 'package.json'];
+const SOURCES = ['src', 'local', 'static', 'build', 'build.mjs', 'tsconfig.json', 'package.json'];
 const SETTINGS = ['tsconfig.json', 'tsconfig.base.json', 'package.json', 'package-lock.json'];
 
 /** Of a file or a folder, whatever tells that it is another one than before. */
@@ -186,6 +193,7 @@ async function build(isNew) {
   const args = compilerArgs(isNew || hasEmptyOutput());
   const { status, output } = await step('Building (tsc -b)', process.execPath, args, { cwd: root });
   if (status !== 0) fail('tsc -b', output);
+  buildPage();
   writeFileSync(builtMark, sources);
 }
 

@@ -8,7 +8,7 @@ import { tracerOf } from '@whereabouts/infra/service/tracing';
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import { type ApiOptions, registerApi } from './api.js';
 import { registerDocs } from './docs.js';
-import { registerPage } from './page.js';
+import { type PageOptions, registerPage } from './page.js';
 import { Problem } from './problem.js';
 import { traceQuestions } from './question-spans.js';
 import { answerErrors, problemOf, refuseOtherMethods, sendProblem } from './refusals.js';
@@ -19,6 +19,7 @@ type CorsOptionsCallback = (error: Error | null, options: FastifyCorsOptions) =>
 export interface AppOptions extends ApiOptions {
   log: Logger;
   corsOrigins: readonly string[];
+  page: PageOptions;
 }
 
 // An address with 100 ids of the greatest length has 7 KiB, a token up to 8; cookies and a proxy's headers come on top.
@@ -83,7 +84,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   if (corsOrigins.length > 0) await registerCors(app, corsOrigins);
   await registerDocs(app);
   await app.register(registerApi, options);
-  await app.register(registerPage);
+  await app.register(registerPage, options.page);
   otherMethods.finish();
   return app;
 }

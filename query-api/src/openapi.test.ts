@@ -14,7 +14,8 @@ import type { Ground } from './questions.js';
 // Nothing is asked of the store: operations are only described here.
 const ground = { store: { map: evenPartitionMap(4) }, freshnessMs: 10_000 } as unknown as Ground;
 const log = createLogger('query-api', 'silent');
-const app = await createApp({ ground, authorize: async () => 'nobody', log, corsOrigins: [] });
+const page = { lossBudgetMs: 10_000, mapStyleUrl: null };
+const app = await createApp({ ground, authorize: async () => 'nobody', log, corsOrigins: [], page });
 await app.ready();
 const document = JSON.parse(JSON.stringify(app.swagger()));
 

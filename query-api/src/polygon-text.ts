@@ -4,7 +4,7 @@ import codec from '@googlemaps/polyline-codec';
 import { Polygon, type Ring } from './polygon.js';
 import { badParameters, type ParameterError } from './problem.js';
 
-export const MAX_VERTICES = 1_000;
+const MAX_VERTICES = 1_000;
 const POLYLINE_DECIMALS = 5;
 /** Numbers in pairs. Each has the characters that go on, five at most, and the one that ends it. */
 const POLYLINE = /^(?:(?:[_-~]{0,5}[?-^]){2})+$/;

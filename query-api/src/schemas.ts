@@ -215,6 +215,11 @@ export const Partition = Type.Object(
       description: '`ok`, or why answers do not see it, as `reason` of a missing range',
       examples: ['ok'],
     }),
+    unwell_since: orNull(
+      Type.String({ format: 'date-time' }),
+      'Until when it was well, as far as was seen; null while it is, or where that is not known',
+      null,
+    ),
     drivers: count('Records, also of drivers who are offline; null where unknown, as below', 18),
     available: count('Those whose last report said available, however old', 9),
     busy: count('The same for busy', 9),

@@ -44,7 +44,8 @@ function driversByStatus({ store, index, views }: Ground): Record<string, number
 
 export async function startQueryService(parts: QueryServiceParts): Promise<QueryService> {
   const { settings, map, metrics, log } = parts;
-  const { redis, host, port, corsOrigins } = settings;
+  const { redis, host, port, corsOrigins, lossBudgetMs, mapStyleUrl } = settings;
+  const page = { lossBudgetMs, mapStyleUrl };
   const verify = await createTokenVerifier(settings.tokens, { log, metrics });
   const authorize = createAuthorization(verify);
   const store = await LogStore.connect({ redis, map, log, readOnly: true });
@@ -66,7 +67,7 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
   const bounds = { inAll: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress };
   let server: Server;
   try {
-    server = await startServer({ ground, authorize, log, corsOrigins, bounds, host, port });
+    server = await startServer({ ground, authorize, log, corsOrigins, page, bounds, host, port });
   } catch (error) {
     end();
     throw error;

@@ -27,6 +27,9 @@ export interface QuerySettings extends ShellSettings {
   maxConnections: number;
   maxConnectionsPerAddress: number;
   corsOrigins: string[];
+  lossBudgetMs: number;
+  /** Of the map page's ground; null: the page's own. */
+  mapStyleUrl: string | null;
 }
 
 export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
@@ -56,6 +59,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
     }),
     ...limits(reader),
     corsOrigins: corsOrigins(reader),
+    ...pageSettings(reader),
   };
   if (settings.sweepAfterMs < settings.freshnessMs) {
     reader.problem(
@@ -109,6 +113,23 @@ function corsOrigins(reader: SettingsReader): string[] {
     hint: 'https://HOST, several separated by commas, without a path',
   });
   return origins?.split(',') ?? [];
+}
+
+function pageSettings(reader: SettingsReader) {
+  return {
+    lossBudgetMs: reader.integer('LOSS_BUDGET_MS', {
+      default: 10_000,
+      min: 200,
+      max: 3_600_000,
+      about: 'the loss window that is promised; the map page shows each partition against it',
+    }),
+    mapStyleUrl:
+      reader.optionalString('MAP_STYLE_URL', {
+        about: 'a MapLibre style for the ground of the map page; all that it names is of the same origin',
+        pattern: /^https?:\/\/[^\s/?#@]+(\/\S*)?$/,
+        hint: 'https://HOST/PATH',
+      }) ?? null,
+  };
 }
 
 export function readPartitionMap({
