@@ -2,6 +2,7 @@
 // says why it is so.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import type { Redis } from 'ioredis';
 import { formatAddress } from '../src/node-address.js';
 import { plainConnection } from './reader-connection.js';
@@ -23,6 +24,17 @@ export interface RedisPasswords {
   replica: string;
 }
 
+/** Paths of PEM files. */
+export interface RedisNodeTls {
+  certFile: string;
+  keyFile: string;
+  caFile: string;
+  /** Who shows no certificate of that authority is refused. */
+  asksForCertificates: boolean;
+  /** The name that the node announces, if any. */
+  hostname?: string | undefined;
+}
+
 export interface RedisNodeSettings {
   redisServer: string;
   /** What stands before it, where it runs in a place of its own. */
@@ -37,6 +49,10 @@ export interface RedisNodeSettings {
   /** Undefined: everybody may do everything. */
   passwords: RedisPasswords | undefined;
   orphanGraceS: number;
+  /** Undefined: in plain text. */
+  tls?: RedisNodeTls | undefined;
+  /** How its admin connects, with `tls`. */
+  adminTls?: ConnectionOptions | undefined;
 }
 
 const START_DEADLINE_MS = 20_000;
@@ -51,7 +67,7 @@ const quoted = (text: string) => JSON.stringify(text);
 
 function nodeConfiguration(s: RedisNodeSettings): string {
   const lines = [
-    `port ${s.port}`,
+    ...portLines(s),
     `bind ${s.host}`,
     'protected-mode yes',
     `dir ${quoted(s.dir)}`,
@@ -86,6 +102,21 @@ function nodeConfiguration(s: RedisNodeSettings): string {
   return `${lines.join('\n')}\n`;
 }
 
+function portLines({ port, tls }: RedisNodeSettings): string[] {
+  if (tls === undefined) return [`port ${port}`];
+  return [
+    'port 0',
+    `tls-port ${port}`,
+    'tls-cluster yes',
+    'tls-replication yes',
+    `tls-cert-file ${quoted(tls.certFile)}`,
+    `tls-key-file ${quoted(tls.keyFile)}`,
+    `tls-ca-cert-file ${quoted(tls.caFile)}`,
+    `tls-auth-clients ${tls.asksForCertificates ? 'yes' : 'no'}`,
+    ...(tls.hostname === undefined ? [] : [`cluster-announce-hostname ${tls.hostname}`]),
+  ];
+}
+
 function aclFile({ passwords, users }: RedisNodeSettings): string {
   const user = (name: string, secret: string, rules: string) => `user ${name} on ${secret} ${rules}\n`;
   const lines = [user('default', passwords === undefined ? 'nopass' : `>${passwords.admin}`, '~* &* +@all')];
@@ -95,17 +126,22 @@ function aclFile({ passwords, users }: RedisNodeSettings): string {
 }
 
 /** As the user `default`. */
-export function adminConnection(address: string, password: string | undefined): Redis {
+export function adminConnection(
+  address: string,
+  password: string | undefined,
+  tls?: ConnectionOptions,
+): Redis {
   const identity = password === undefined ? {} : { password };
-  return plainConnection(address, identity, { connectTimeout: 2_000, commandTimeout: 5_000 });
+  return plainConnection(address, identity, { connectTimeout: 2_000, commandTimeout: 5_000 }, tls);
 }
 
 export async function withAdmin<T>(
   address: string,
   password: string | undefined,
   use: (connection: Redis) => Promise<T>,
+  tls?: ConnectionOptions,
 ): Promise<T> {
-  const connection = adminConnection(address, password);
+  const connection = adminConnection(address, password, tls);
   try {
     await connection.connect();
     return await use(connection);
@@ -136,7 +172,7 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
   try {
     await waitFor(`Redis ${address} answers`, START_DEADLINE_MS, async () => {
       if (server.hasExited()) return 'exited';
-      await withAdmin(address, settings.passwords?.admin, (connection) => connection.ping());
+      await withAdmin(address, settings.passwords?.admin, (node) => node.ping(), settings.adminTls);
       return 'answered';
     });
     if (server.hasExited()) throw new Error(`Redis ${address} ended at its start; see ${logFile}`);
