@@ -12,21 +12,19 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { formatAddress, redisUrlOf } from '../src/node-address.js';
+import type { RedisUser } from '../src/redis-setup/users.js';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
 import {
   type RedisNodeTls,
   type RedisPasswords,
-  type RedisUser,
   STOP_DEADLINE_MS,
   startRedisNode,
   withAdmin,
 } from './redis-node.js';
 import type { ServerProcess } from './server-process.js';
 import { isRecord, readStateJson, writeStateFile } from './state-file.js';
-
-export type { RedisUser } from './redis-node.js';
 
 export interface RedisNode {
   host: string;
