@@ -56,13 +56,13 @@ const SHUTDOWN_TIMEOUT_S = 2;
 export const STOP_DEADLINE_MS = 8_000;
 
 /** What every node of a cluster has, wherever it runs; what follows here comes after it and wins. */
-const SHARED_CONFIGURATION = readFileSync(new URL('../../deploy/redis/redis.conf', import.meta.url), 'utf8');
+const SHARED_CONFIGURATION = new URL('../../deploy/redis/redis.conf', import.meta.url);
 
 const quoted = (text: string) => JSON.stringify(text);
 
 function nodeConfiguration(s: RedisNodeSettings): string {
   const lines = [
-    SHARED_CONFIGURATION,
+    readFileSync(SHARED_CONFIGURATION, 'utf8'),
     ...portLines(s),
     `bind ${s.host}`,
     'protected-mode yes',
