@@ -23,7 +23,7 @@ export function announcedAddress(announced: string, askedAddress: string): strin
   return formatAddress({ host: host === '' ? parseAddress(askedAddress).host : host, port });
 }
 
-/** Of `redis://HOST:PORT`. */
+/** Of `redis://HOST:PORT` or `rediss://HOST:PORT`. */
 export const addressOfUrl = (url: string): string => new URL(url).host;
 
 export const redisUrlOf = (node: NodeAddress): string => `redis://${formatAddress(node)}`;

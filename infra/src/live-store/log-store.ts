@@ -214,9 +214,9 @@ export class LogStore {
     const startedAtMs = Date.now();
     while (!store.#isConnected(Date.now() - startedAtMs)) {
       if (Date.now() - startedAtMs > (options.connectDeadlineMs ?? CONNECT_DEADLINE_MS)) {
+        const troubles = store.#cluster.troubles();
         store.close();
-        const urls = options.redis.redisUrls.join(', ');
-        throw new StoreError('region_unavailable', `no Redis Cluster that is ready at ${urls}`);
+        throw new StoreError('region_unavailable', whyNotReady(options.redis.redisUrls, troubles));
       }
       await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
     }
@@ -682,6 +682,7 @@ export class LogStore {
     const channel = new ProcessChannel({
       channel: channelName(name, this.map.tagOf(partition)),
       addressOf: () => this.nodeOf(partition),
+      nameOf: (address) => this.#cluster.nameOf(address),
       redis: this.#options.redis,
       log: this.#options.log,
       listener,
@@ -842,4 +843,9 @@ const isSameData = (before: Pick<MetaAnswer, 'termLine' | 'compacted'>, after: M
 interface OldEntries extends MetaAnswer {
   entries: LogEntry[];
   isLast: boolean;
+}
+
+function whyNotReady(urls: readonly string[], troubles: readonly string[]): string {
+  const why = troubles.length === 0 ? '' : ` (${troubles.join('; ')})`;
+  return `no Redis Cluster that is ready at ${urls.join(', ')}${why}`;
 }

@@ -13,11 +13,13 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { announcedAddress, parseAddress } from '../node-address.js';
 import { backoffMs } from '../service/backoff.js';
 import { withDeadline } from '../service/deadline.js';
+import type { RedisTls } from '../service/redis-tls.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Argument } from './command-bytes.js';
 import { CommandStream, type SentCall } from './command-stream.js';
 import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
+import { TlsConnector } from './tls-connector.js';
 
 export type Reply = unknown;
 
@@ -50,6 +52,8 @@ export class RedirectError extends Error {
 }
 
 interface NodeEvents {
+  /** A connection could not be made, or broke, with that error. */
+  failed: [Error];
   /** Either connection's socket closed. */
   closed: [];
   /** The data connection can be used. */
@@ -70,12 +74,16 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   #place: string;
   /** Null: not connected. */
   #stream: CommandStream | null = null;
+  #trouble: string | null = null;
+  readonly #name: string | undefined;
 
-  constructor(address: string, settings: RedisSettings) {
+  /** `name`: what the node calls itself beside its address. */
+  constructor(address: string, settings: RedisSettings, name?: string) {
     super();
     this.address = address;
     this.#place = `${address}#0`;
     this.#settings = settings;
+    this.#name = name;
     this.#data = this.#connect();
     this.#control = this.#connect();
     this.#data.on('close', () => {
@@ -97,6 +105,11 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   get ready(): boolean {
     return !this.#ended && this.#stream !== null && this.#data.status === 'ready';
+  }
+
+  /** Why it could not connect last; null once it has an answer. */
+  get trouble(): string | null {
+    return this.#trouble;
   }
 
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
@@ -135,9 +148,12 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 
   #connect(): Redis {
-    const redis = new Redis(redisOptions(this.address, this.#settings));
-    // Refused connections are told by `close`; without a listener ioredis prints them.
-    redis.on('error', () => {});
+    const redis = new Redis(redisOptions(this.address, this.#settings, this.#name));
+    redis.on('error', (error: Error) => {
+      if (this.#ended) return;
+      this.#trouble = error.message || error.name;
+      this.emit('failed', error);
+    });
     return redis;
   }
 
@@ -158,8 +174,12 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
       () => setImmediate(() => unanswered === 0 || this.#giveUp(calls)),
       this.#settings.commandTimeoutMs,
     );
-    const answered = () => {
+    const settled = () => {
       if (--unanswered === 0) clearTimeout(timer);
+    };
+    const answered = () => {
+      this.#trouble = null;
+      settled();
     };
     const sent = calls.map(({ request, asking, resolve, reject }): SentCall => {
       const isPipeline = request instanceof Pipeline;
@@ -177,7 +197,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
           reject(this.#errorOf(message));
         },
         failed: (cause) => {
-          answered();
+          settled();
           reject(new StoreError('region_unavailable', `${this.address}: ${cause.message}`, { cause }));
         },
       };
@@ -215,12 +235,13 @@ export function reconnectDelayMs(attempt: number): number {
 
 const isUnauthorized = (message: string): boolean => /^(NOAUTH|WRONGPASS)/.test(message);
 
-/** Without queues, retries or replays. */
-export function redisOptions(address: string, settings: RedisSettings) {
+/** Without queues, retries or replays. `name`: what the node calls itself beside its address. */
+export function redisOptions(address: string, settings: RedisSettings, name?: string) {
   return {
     ...parseAddress(address),
     ...(settings.username === undefined ? {} : { username: settings.username }),
     ...(settings.password === undefined ? {} : { password: settings.password }),
+    ...(settings.tls === undefined ? {} : { Connector: TlsConnector, tls: tlsOptions(settings.tls, name) }),
     protocol: 2 as const,
     connectTimeout: settings.connectTimeoutMs,
     socketTimeout: settings.socketTimeoutMs,
@@ -233,4 +254,10 @@ export function redisOptions(address: string, settings: RedisSettings) {
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
     reconnectOnError: (error: Error) => isUnauthorized(error.message),
   } satisfies RedisOptions;
+}
+
+/** Without a name Node verifies the host of the address, and sends it as SNI unless it is an IP address. */
+function tlsOptions({ serverName, ...pems }: RedisTls, name?: string) {
+  const servername = serverName ?? name;
+  return { ...pems, ...(servername === undefined ? {} : { servername }) };
 }

@@ -23,6 +23,8 @@ interface ProcessChannelOptions {
   channel: string;
   /** The node that owns the channel's slot now; null: nobody knows. */
   addressOf(): string | null;
+  /** What that node calls itself beside its address. */
+  nameOf(address: string): string | undefined;
   redis: RedisSettings;
   log: Logger;
   listener: ChannelListener;
@@ -95,7 +97,7 @@ export class ProcessChannel {
 
   #open(address: string): Redis {
     const connection = new Redis({
-      ...redisOptions(address, this.#options.redis),
+      ...redisOptions(address, this.#options.redis, this.#options.nameOf(address)),
       lazyConnect: true,
       commandTimeout: this.#options.redis.commandTimeoutMs,
       keepAlive: KEEP_ALIVE_MS,

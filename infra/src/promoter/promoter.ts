@@ -121,12 +121,18 @@ export class Promoter {
     return {
       ready: reached,
       checks: [
-        { name: 'cluster', ok: reached, detail: `${masters} masters are watched` },
+        { name: 'cluster', ok: reached, detail: `${masters} masters are watched${this.#whyNoneIsReached()}` },
         check('replicas', 'masters without one', bare),
         check('promotions', 'given up', givenUp),
         check('witnesses', 'masters that are silent to this process alone', unconfirmed),
       ],
     };
+  }
+
+  #whyNoneIsReached(): string {
+    const { nodes } = this.#list;
+    const trouble = nodes.some(({ isReady }) => isReady) ? undefined : nodes.find((node) => node.trouble);
+    return trouble === undefined ? '' : `; ${trouble.address}: ${trouble.trouble}`;
   }
 
   /** Masters without a replica that could take over. */

@@ -36,19 +36,28 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   readonly address: string;
   readonly #redis: Redis;
   #asking = false;
+  #trouble: string | null = null;
   #firstTimeoutAtMs: number | null = null;
   /** Of a replica: as it last told, and how its offset has moved. */
   readonly offsets = new OffsetTrace();
   #replica: ReplicaState | null = null;
   #facts: NodeFacts | null = null;
 
-  constructor(address: string, settings: RedisSettings) {
+  /** `name`: what it calls itself beside its address. */
+  constructor(address: string, settings: RedisSettings, name?: string) {
     super();
     this.address = address;
-    this.#redis = new Redis({ ...redisOptions(address, settings), commandTimeout: ANSWER_DEADLINE_MS });
-    this.#redis.on('error', () => {});
+    this.#redis = new Redis({ ...redisOptions(address, settings, name), commandTimeout: ANSWER_DEADLINE_MS });
+    this.#redis.on('error', (error: Error) => {
+      this.#trouble = error.message || error.name;
+    });
     this.#redis.on('close', () => this.emit('closed'));
     this.#redis.on('ready', () => this.emit('ready'));
+  }
+
+  /** Why it could not be connected to last; null once it has answered. */
+  get trouble(): string | null {
+    return this.#trouble;
   }
 
   get isReady(): boolean {
@@ -82,6 +91,7 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
       if (isReplica) this.#follow(String(await this.#redis.info('replication')));
       else await this.#redis.ping();
       this.#firstTimeoutAtMs = null;
+      this.#trouble = null;
     } catch (error) {
       this.#replica = null;
       const isTimeout = error instanceof Error && error.message === 'Command timed out';

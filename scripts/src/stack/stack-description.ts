@@ -1,7 +1,7 @@
 // What stack.json says before the services have their pids.
 import type { RedisNode } from '@whereabouts/infra/local/redis-servers';
+import { redisUserName } from '@whereabouts/infra/redis-setup/users';
 import type { Stack } from '../stack-file.js';
-import { redisUserName } from './redis-users.js';
 import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';
 
 export function describeStack(

@@ -1,19 +1,18 @@
 // Each user of a real cluster may do what its service does with the live store, and not what others do.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { LogStore } from '@whereabouts/infra/live-store/log-store';
-import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
-import { position, rejects } from '@whereabouts/infra/live-store/testing/store-fixture';
-import { readerConnection } from '@whereabouts/infra/local/reader-connection';
-import { waitFor } from '@whereabouts/infra/local/server-process';
-import { FIRST_ID } from '@whereabouts/infra/record';
-import { redisUserName, redisUsers } from './redis-users.js';
+import { readerConnection } from '../../local/reader-connection.js';
+import { waitFor } from '../../local/server-process.js';
+import type { LogStore } from '../live-store/log-store.js';
+import { batchOf, type LogFixture, startLogStore } from '../live-store/testing/log-fixture.js';
+import { position, rejects } from '../live-store/testing/store-fixture.js';
+import { FIRST_ID } from '../record.js';
+import { redisUserName, redisUsers } from './users.js';
 
 const password = 'p'.repeat(32);
 const names = ['ingest', 'flusher', 'query', 'promoter', 'reader'] as const;
 type Name = (typeof names)[number];
 const redis = Object.fromEntries(names.map((name) => [name, password])) as Record<Name, string>;
-const secrets = { jwtSecretFile: '', redis, postgres: { migrator: '', flusher: '' } };
 const PARTITION = 7;
 const CLAIM = { kind: 'first' as const, driverId: 'anna', connectionId: 'one', connectedAtMs: 0, session: 0 };
 const TRIP = position('anna', { checkpoint: true, checkpointId: 'trip' });
@@ -22,7 +21,7 @@ const PAGE = { cursor: '0', pageSize: 100 };
 let fixture: LogFixture;
 
 before(async () => {
-  fixture = await startLogStore({ users: redisUsers(secrets), replicas: 1 });
+  fixture = await startLogStore({ users: redisUsers(redis), replicas: 1 });
 });
 after(() => fixture.stop());
 

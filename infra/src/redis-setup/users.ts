@@ -1,7 +1,5 @@
 // What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that the
 // functions it calls use (infra/redis/log.lua), on the keys that it works on and on no others.
-import type { RedisUser } from '@whereabouts/infra/local/redis-servers';
-import type { StackSecrets } from './secrets.js';
 
 type Key = 'log' | 'snapshot' | 'meta' | 'checkpoints' | 'sessions' | 'refused' | 'lease' | 'compaction';
 
@@ -40,11 +38,24 @@ const RULES = {
 
 type UserName = keyof typeof RULES;
 
+/** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
+export interface RedisUser {
+  name: string;
+  password: string;
+  rules: string;
+}
+
+export const USER_NAMES = Object.keys(RULES) as UserName[];
+
 export const redisUserName = (service: UserName): string => `whereabouts_${service}`;
 
-export const redisUsers = ({ redis }: StackSecrets): RedisUser[] =>
-  (Object.keys(RULES) as UserName[]).map((service) => ({
+export const redisUsers = (passwords: Readonly<Record<UserName, string>>): RedisUser[] =>
+  USER_NAMES.map((service) => ({
     name: redisUserName(service),
-    password: redis[service],
+    password: passwords[service],
     rules: RULES[service].join(' '),
   }));
+
+/** What a replica needs at its master, and nothing else. */
+export const REPLICA = { name: 'replica', rules: 'resetchannels -@all +psync +replconf +ping' } as const;
+export const ADMIN_RULES = '~* &* +@all';
