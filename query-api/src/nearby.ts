@@ -66,7 +66,7 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
 }
 
 /** The schema cannot say that exactly one of two is needed. */
-function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): ParameterError[] {
+export function longitudeErrors({ lon, lng }: QuestionParameters, prefix: string): ParameterError[] {
   if (lon === undefined && lng === undefined) {
     return [{ parameter: `${prefix}lon`, code: 'missing', detail: 'is missing (lng is taken too)' }];
   }
@@ -127,7 +127,7 @@ function nearbyText({ parameters, coverage, drivers }: Found, type: string): str
     : withMembers({ query, ...coverage }, `"drivers":[${drivers.join()}]`);
 }
 
-function questionOf(parameters: QuestionParameters): Question {
+export function questionOf(parameters: QuestionParameters): Question {
   const lon = longitudeOf(parameters);
   return {
     lat: parameters.lat,

@@ -65,6 +65,22 @@ export function questionSchema(freshnessMs: number) {
     closed,
   );
 }
+export function streamSchema(freshnessMs: number) {
+  return Type.Object(
+    {
+      ...questionSchema(freshnessMs).properties,
+      min_move_m: Type.Number({
+        minimum: 0,
+        maximum: MAX_RADIUS_M,
+        default: 25,
+        description:
+          'A driver who has moved less far than this since he was last told is not told again, in metres',
+      }),
+    },
+    closed,
+  );
+}
+
 export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
 
 export function batchSchema(freshnessMs: number) {
