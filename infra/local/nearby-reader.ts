@@ -29,7 +29,8 @@ interface Change extends Told {
 export interface NearbyReaderOptions {
   /** With path and parameters, asked for each time that it connects. */
   url(): string;
-  token: string;
+  /** The header: `Bearer ...`. */
+  authorization: string;
   /** Sees each event as it comes, with when (performance.now()). */
   onEvent?(event: string, atMs: number): void;
 }
@@ -85,8 +86,8 @@ export class NearbyReader {
   }
 
   async #read(): Promise<void> {
-    const { url, token } = this.#options;
-    const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: 'text/event-stream' };
+    const { url, authorization } = this.#options;
+    const headers: Record<string, string> = { authorization, accept: 'text/event-stream' };
     if (this.#lastEventId !== '') headers['last-event-id'] = this.#lastEventId;
     const response = await fetch(url(), { headers, signal: this.#abort.signal });
     if (response.status !== 200 || response.body === null) {

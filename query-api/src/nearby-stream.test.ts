@@ -6,6 +6,8 @@ import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
+import { createLogger } from '@whereabouts/infra/service/log';
+import { createMetrics } from '@whereabouts/infra/service/metrics';
 import { head, RawConnection } from './fixtures/raw-http.js';
 import {
   eventually,
@@ -15,6 +17,7 @@ import {
   tokenOf,
   whenComplete,
 } from './fixtures/running-service.js';
+import { startQueryService } from './service.js';
 
 const SEED = 20_261_127;
 const STREAM = '/v1/drivers/nearby/stream';
@@ -51,7 +54,10 @@ after(async () => {
 });
 
 function follow(query: string, token = running.token): NearbyReader {
-  const reader = new NearbyReader({ url: () => `${running.url}${STREAM}?${query}`, token });
+  const reader = new NearbyReader({
+    url: () => `${running.url}${STREAM}?${query}`,
+    authorization: `Bearer ${token}`,
+  });
   readers.push(reader);
   return reader;
 }
@@ -215,6 +221,30 @@ test('stream: a process and a subject have only so many', async () => {
   const again = follow(query);
   await eventually(async () => assert.ok(again.view));
   await again.close();
+});
+
+test('stream: after its process is gone it begins anew at another one, whatever it remembers', async () => {
+  const log = createLogger('query-api', 'silent');
+  const metrics = createMetrics('query-api', { commit: 'test' });
+  const other = await startQueryService({ settings: running.settings, map, metrics, log });
+  const path = `${STREAM}?lat=${LAT}&lon=${LON}&limit=20&min_move_m=0`;
+  let port = other.port;
+  const url = () => `http://127.0.0.1:${port}${path}`;
+  const reader = new NearbyReader({ url, authorization: `Bearer ${running.token}` });
+  readers.push(reader);
+  try {
+    await eventually(async () => assert.equal(reader.drivers.size, 20));
+    port = running.service.port;
+  } finally {
+    // All at once, without a word.
+    other.close();
+  }
+  await drive();
+  const { body } = await running.ask(`/v1/drivers/nearby?lat=${LAT}&lon=${LON}&limit=20`);
+  const expected = body.drivers.map(({ driver_id }: Answered) => driver_id);
+  await eventually(async () => assert.deepEqual([reader.snapshots, reader.ids], [2, expected]));
+  assert.deepEqual([reader.endReason, reader.misfits], [null, []]);
+  await reader.close();
 });
 
 test('stream: it ends with its token, and says so', async () => {
