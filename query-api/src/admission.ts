@@ -18,7 +18,14 @@ export interface AdmissionLimits {
   inFlightPerSubject: number;
 }
 
-export type Refusal = 'rate' | 'subject_in_flight' | 'in_flight' | 'subject_bodies' | 'bodies';
+export type Refusal =
+  | 'rate'
+  | 'subject_in_flight'
+  | 'in_flight'
+  | 'subject_bodies'
+  | 'bodies'
+  | 'subject_streams'
+  | 'streams';
 
 const BURST_S = 2;
 const MAX_BODIES = 256;
@@ -89,6 +96,18 @@ export class Admission {
       subject.inFlight -= counted;
       subject.balance += weight - weighed;
     };
+  }
+
+  /** For what is done again and again for one that was let in before. */
+  charge(name: string, weight: number): void {
+    this.#subject(name).balance -= weight;
+  }
+
+  /** Its bucket is overdrawn. */
+  owes(name: string): boolean {
+    const subject = this.#subject(name);
+    this.#fill(subject);
+    return subject.balance < 0;
   }
 
   /** Returns what has to be called when the body is there, or given up. */

@@ -76,6 +76,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
+    // How long a stream was open is no duration of an answer.
+    if (request.isStream) return done();
     const status = `${Math.floor(reply.statusCode / 100)}xx`;
     metrics.duration.observe({ route: routeOf(request), status }, reply.elapsedTime / 1_000);
     done();
@@ -106,7 +108,7 @@ async function registerCors(app: FastifyInstance, origins: readonly string[]): P
   const options: FastifyCorsOptions = {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'X-Request-Id'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'X-Request-Id'],
     exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate'],
     maxAge: 600,
   };

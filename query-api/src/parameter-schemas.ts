@@ -93,6 +93,22 @@ export function questionSchema(freshnessMs: number) {
     { ...closed, title: 'NearbyPoint', description: 'A point to look around' },
   );
 }
+export function streamSchema(freshnessMs: number) {
+  return Type.Object(
+    {
+      ...questionSchema(freshnessMs).properties,
+      min_move_m: Type.Number({
+        minimum: 0,
+        maximum: MAX_RADIUS_M,
+        default: 25,
+        description: 'In metres: a driver is sent again after having moved this far',
+        examples: [50],
+      }),
+    },
+    closed,
+  );
+}
+
 export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
 
 export function batchSchema(freshnessMs: number) {

@@ -124,6 +124,38 @@ export const NearbyAnswer = Type.Object(
   { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
   named('NearbyAnswer', 'The drivers nearest to a point'),
 );
+const NearbyChange = Type.Object(
+  {
+    revision: Type.String({
+      description: 'The id of the event: what the process held then',
+      examples: ['k3f9-120'],
+    }),
+    ...coverage,
+    entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
+    left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
+    moved: Type.Array(refTo(Driver), {
+      description: 'Told before, and at least `min_move_m` away from there now',
+    }),
+  },
+  named('NearbyChange', 'What changed among the nearest'),
+);
+const StreamEnd = Type.Object(
+  {
+    reason: Type.String({
+      description: '`token_expired`, or `draining`: the process is being stopped',
+      examples: ['draining'],
+    }),
+  },
+  named('StreamEnd', 'Why the stream ends'),
+);
+/** Text to whoever reads the document; the events are named where only people and our tests look. */
+export const NearbyStream = Type.String({
+  $id: 'NearbyStream',
+  description:
+    'Events: `snapshot` (NearbyAnswer with a `revision`), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
+  examples: ['event: end\ndata: {"reason":"draining"}\n\n'],
+  'x-events': { snapshot: refTo(NearbyAnswer), change: refTo(NearbyChange), end: refTo(StreamEnd) },
+});
 export const BatchAnswer = Type.Object(
   {
     complete: Type.Boolean({ description: 'All of the answers are', examples: [true] }),
@@ -374,6 +406,9 @@ export const COMPONENTS = [
   NearbyAnswer,
   NearbyCollection,
   BatchAnswer,
+  NearbyChange,
+  StreamEnd,
+  NearbyStream,
   DriverFeature,
   DriverAnswer,
   DriverAnswerFeature,

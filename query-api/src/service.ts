@@ -2,6 +2,7 @@
 
 import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { type SocketBounds, socketsWithin } from '@whereabouts/infra/service/bounded-sockets';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import type { ReadinessReport } from '@whereabouts/infra/service/shell';
@@ -14,6 +15,10 @@ import type { Ground } from './questions.js';
 import { readinessOf } from './readiness.js';
 import { type Server, startServer } from './server.js';
 import type { QuerySettings } from './settings.js';
+import type { StreamLimits } from './streams.js';
+
+/** Of all connections, at most. */
+const STREAMS_SHARE = 0.8;
 
 export interface QueryService {
   port: number;
@@ -58,13 +63,14 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
     },
     (reason) => queryMetrics.refusals.inc({ reason }),
   );
-  const ground = followFrom({ store, log, metrics: queryMetrics, admission, settings });
+  const bounds = boundsWithinFiles(settings, log);
+  const streamLimits = streamLimitsWithin(settings, bounds.inAll);
+  const ground = followFrom({ store, log, metrics: queryMetrics, admission, settings, streamLimits });
   const end = () => {
     verify.close();
     ground.stop();
     store.close();
   };
-  const bounds = { inAll: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress };
   let server: Server;
   try {
     server = await startServer({ ground, authorize, log, corsOrigins, page, bounds, host, port });
@@ -76,6 +82,7 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
     questionsInFlight: () => admission.inFlight,
     questionsInFlightLimit: settings.maxQuestionsInFlight,
     sockets: () => server.sockets(),
+    streams: () => ground.streams.size,
     socketsLimit: server.socketsLimit,
     drivers: () => driversByStatus(ground),
     indexedDrivers: () => ground.index.drivers,
@@ -101,4 +108,25 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
       end();
     },
   };
+}
+
+function boundsWithinFiles(
+  { maxConnections, maxConnectionsPerAddress }: QuerySettings,
+  log: Logger,
+): SocketBounds {
+  const inAll = socketsWithin(maxConnections);
+  if (inAll < maxConnections) {
+    log.warn({ max_connections: maxConnections, at_most: inAll }, 'too few files for MAX_CONNECTIONS');
+  }
+  const perAddress = Math.ceil((inAll * maxConnectionsPerAddress) / maxConnections);
+  return { inAll, perAddress: Math.min(maxConnectionsPerAddress, perAddress) };
+}
+
+/** A stream holds a connection, and some have to be left for questions. */
+function streamLimitsWithin(
+  { maxStreams, maxStreamsPerSubject }: QuerySettings,
+  sockets: number,
+): StreamLimits {
+  const inAll = Math.min(maxStreams, Math.floor(sockets * STREAMS_SHARE));
+  return { inAll, perSubject: Math.min(maxStreamsPerSubject, inAll) };
 }

@@ -24,6 +24,8 @@ export interface QuerySettings extends ShellSettings {
   maxQuestionsInFlight: number;
   maxQuestionsInFlightPerSubject: number;
   maxQuestionsPerS: number;
+  maxStreams: number;
+  maxStreamsPerSubject: number;
   maxConnections: number;
   maxConnectionsPerAddress: number;
   corsOrigins: string[];
@@ -90,6 +92,18 @@ function limits(reader: SettingsReader) {
       min: 1,
       max: 1_000_000,
       about: "questions a second of each token's subject, by their weight, with a burst of 2 seconds' worth",
+    }),
+    maxStreams: reader.integer('MAX_STREAMS', {
+      default: 5_000,
+      min: 1,
+      max: 100_000,
+      about: 'open streams of nearby drivers, and no more than 80 % of the connections; more: `overloaded`',
+    }),
+    maxStreamsPerSubject: reader.integer('MAX_STREAMS_PER_SUBJECT', {
+      default: 2_500,
+      min: 1,
+      max: 100_000,
+      about: "the same for each token's subject; more are refused with 429",
     }),
     maxConnections: reader.integer('MAX_CONNECTIONS', {
       default: 10_000,

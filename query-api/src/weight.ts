@@ -50,6 +50,11 @@ export function expectedOf({ looks, drivers }: Weight): number {
   return looks + drivers;
 }
 
+/** Of a look for changes, which is no request. */
+export function weightOfLooks(looked: number): number {
+  return looked / LOOKED_EACH;
+}
+
 /** It may be more than was expected. */
 export function weightAfter({ least, drivers }: Weight, looked: number): number {
   return Math.max(least, Math.ceil(looked / LOOKED_EACH)) + drivers;

@@ -2,12 +2,16 @@
 //
 // A socket is busy while a request is under way on it, else idle: connected without a whole request yet, or kept
 // alive. At the bound the socket that has been idle longest is closed in favour of the newcomer, so a newcomer is
-// always answered, whoever holds sockets open. An address at its own bound loses a socket of its own.
+// always answered, whoever holds sockets open. An address at its own bound loses a socket of its own. A socket whose answer
+// lasts, as it is a stream, is not closed for others: how many of these there are is for the service to bound.
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { maxOpenFiles } from './open-files.js';
 import { endWithProblem } from './raw-problem.js';
+
+/** What an answer emits that goes on for as long as the caller wants. */
+export const LASTING = Symbol('lasting');
 
 export interface SocketBounds {
   inAll: number;
@@ -32,14 +36,14 @@ export function socketsWithin(wanted: number, files = maxOpenFiles()): number {
 class Group {
   readonly idle = new Set<Socket>();
   readonly busy = new Set<Socket>();
+  readonly lasting = new Set<Socket>();
 
   get size(): number {
-    return this.idle.size + this.busy.size;
+    return this.idle.size + this.busy.size + this.lasting.size;
   }
 
   remove(socket: Socket): void {
-    this.idle.delete(socket);
-    this.busy.delete(socket);
+    for (const set of [this.idle, this.busy, this.lasting]) set.delete(socket);
   }
 }
 
@@ -69,8 +73,10 @@ export class BoundedSockets {
     this.#lost = options.lost ?? (() => {});
     this.#nowMs = options.nowMs ?? (() => performance.now());
     server.on('connection', (socket: Socket) => this.#opened(socket));
-    server.on('request', ({ socket }: { socket: Socket }, response: ServerResponse) => {
+    // Before the answer, which may say at once that it lasts.
+    server.prependListener('request', ({ socket }: { socket: Socket }, response: ServerResponse) => {
       this.#began(socket);
+      response.once(LASTING, () => this.#move(socket, 'lasting'));
       response.once('close', () => this.#ended(socket));
     });
   }
@@ -119,18 +125,21 @@ export class BoundedSockets {
     const held = this.#heldOf(socket);
     if (!held || held.requests++ > 0) return;
     held.busySinceMs = this.#nowMs();
-    for (const group of [this.#all, this.#byAddress.get(held.address)]) {
-      group?.idle.delete(socket);
-      group?.busy.add(socket);
-    }
+    this.#move(socket, 'busy');
   }
 
   #ended(socket: Socket): void {
     const held = this.#heldOf(socket);
     if (!held || --held.requests > 0) return;
+    this.#move(socket, 'idle');
+  }
+
+  #move(socket: Socket, to: 'idle' | 'busy' | 'lasting'): void {
+    const held = this.#heldOf(socket);
+    if (!held) return;
     for (const group of [this.#all, this.#byAddress.get(held.address)]) {
-      group?.busy.delete(socket);
-      group?.idle.add(socket);
+      group?.remove(socket);
+      group?.[to].add(socket);
     }
   }
 
