@@ -1,8 +1,13 @@
 // One WebSocket from its handshake to its end, in Node or in a browser, speaking messages instead of frames.
 // Always: `lost` is called exactly once, and nothing after it.
-import type { IncomingMessage } from 'node:http';
 import { decodeServerMessage, encodeClientMessage } from './frame.js';
-import { ABNORMAL_CLOSE, closeCodeOf, type HandshakeRefusal, readRefusal } from './handshake-refusal.js';
+import {
+  ABNORMAL_CLOSE,
+  closeCodeOf,
+  type HandshakeRefusal,
+  type HttpAnswer,
+  readRefusal,
+} from './handshake-refusal.js';
 import {
   CLOSE_CODES,
   type ClientMessage,
@@ -76,7 +81,7 @@ export function socketOpener(given: WebSocketConstructor | undefined): Promise<O
         const headers = { authorization: `Bearer ${token}` };
         const limits = { perMessageDeflate: false, maxPayload: MAX_SERVER_MESSAGE_BYTES };
         const socket = new WebSocket(url, [subprotocol], { headers, ...limits });
-        socket.on('unexpected-response', async (_request: unknown, response: IncomingMessage) => {
+        socket.on('unexpected-response', async (_request: unknown, response: HttpAnswer) => {
           refused(await readRefusal(response));
           socket.terminate();
         });

@@ -1,7 +1,7 @@
 // What every frame of `whereabouts.v1.bin` has in common: the first byte, little-endian numbers of 48 bits, text.
 import { ProtocolError } from './protocol.js';
 
-export const FRAME_VERSION = 1;
+const FRAME_VERSION = 1;
 export const FRAME_TYPES = Object.freeze({
   position: 1,
   checkpoint: 2,

@@ -1,7 +1,15 @@
 // An HTTP answer in the place of a WebSocket: what it says, for the close event and the wait. Node alone can see it.
-import type { IncomingMessage } from 'node:http';
 import { CLOSE_CODES } from './protocol.js';
 import { retryAfterMs } from './reconnect.js';
+
+/** What is read of Node's `IncomingMessage`, in words that need no types of Node. */
+export interface HttpAnswer {
+  statusCode?: number | undefined;
+  statusMessage?: string | undefined;
+  headers: Record<string, string | string[] | undefined>;
+  setEncoding(encoding: 'utf8'): unknown;
+  on(event: string, listener: (piece: string) => void): unknown;
+}
 
 export interface HandshakeRefusal {
   status: number;
@@ -15,13 +23,14 @@ const BODY_DEADLINE_MS = 1000;
 const MAX_BODY_CHARS = 4096;
 const MAX_REASON_CHARS = 300;
 
-export async function readRefusal(response: IncomingMessage): Promise<HandshakeRefusal> {
+export async function readRefusal(response: HttpAnswer): Promise<HandshakeRefusal> {
   const { statusCode: status = 0, headers } = response;
-  const said = problemIn(await bodyOf(response)) ?? headers.location ?? response.statusMessage ?? '';
+  const header = (name: string): string | undefined => [headers[name]].flat()[0];
+  const said = problemIn(await bodyOf(response)) ?? header('location') ?? response.statusMessage ?? '';
   return {
     status,
     reason: `HTTP ${status} ${said}`.trim().slice(0, MAX_REASON_CHARS),
-    retryAfterMs: retryAfterMs(headers['retry-after'], headers.date),
+    retryAfterMs: retryAfterMs(header('retry-after'), header('date')),
   };
 }
 
@@ -44,7 +53,7 @@ function problemIn(body: string): string | null {
 }
 
 /** Its beginning at least, and what has come by the deadline. */
-function bodyOf(response: IncomingMessage): Promise<string> {
+function bodyOf(response: HttpAnswer): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
     const end = (): void => {

@@ -3,7 +3,7 @@
 const RENEW_LEAD_MS = 60_000;
 
 /** Epoch ms, or null where the token does not say. */
-export function tokenExpiresAtMs(token: string): number | null {
+function tokenExpiresAtMs(token: string): number | null {
   const payload = token.split('.')[1];
   if (payload === undefined) return null;
   try {

@@ -1,10 +1,16 @@
 // Checkpoints, from a driver's `checkpoint: true` to a row that is there when `persisted` comes: once and for all,
 // however often it is sent, whoever dies in between.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/local/server-process';
+import { pythonWith, skipWithout } from '@whereabouts/infra/local/testing/python';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { Client } from 'pg';
+import { driverTokens } from '../driver-tokens.js';
+import { root } from '../home.js';
 import { EXACT_TIME, exactTime, sql } from '../outside/archive-rows.js';
 import { Dispatcher } from '../outside/dispatcher.js';
 import type { DriverSocket, Unnumbered } from '../outside/driver-socket.js';
@@ -255,4 +261,42 @@ test('the flusher is killed again and again: each checkpoint becomes one row, an
     `SELECT count(*), count(DISTINCT checkpoint_id) AS ids FROM checkpoints WHERE driver_id LIKE 'killed-%'`,
   );
   assert.deepEqual(counted, [{ count: '180', ids: '180' }]);
+});
+
+const python = await pythonWith('websockets');
+const withoutPython = skipWithout(python, 'websockets', "THE PYTHON CLIENT'S CHECKPOINT IS");
+
+test('one of the Python client, with ingest killed in between: one row', {
+  skip: withoutPython,
+}, async () => {
+  const release = await lockTable(stack.archiveAdminUrl, 'checkpoints');
+  const file = join(root, 'ingest/client/python/whereabouts_client.py');
+  const place = [String(PORTO.lat), String(PORTO.lon)];
+  const token = await driverTokens(stack.now)('pythonist');
+  const options = [stack.now.ingest.url, token, ...place, '--checkpoint', 'trip-py'];
+  const child = spawn(python as string, [file, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const told: string[] = [];
+  createInterface(child.stdout).on('line', (line) => told.push(line));
+  const hears = (what: RegExp) =>
+    waitFor(
+      `${what} in ${told.join()}`,
+      DEADLINE_MS,
+      () => told.some((line) => what.test(line)) || undefined,
+    );
+  try {
+    await hears(/^ack /);
+    for (const pid of stack.now.ingest.pids) process.kill(pid, 'SIGKILL');
+    await hears(/^close /);
+    await release();
+    await hears(/^persisted /);
+    assert.equal(told.filter((line) => line.startsWith('open ')).length, 2, told.join());
+    const rows = await rowsOf('pythonist');
+    assert.deepEqual(
+      rows.map((row) => row.checkpoint_id),
+      ['trip-py'],
+    );
+  } finally {
+    child.kill('SIGKILL');
+    await release();
+  }
 });
