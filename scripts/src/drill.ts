@@ -20,14 +20,16 @@ import type { DrillReport } from './drill/report.js';
 import { type PageReport, reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
 import { home } from './home.js';
-import { placeNamed } from './places.js';
+import { placeNamed } from './places/city-list.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
+import { createNarrator, type Narrator } from './stack/narrator.js';
 import type { Stack } from './stack-file.js';
 import { style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const NAMES = Object.keys(DRILLS);
+const PROGRESS = 'progress';
 const REGION = 'must be LAT,LON such as 52.23,21.01, or the name of a city such as Warsaw';
 
 interface Point {
@@ -125,21 +127,17 @@ function chosenDrills(name: string | undefined, { inject, heal }: Options): Name
   throw new UsageError(`${what} There are: ${[...NAMES, 'all'].join(', ')}`);
 }
 
-/** Progress and other words for people. */
-const sayer =
-  (json: boolean | undefined) =>
-  (text: string): void =>
-    console.log(json ? JSON.stringify({ event: 'progress', text }) : text);
-
 async function runDrills(
   options: Options,
+  narrator: Narrator,
   drills: readonly NamedDrill[],
   stack: () => Stack,
   own: boolean,
 ): Promise<boolean> {
   let passed = true;
-  const { region: place, json } = options;
-  if (place?.name !== undefined) sayer(json)(`Region: ${place.name}, at ${place.lat}, ${place.lon}`);
+  const { region: place } = options;
+  if (place?.name !== undefined)
+    narrator.say(`Region: ${place.name}, at ${place.lat}, ${place.lon}`, PROGRESS);
   for (const [name, drill] of drills) {
     const judged = await runDrill({
       name,
@@ -148,13 +146,12 @@ async function runDrills(
       own,
       ingestLog: join(home, 'drills', 'ingest.log'),
       partition: partitionAt(stack(), place),
-      say: sayer(json),
+      say: (text) => narrator.say(text, PROGRESS),
       onScene: keepScene,
     });
     const report = { ...judged, facts: await gatherRunFacts() };
     const files = writeReport(report);
-    if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
-    else console.log(`${verdictText(report)}\n  ${files.page}\n`);
+    narrator.say(`${verdictText(report)}\n  ${files.page}\n`, 'verdict', { files, report });
     passed &&= report.passed;
   }
   return passed;
@@ -165,7 +162,10 @@ async function inNamespace(choice: StackChoice, work: Work): Promise<string | bo
   return (await whyNoNamespace()) ?? onOwnStack(choice, ['--network-namespace'], work);
 }
 
-const choiceOf = (options: Options): StackChoice => ({ ...options, say: sayer(options.json) });
+const choiceOf = (options: Options, narrator: Narrator): StackChoice => ({
+  ...options,
+  say: (text) => narrator.say(text, PROGRESS),
+});
 
 program.action(async (name, options) => {
   const chosen = chosenDrills(name, options);
@@ -174,17 +174,18 @@ program.action(async (name, options) => {
   keepHomePrivate(home);
   mkdirSync(join(home, 'drills'), { recursive: true });
   leaveOnStop();
-  const choice = choiceOf(options);
+  const narrator = createNarrator(options.json === true);
+  const choice = choiceOf(options, narrator);
   const run =
     (drills: readonly NamedDrill[]): Work =>
     (stack, own) =>
-      runDrills(options, drills, stack, own);
+      runDrills(options, narrator, drills, stack, own);
   const passed = others.length > 0 ? await onStack(choice, true, run(others)) : true;
   const isolated = isolating.length > 0 ? await inNamespace(choice, run(isolating)) : true;
   if (typeof isolated === 'string') {
     const names = isolating.map(([name]) => name).join(', ');
-    if (options.json) console.log(JSON.stringify({ event: 'skipped', drill: names, why: isolated }));
-    else console.log(`${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`);
+    const text = `${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`;
+    narrator.say(text, 'skipped', { drill: names, why: isolated });
   }
   process.exit(passed && isolated !== false ? 0 : 1);
 });
@@ -194,10 +195,11 @@ verb(program, 'preview', {
   examples: ['', '--json'],
 }).action(async () => {
   const options = program.opts();
+  const narrator = createNarrator(options.json === true);
   leaveOnStop();
-  const shown = await onStack(choiceOf(options), false, async (stack) => {
+  const shown = await onStack(choiceOf(options, narrator), false, async (stack) => {
     const nodes = await preview(stack());
-    console.log(options.json ? JSON.stringify({ event: 'preview', nodes }) : previewText(nodes));
+    narrator.say(previewText(nodes), 'preview', { nodes });
     return true;
   });
   process.exit(shown ? 0 : 1);
