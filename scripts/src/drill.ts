@@ -15,6 +15,15 @@ import {
   type Work,
 } from './drill/drill-stack.js';
 import { DRILLS, givenDrill } from './drill/faults.js';
+import {
+  allHistories,
+  forgetOldReports,
+  HOW_JUDGED,
+  historyOf,
+  KEPT_REPORTS,
+  readReports,
+} from './drill/history.js';
+import { historyText, howJudgedText } from './drill/history-text.js';
 import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
 import { type PageReport, reportPage } from './drill/report-page.js';
@@ -25,7 +34,7 @@ import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import type { Stack } from './stack-file.js';
-import { style } from './terminal.js';
+import { columnsOf, style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const NAMES = Object.keys(DRILLS);
@@ -73,7 +82,7 @@ const program = command('run drill', {
   ],
   notes: [
     'It drills the stack that `npm start` left running in this clone, else one that it starts for itself. isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
-    'Reports (JSON, and a page to look at) are written to .whereabouts/drills/.',
+    `Reports (JSON, and a page to look at) are written to .whereabouts/drills/, the last ${KEPT_REPORTS} of each drill.`,
     'Exit status: 0 every promise kept (a skipped drill is no broken one), 1 not, 2 wrong usage.',
   ],
 })
@@ -100,11 +109,14 @@ function verdictText(report: DrillReport): string {
   return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }
 
+const reportsDir = join(home, 'drills');
+
 function writeReport(report: PageReport): { json: string; page: string } {
-  const dir = join(home, 'drills');
-  const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const base = join(reportsDir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const history = historyOf([...readReports(reportsDir), report]);
   writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
-  writeFileSync(`${base}.html`, reportPage(report));
+  writeFileSync(`${base}.html`, reportPage(report, history));
+  forgetOldReports(reportsDir, report.drill);
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
@@ -144,7 +156,7 @@ async function runDrills(
       drill,
       stack,
       own,
-      ingestLog: join(home, 'drills', 'ingest.log'),
+      ingestLog: join(reportsDir, 'ingest.log'),
       partition: partitionAt(stack(), place),
       say: (text) => narrator.say(text, PROGRESS),
       onScene: keepScene,
@@ -172,7 +184,7 @@ program.action(async (name, options) => {
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
   keepHomePrivate(home);
-  mkdirSync(join(home, 'drills'), { recursive: true });
+  mkdirSync(reportsDir, { recursive: true });
   leaveOnStop();
   const narrator = createNarrator(options.json === true);
   const choice = choiceOf(options, narrator);
@@ -204,5 +216,26 @@ verb(program, 'preview', {
   });
   process.exit(shown ? 0 : 1);
 });
+
+verb(program, 'history', {
+  about:
+    'Each promise over the runs on this machine, and whether the last run is worse than those before it.',
+  examples: ['', 'kill', 'kill --json'],
+  notes: [HOW_JUDGED, `The last ${KEPT_REPORTS} reports of each drill are kept.`],
+})
+  .argument('[NAME]', 'of this drill alone')
+  .action((name) => {
+    const histories = allHistories(readReports(reportsDir), name);
+    if (histories.length === 0) {
+      const of = name === undefined ? '' : ` of ${name}`;
+      throw new UsageError(`There is no report${of} yet. Make one: npm run drill -- ${name ?? 'kill'}`);
+    }
+    const drills = { how_judged: HOW_JUDGED, kept_reports: KEPT_REPORTS, drills: histories };
+    if (program.opts().json) console.log(JSON.stringify(drills));
+    else
+      console.log(
+        [...histories.map((one) => `${historyText(one, columnsOf())}\n`), howJudgedText()].join('\n'),
+      );
+  });
 
 await runMain(program);
