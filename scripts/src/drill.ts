@@ -15,19 +15,30 @@ import {
   type Work,
 } from './drill/drill-stack.js';
 import { DRILLS, givenDrill } from './drill/faults.js';
+import {
+  allHistories,
+  forgetOldReports,
+  HOW_JUDGED,
+  historyOf,
+  KEPT_REPORTS,
+  readReports,
+} from './drill/history.js';
+import { historyText, howJudgedText } from './drill/history-text.js';
 import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
 import { type PageReport, reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
 import { home } from './home.js';
-import { placeNamed } from './places.js';
+import { placeNamed } from './places/city-list.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
+import { createNarrator, type Narrator } from './stack/narrator.js';
 import type { Stack } from './stack-file.js';
-import { style } from './terminal.js';
+import { columnsOf, style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const NAMES = Object.keys(DRILLS);
+const PROGRESS = 'progress';
 const REGION = 'must be LAT,LON such as 52.23,21.01, or the name of a city such as Warsaw';
 
 interface Point {
@@ -71,7 +82,7 @@ const program = command('run drill', {
   ],
   notes: [
     'It drills the stack that `npm start` left running in this clone, else one that it starts for itself. isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
-    'Reports (JSON, and a page to look at) are written to .whereabouts/drills/.',
+    `Reports (JSON, and a page to look at) are written to .whereabouts/drills/, the last ${KEPT_REPORTS} of each drill.`,
     'Exit status: 0 every promise kept (a skipped drill is no broken one), 1 not, 2 wrong usage.',
   ],
 })
@@ -98,11 +109,14 @@ function verdictText(report: DrillReport): string {
   return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }
 
+const reportsDir = join(home, 'drills');
+
 function writeReport(report: PageReport): { json: string; page: string } {
-  const dir = join(home, 'drills');
-  const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const base = join(reportsDir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const history = historyOf([...readReports(reportsDir), report]);
   writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
-  writeFileSync(`${base}.html`, reportPage(report));
+  writeFileSync(`${base}.html`, reportPage(report, history));
+  forgetOldReports(reportsDir, report.drill);
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
@@ -125,36 +139,31 @@ function chosenDrills(name: string | undefined, { inject, heal }: Options): Name
   throw new UsageError(`${what} There are: ${[...NAMES, 'all'].join(', ')}`);
 }
 
-/** Progress and other words for people. */
-const sayer =
-  (json: boolean | undefined) =>
-  (text: string): void =>
-    console.log(json ? JSON.stringify({ event: 'progress', text }) : text);
-
 async function runDrills(
   options: Options,
+  narrator: Narrator,
   drills: readonly NamedDrill[],
   stack: () => Stack,
   own: boolean,
 ): Promise<boolean> {
   let passed = true;
-  const { region: place, json } = options;
-  if (place?.name !== undefined) sayer(json)(`Region: ${place.name}, at ${place.lat}, ${place.lon}`);
+  const { region: place } = options;
+  if (place?.name !== undefined)
+    narrator.say(`Region: ${place.name}, at ${place.lat}, ${place.lon}`, PROGRESS);
   for (const [name, drill] of drills) {
     const judged = await runDrill({
       name,
       drill,
       stack,
       own,
-      ingestLog: join(home, 'drills', 'ingest.log'),
+      ingestLog: join(reportsDir, 'ingest.log'),
       partition: partitionAt(stack(), place),
-      say: sayer(json),
+      say: (text) => narrator.say(text, PROGRESS),
       onScene: keepScene,
     });
     const report = { ...judged, facts: await gatherRunFacts() };
     const files = writeReport(report);
-    if (json) console.log(JSON.stringify({ event: 'verdict', files, report }));
-    else console.log(`${verdictText(report)}\n  ${files.page}\n`);
+    narrator.say(`${verdictText(report)}\n  ${files.page}\n`, 'verdict', { files, report });
     passed &&= report.passed;
   }
   return passed;
@@ -165,26 +174,30 @@ async function inNamespace(choice: StackChoice, work: Work): Promise<string | bo
   return (await whyNoNamespace()) ?? onOwnStack(choice, ['--network-namespace'], work);
 }
 
-const choiceOf = (options: Options): StackChoice => ({ ...options, say: sayer(options.json) });
+const choiceOf = (options: Options, narrator: Narrator): StackChoice => ({
+  ...options,
+  say: (text) => narrator.say(text, PROGRESS),
+});
 
 program.action(async (name, options) => {
   const chosen = chosenDrills(name, options);
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
   keepHomePrivate(home);
-  mkdirSync(join(home, 'drills'), { recursive: true });
+  mkdirSync(reportsDir, { recursive: true });
   leaveOnStop();
-  const choice = choiceOf(options);
+  const narrator = createNarrator(options.json === true);
+  const choice = choiceOf(options, narrator);
   const run =
     (drills: readonly NamedDrill[]): Work =>
     (stack, own) =>
-      runDrills(options, drills, stack, own);
+      runDrills(options, narrator, drills, stack, own);
   const passed = others.length > 0 ? await onStack(choice, true, run(others)) : true;
   const isolated = isolating.length > 0 ? await inNamespace(choice, run(isolating)) : true;
   if (typeof isolated === 'string') {
     const names = isolating.map(([name]) => name).join(', ');
-    if (options.json) console.log(JSON.stringify({ event: 'skipped', drill: names, why: isolated }));
-    else console.log(`${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`);
+    const text = `${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`;
+    narrator.say(text, 'skipped', { drill: names, why: isolated });
   }
   process.exit(passed && isolated !== false ? 0 : 1);
 });
@@ -194,13 +207,35 @@ verb(program, 'preview', {
   examples: ['', '--json'],
 }).action(async () => {
   const options = program.opts();
+  const narrator = createNarrator(options.json === true);
   leaveOnStop();
-  const shown = await onStack(choiceOf(options), false, async (stack) => {
+  const shown = await onStack(choiceOf(options, narrator), false, async (stack) => {
     const nodes = await preview(stack());
-    console.log(options.json ? JSON.stringify({ event: 'preview', nodes }) : previewText(nodes));
+    narrator.say(previewText(nodes), 'preview', { nodes });
     return true;
   });
   process.exit(shown ? 0 : 1);
 });
+
+verb(program, 'history', {
+  about:
+    'Each promise over the runs on this machine, and whether the last run is worse than those before it.',
+  examples: ['', 'kill', 'kill --json'],
+  notes: [HOW_JUDGED, `The last ${KEPT_REPORTS} reports of each drill are kept.`],
+})
+  .argument('[NAME]', 'of this drill alone')
+  .action((name) => {
+    const histories = allHistories(readReports(reportsDir), name);
+    if (histories.length === 0) {
+      const of = name === undefined ? '' : ` of ${name}`;
+      throw new UsageError(`There is no report${of} yet. Make one: npm run drill -- ${name ?? 'kill'}`);
+    }
+    const drills = { how_judged: HOW_JUDGED, kept_reports: KEPT_REPORTS, drills: histories };
+    if (program.opts().json) console.log(JSON.stringify(drills));
+    else
+      console.log(
+        [...histories.map((one) => `${historyText(one, columnsOf())}\n`), howJudgedText()].join('\n'),
+      );
+  });
 
 await runMain(program);

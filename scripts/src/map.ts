@@ -11,6 +11,7 @@ import { command, givenPath, number, runMain, verb } from './cli.js';
 import { mapOfTrace } from './fleet/trace-map.js';
 import { home } from './home.js';
 import { keepHomePrivate } from './private-home.js';
+import { createNarrator } from './stack/narrator.js';
 import { keepPartitionMap, keptMapFile } from './stack/partition-map-source.js';
 import { isStackRunning } from './stack-file.js';
 import { tableText } from './terminal.js';
@@ -35,7 +36,10 @@ interface BuildOptions {
 }
 
 async function build(file: string, { out: given, partitions, json }: BuildOptions): Promise<void> {
+  const narrator = createNarrator(json === true, process.stderr);
+  if (!json) narrator.say(`Reading ${file} ...`);
   const { map, positions, notes } = await mapOfTrace(file, partitions);
+  narrator.settle();
   for (const note of notes) console.error(note);
   if (given === undefined) {
     process.stdout.write(formatPartitionMap(map));

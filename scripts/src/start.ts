@@ -55,6 +55,7 @@ async function runUntilStopped(
   const stack = await running.start();
   if (stack === null) return;
   running.startFleet();
+  narrator.say('Waiting until every partition answers ...', 'starting');
   if (await running.waitUntilComplete()) {
     // The commands that are printed shall find somebody at once.
     if (options.drivers > 0 || options.replayFile !== null) {

@@ -2,7 +2,7 @@
 import type { AlarmSeen } from './alarm-watch.js';
 import { answered, elsewhere } from './answer-promises.js';
 import { type LossAudit, lostText, type PromiseVerdict, type RegionReport } from './report.js';
-import { none, within, withinAfter, worst } from './verdicts.js';
+import { figureOf, none, within, withinAfter, worst } from './verdicts.js';
 
 /** Milliseconds from the fault until the region takes writes again. */
 export const DARK_BUDGET_MS = {
@@ -95,6 +95,7 @@ function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean):
       measured,
       budget: `at most ${allowed}`,
       detail: how,
+      ...figureOf(lost?.least ?? null, 'count'),
     });
   }
   if (mustLose) {
@@ -160,6 +161,7 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
     measured: `${connections}`,
     budget: `at most ${most}, a third of the drivers`,
     detail: '',
+    ...figureOf(connections, 'count'),
   };
 }
 
@@ -206,6 +208,7 @@ function cameBack(foundInThePast: number | null): PromiseVerdict {
     measured: foundInThePast === null ? 'not measured' : String(foundInThePast),
     budget: 'none',
     detail: '',
+    ...figureOf(foundInThePast, 'count'),
   };
 }
 
@@ -218,6 +221,7 @@ function atTheEnd({ wrongRows, wholeAgain }: Evidence): PromiseVerdict[] {
       measured: wrongRows === null ? 'not compared' : `${wrongRows.wrong} of ${wrongRows.of} differ`,
       budget: 'none differs',
       detail: wrongRows?.first ?? '',
+      ...figureOf(wrongRows?.wrong ?? null, 'count'),
     },
     {
       promise: 'the cluster is whole again',
