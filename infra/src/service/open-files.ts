@@ -1,7 +1,7 @@
 // How many files a process may have open: each connection is one.
 import { readFileSync } from 'node:fs';
 
-/** null: without a limit, or the system does not tell. */
+/** Null: no limit, or the system does not say. */
 export function maxOpenFiles(): number | null {
   let limits: string;
   try {
