@@ -1,4 +1,4 @@
-// What the flusher counts. Writes saved: positions_accepted_total - rows_written_total.
+// The metrics of the flusher. Writes saved: positions_accepted_total - rows_written_total.
 
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 

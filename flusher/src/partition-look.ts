@@ -89,7 +89,7 @@ export class PartitionLook {
     metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
     metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
   }
-  /** What each partition answers; null where it cannot be reached, or does not. */
+  /** The answer of each partition; null if there was none. */
   async #askEach<T>(
     ask: (partition: number) => Promise<T>,
     onRefusal: (error: StoreError) => void = () => {},

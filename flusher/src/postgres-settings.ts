@@ -14,7 +14,7 @@ const TLS = {
   'no-verify': { rejectUnauthorized: false },
 } as const;
 
-/** With DATABASE_URL the PG* variables are not even looked at: a stray one would be none of ours. */
+/** With DATABASE_URL the PG* variables are not read: a stray one may be meant for another program. */
 export function postgresSettings(reader: SettingsReader): ClientConfig {
   const url = reader.secret('DATABASE_URL', { about: 'postgres://USER:PASSWORD@HOST:PORT/DATABASE' });
   if (url !== undefined) {

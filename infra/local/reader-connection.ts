@@ -1,4 +1,4 @@
-// A plain connection to one Redis node for whoever looks from outside: as a user who may only read, or as the admin.
+// A plain connection to one Redis node for tools: as a user who may only read, or as the admin.
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { parseAddress } from '../src/node-address.js';

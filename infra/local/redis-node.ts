@@ -32,7 +32,7 @@ export interface RedisNodeTls {
 
 export interface RedisNodeSettings {
   redisServer: string;
-  /** What stands before it, where it runs in a place of its own. */
+  /** The command before it, if it runs in a namespace. */
   launchPrefix?: readonly string[];
   dir: string;
   host: string;

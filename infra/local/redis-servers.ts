@@ -39,9 +39,9 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
-  /** Where all of them listen unless it is in a namespace; loopback of IPv4 unless it is said otherwise. */
+  /** Where all nodes listen, except one in a namespace; IPv4 loopback by default. */
   host?: string;
-  /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
+  /** Only with `users`: without passwords Redis accepts connections from loopback only. */
   namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
   users?: readonly RedisUser[];
@@ -56,7 +56,7 @@ export interface RedisClusterOptions {
 }
 
 export interface RedisCluster {
-  /** The nodes as they were started last; roles as of the start. */
+  /** The nodes as they were last started, with the roles at that time. */
   readonly nodes: RedisNode[];
   readonly urls: string[];
   /** Of the user `default`, who may do everything; undefined where no users were asked for. */
@@ -111,7 +111,7 @@ function writeClusterFile(dir: string, content: ClusterFile): void {
   writeStateFile(clusterFile(dir), JSON.stringify(content));
 }
 
-/** The nodes know each other by address: every nodes.conf is told of those of now before the start. */
+/** The nodes know each other by address, so the current addresses are written into every nodes.conf before the start. */
 async function moveNodes(dir: string, from: readonly number[], to: readonly RedisPlace[]): Promise<void> {
   const moved = new Map(from.map((port, index) => [port, to[index] as RedisPlace]));
   for (const index of to.keys()) {

@@ -38,7 +38,7 @@ export function coverCircle(
   const north = Math.min(90, lat + reach);
   let [west, east] = [-180, 180];
   if (south > -90 && north < 90) {
-    // Where the circle's tangent is a meridian; wider than the angle itself, as meridians draw together.
+    // Where the circle's tangent is a meridian. It is wider than the angle itself, because meridians converge.
     const spread = Math.asin(Math.sin(reach * RADIANS) / Math.cos(lat * RADIANS)) / RADIANS;
     west = wrapLongitude(lon - spread);
     east = wrapLongitude(lon + spread);
@@ -86,7 +86,7 @@ function coverGrid(partitionOfCell: PartitionOfCell, grid: Grid, touches: Touche
   const size = columnSize * rowSize;
   const found = new Set<number>();
   const firstColumn = Math.floor(grid.firstColumn / columnSize);
-  // No column twice, where a box comes round the world into the column that it began in.
+  // No column twice: a box may go round the world into the column where it began.
   const columns = Math.min(blocks(grid.firstColumn, grid.lastColumn, columnSize), AXIS_CELLS / columnSize);
   for (let row = Math.floor(grid.firstRow / rowSize); row * rowSize <= grid.lastRow; row++) {
     for (let column = firstColumn; column < firstColumn + columns; column++) {

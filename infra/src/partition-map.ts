@@ -214,9 +214,9 @@ function assertPartitions(partitions: number): void {
 }
 
 /**
- * Half of a fair share, where no cell counts for more than that: sum(min(weight, cap)) = 2 * partitions * cap.
- * With at least 2 * partitions cells there is such a cap above 0. Given in parts of a position, `unit` to one, so
- * that all sums are whole numbers: a rounded one could put two boundaries a single cell apart.
+ * Half of a fair share, if no cell counts for more than this cap: sum(min(weight, cap)) = 2 * partitions * cap.
+ * With at least 2 * partitions cells such a cap above 0 exists. It is given in parts of a position, `unit` to one, so
+ * that all sums are whole numbers: a rounded sum could put two boundaries a single cell apart.
  */
 function fairCap(weights: number[], partitions: number): { cap: number; unit: number } {
   const heaviestFirst = Float64Array.from(weights).sort().reverse();

@@ -1,4 +1,4 @@
-// What the edge counts. Plain numbers on the hot path, turned into Prometheus metrics at a scrape.
+// The metrics of the edge: plain numbers on the hot path, turned into Prometheus metrics at a scrape.
 import { CLOSE_CODES, NACK_CODES } from '@whereabouts/client/protocol';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { DurationBuckets } from './duration-buckets.js';

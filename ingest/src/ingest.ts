@@ -30,7 +30,7 @@ const LOOK_EVERY_MS = 1000;
 const CLOSING_SPREAD_MS = 1000;
 const LINGER_MS = 200;
 
-/** For everything besides drivers: Redis, scrapes. */
+/** For everything except drivers: Redis, scrapes. */
 const OTHER_FILES = 100;
 /** Sockets that are no WebSocket: an address has half of them, so that no single one has all. */
 const HANDSHAKES = Object.freeze({ inAll: 1000, ofAddress: 500 });
@@ -164,7 +164,7 @@ function lookRegularly(connections: Connections, gateway: Gateway, lag: LoopLag)
   };
 }
 
-/** Written first, then closed: who is told to go has been told what became of their reports. */
+/** First writes, then closes: drivers get the outcome of their reports before the close frame. */
 async function drain(running: Running, deadlineMs: number): Promise<void> {
   const { store, recorder, edge, connections, gateway } = running;
   edge.draining = true;

@@ -1,4 +1,4 @@
-// How late the event loop is: in the worst tenth of the time since it was last asked.
+// How late the event loop is: the 90th percentile since the last reading.
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { DurationBuckets } from './duration-buckets.js';
 

@@ -13,7 +13,7 @@ import { type CountedMetrics, type Question, type Reply, siblingEnv } from './si
 const ANSWER_DEADLINE_MS = 700;
 const METRICS_DEADLINE_MS = 5000;
 const PACE = { firstMs: 100, limitMs: 5000, steadyMs: 10_000 };
-// Each child keeps the drain's deadline by itself; the parent waits a little longer, to tell what became of them.
+// Each child keeps the drain's deadline itself. The parent waits a little longer, to report the outcome.
 const DRAIN_MARGIN_MS = 1000;
 
 export async function runPrimary(settings: IngestSettings): Promise<void> {
@@ -84,7 +84,7 @@ class Siblings {
     return registry.metrics();
   }
 
-  /** Each drains by itself when its parent lets go of it. Rejects where one did not get through. */
+  /** Each child drains when its parent disconnects. Rejects if one did not finish. */
   async drain(): Promise<void> {
     const ends = await Promise.all(
       this.#siblings.map((sibling) => sibling.stop((child) => child.connected && child.disconnect())),

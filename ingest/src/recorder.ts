@@ -6,10 +6,10 @@
 //                ├──── no answer ───┘                     │
 //                └── a new term of the partition lost it ─┘
 //
-// So held, tried again and healed are one thing: a row waits. It is bounded by the drivers. A newer report takes the place
-// of an older one, wherever on the map either is, so a driver who crosses a border waits in another partition. An answer
-// acknowledges the reports of its batch and no others; one of a term that has ended acknowledges nothing. Whoever waits
-// for long gets a retryable nack, and stays held.
+// So holding, retrying and healing are one mechanism: a row waits. It is bounded by the number of drivers. A newer report
+// replaces an older one, wherever on the map either is, so a driver who crosses a border waits in another partition. An
+// answer acknowledges only the reports of its batch; an answer of a term that has ended acknowledges nothing. A driver who
+// waits long gets a retryable nack, and the report stays held.
 
 import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
@@ -157,7 +157,7 @@ export class Recorder implements ReportSink {
     return this.#partitions.reduce((sum, { waiting }) => sum + waiting, this.#checkpoints.waiting);
   }
 
-  /** Partitions where the store refuses what is written with an error that we do not know. */
+  /** Partitions where the store refuses writes with an unknown error. */
   get refusingPartitions(): number {
     const isRefusing = (partition: Partition) =>
       partition.isRefusing || this.#checkpoints.isRefusing(partition.number);
@@ -220,7 +220,7 @@ export class Recorder implements ReportSink {
   }
 
   #writeRound(partition: Partition, nowMs: number): void {
-    // Where the last call failed, one call tells whether others may follow.
+    // If the last call failed, one call decides whether others may follow.
     const calls = partition.status === 'backing_off' ? 1 : MAX_CALLS;
     for (let call = 0; call < calls && partition.waiting > 0; call++) {
       const batch = this.#batches.take();
@@ -281,7 +281,7 @@ export class Recorder implements ReportSink {
     }
   }
 
-  /** Tells the drivers, as far as what was acknowledged has not been lost meanwhile. */
+  /** Acknowledges to the drivers what has not been lost meanwhile. */
   #tell(partition: Partition, batch: Batch, state: ToldState, isReplicated: boolean): void {
     const { drivers } = this;
     const durability: Durability = isReplicated ? 'replicated' : 'cache';
@@ -320,7 +320,7 @@ export class Recorder implements ReportSink {
 
   // ---- nacks
 
-  /** Of those that say what is wrong the drivers hear at once. */
+  /** Drivers get errors that name their cause at once. */
   #nackFailed(batch: Batch, { code }: StoreError, nowMs: number): void {
     if (code !== 'overloaded' && code !== 'map_mismatch') return;
     for (let i = 0; i < batch.count; i++) {
@@ -337,7 +337,7 @@ export class Recorder implements ReportSink {
       partition.eachWaiting((slot) => this.#nack(slot, sinceMs, 'region_unavailable', HELD));
   }
 
-  /** Where the driver has had no answer since then. */
+  /** If the driver has had no answer since then. */
   #nack(slot: number, sinceMs: number, code: NackCode, detail: string): void {
     const { drivers } = this;
     const waitsSinceMs = drivers.sinceMs[slot] as number;

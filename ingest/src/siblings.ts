@@ -1,7 +1,7 @@
-// What the processes behind one port tell their primary: whether they are ready, and what they have counted.
+// What the processes behind one port report to their primary: whether they are ready, and their metrics.
 //
-// Plain child processes: with SO_REUSEPORT the kernel shares the connections out, so nothing of node:cluster is
-// needed, and its workers exit at once when their primary has gone, without draining.
+// They are plain child processes: with SO_REUSEPORT the kernel distributes the connections, so node:cluster is not
+// needed. Its workers would also exit without draining when their primary is gone.
 import type { ReadinessReport } from '@whereabouts/infra/service/shell';
 import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
 

@@ -138,7 +138,7 @@ export class ClusterClient {
     }
   }
 
-  /** The same for a write; `replicated` tells whether every replica of the node has it too. */
+  /** The same for a write; `replicated` says whether every replica of the node has it too. */
   async callReplicated(
     slot: number,
     args: readonly Argument[],
@@ -198,7 +198,7 @@ export class ClusterClient {
     else void this.#doubt(node, slot);
   }
 
-  /** Whether an error that we do not know is that of the node, or only of that partition: another one tells. */
+  /** Whether an unknown error concerns the node, or only that partition: a call to another partition shows it. */
   async #doubt(node: Node, slot: number): Promise<void> {
     const others = this.#owners.slotsOf(node.connection.address).filter((each) => each !== slot);
     const other = others[Math.floor(Math.random() * others.length)];
@@ -350,7 +350,7 @@ export class ClusterClient {
       const changed = this.#owners.believe(claims, nowMs);
       if (changed.length > 0) this.#moved(changed);
     } catch {
-      // It says nothing of the cluster; its data connection tells whether it is there.
+      // This says nothing about the cluster; the data connection shows whether the node is there.
     } finally {
       node.asking = false;
     }

@@ -1,4 +1,4 @@
-// Which partitions are dark (they do not answer), on which nodes, since when: for people, so node by node.
+// Which partitions are dark (they do not answer), grouped by node, and since when: for people.
 
 import type { Metrics } from '../service/metrics.js';
 

@@ -37,10 +37,10 @@ interface Call {
   reject(error: Error): void;
 }
 
-/** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
+/** A node that was just lost is tried again at once, one that stays away less and less often. */
 const RECONNECT = { firstMs: 50, steadyAttempts: 60, growth: 1.2, limitMs: 1000 };
 
-/** An error reply of Redis as it came: redirections are the caller's to follow. */
+/** An error reply of Redis. The caller follows redirections. */
 export class RedirectError extends Error {
   constructor(
     readonly kind: 'moved' | 'ask',
@@ -121,7 +121,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   /** How many replicas, of so many, have all that was answered so far. Takes 200 ms at most, and never rejects. */
   replicasInStep(replicas: number, emptyWrite: readonly Argument[]): Promise<number> {
-    // While it connects nobody waits: what was written counts as what it is, in the cache.
+    // While it connects, no call waits: what was written counts as `cache`.
     this.#replicaWaits ??= new ReplicaWaits(this.#connect());
     return this.#replicaWaits.replicasInStep(replicas, emptyWrite);
   }
@@ -169,7 +169,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     const calls = this.#queue;
     this.#queue = [];
     let unanswered = calls.length;
-    // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
+    // If this process was late, the answer is waiting in the socket: it is read before we give up.
     const timer = setTimeout(
       () => setImmediate(() => unanswered === 0 || this.#giveUp(calls)),
       this.#settings.commandTimeoutMs,
@@ -206,7 +206,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     else for (const call of sent) call.failed(new Error('the connection was closed'));
   }
 
-  // What becomes of them is unclear: answers that come later are not listened to.
+  // Their outcome is unknown: later answers are ignored.
   #giveUp(calls: readonly Call[]): void {
     const { commandTimeoutMs } = this.#settings;
     const error = new StoreError(

@@ -1,4 +1,4 @@
-// Which node owns which slots, as the nodes themselves tell it (CLUSTER NODES).
+// Which node owns which slots, according to the nodes themselves (CLUSTER NODES).
 
 import { formatAddress, parseAddress } from '../node-address.js';
 
@@ -25,7 +25,7 @@ export interface NodeClaim {
   slots: [from: number, to: number][];
 }
 
-/** `askedAddress` stands in for a node that does not know its own address yet. */
+/** `askedAddress` is used for a node that does not know its own address yet. */
 export function parseClusterNodes(text: string, askedAddress: string): NodeClaim[] {
   const claims: NodeClaim[] = [];
   for (const line of text.split('\n')) {

@@ -8,7 +8,7 @@ import type { RedisSettings } from '../service/settings.js';
 import { type Testimony, WatchedNode } from './watched-node.js';
 import { isOwner } from './witnesses.js';
 
-/** Longer than nodes take to agree on who is there. */
+/** Longer than the nodes take to agree on their list. */
 const UNLISTED_DROP_MS = 10_000;
 
 export interface WatchListEvents {

@@ -1,4 +1,4 @@
-// One Redis node as the promoter sees it: does it answer, and what does it say of itself and of others.
+// One Redis node as the promoter sees it: whether it answers, and what it says about itself and the other nodes.
 
 import { EventEmitter } from 'node:events';
 import { Redis } from 'ioredis';

@@ -1,9 +1,9 @@
 // A bound on the sockets of an HTTP server, in all and for each remote address.
 //
 // A socket is busy while a request is under way on it, else idle: connected without a whole request yet, or kept
-// alive. At the bound the socket that has been idle longest is closed in favour of the newcomer, so a newcomer is
-// always answered, whoever holds sockets open. An address at its own bound loses a socket of its own. A socket whose answer
-// lasts, as it is a stream, is not closed for others: how many of these there are is for the service to bound.
+// alive. At the bound the socket that has been idle longest is closed in favour of the new one. So a new caller is always
+// answered, however many sockets others hold open. An address at its own bound loses one of its own sockets.
+// A socket with a streamed answer is not closed for others: the service itself bounds how many there are.
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -21,7 +21,7 @@ export interface SocketBounds {
 /** `limit`: a socket was closed for a newcomer. `refused`: all were busy, and the newcomer heard 503. */
 export type SocketLoss = 'limit' | 'address_limit' | 'refused';
 
-// No request takes this long. A client that has not read its answer by then is closed like an idle one.
+// No request takes this long. A client that still has not read its answer is closed like an idle one.
 const BUSY_DEADLINE_MS = 30_000;
 // Files that a process opens besides these sockets: connections to Redis, the ops listener, the event loop.
 const OTHER_FILES = 192;
@@ -49,7 +49,7 @@ class Group {
 
 interface Held {
   address: string;
-  /** Requests under way: several, where they are pipelined. */
+  /** Requests in progress: several, if they are pipelined. */
   requests: number;
   busySinceMs: number;
 }

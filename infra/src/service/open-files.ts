@@ -12,7 +12,7 @@ export function openFiles(): number | null {
   }
 }
 
-/** null: without a limit, or the system does not tell. */
+/** Null: no limit, or the system does not say. */
 export function maxOpenFiles(): number | null {
   let limits: string;
   try {

@@ -189,7 +189,7 @@ export function partitionMapSettings(reader: SettingsReader): { partitionMapFile
   return { partitionMapFile: reader.file('PARTITION_MAP_FILE', { about: 'the partition map (JSON)' }) };
 }
 
-/** Whoever can answer in the issuer's place can sign as anyone, so plain http is for one machine alone. */
+/** With plain http somebody else could answer for the issuer and sign for any driver, so it is for loopback only. */
 function isKeySetUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
