@@ -1,6 +1,7 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
 import { MissingServerError } from '@whereabouts/infra/local/find-servers';
 import { runMain } from './cli.js';
+import { readerToken } from './driver-tokens.js';
 import { CITIES } from './fleet/cities.js';
 import { traceExample } from './fleet/trace-map.js';
 import { home, START_SCRIPT } from './home.js';
@@ -61,7 +62,8 @@ async function runUntilStopped(
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
     }
-    narrator.say(`\n${whatToTry(stack, tried)}\n`, 'ready', { stack });
+    const token = await readerToken(stack);
+    narrator.say(`\n${whatToTry(stack, tried, token)}\n`, 'ready', { stack });
   } else if (!running.stopping) {
     narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');
   }

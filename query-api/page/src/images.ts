@@ -62,8 +62,8 @@ function paintDriver(
 
 function hatch(context: CanvasRenderingContext2D, { trouble }: Palette): void {
   context.strokeStyle = trouble;
-  context.globalAlpha = 0.75;
-  context.lineWidth = 1.2;
+  context.globalAlpha = 0.5;
+  context.lineWidth = 1;
   for (const x of [-PATTERN_SIDE, 0, PATTERN_SIDE]) {
     context.beginPath();
     context.moveTo(x, PATTERN_SIDE);

@@ -56,7 +56,7 @@ export class LiveView {
     const { map } = this.#parts;
     this.#isTable = wanted || map === null;
     element('map').hidden = this.#isTable;
-    element('place').hidden = this.#isTable;
+    for (const id of ['place', 'map-note']) element(id).hidden = this.#isTable;
     element('table-view').hidden = !this.#isTable;
     element('table-switch').setAttribute('aria-pressed', String(this.#isTable));
     element('table-switch').hidden = map === null;
@@ -99,16 +99,13 @@ export class LiveView {
 
   #show(seen: LookSeen): void {
     const { map, picked, watched } = this.#parts;
-    if (this.#isTable) showTable(seen.rows, seen.drivers, picked);
-    if (map === null) {
-      note('This browser draws no map, as WebGL 2 is missing. The table has the same drivers.');
-      return;
-    }
+    if (this.#isTable) showTable(seen.rows, seen.drivers, { hasMap: map !== null, pick: picked });
+    if (map === null) return;
     this.#showDrivers(map, seen.features);
     map.show('supply', seen.cells ?? NOTHING);
     if (watched() !== null) map.show('trail', trailOf(seen.trail));
-    if (seen.cells) note(`${count(seen.drivers)} drivers on duty in these cells. Zoom in to see each.`);
-    else note(seen.truncated ? `More than ${count(DRIVERS_AT_MOST)} drivers here.` : '');
+    if (seen.cells) note(`${count(seen.drivers)} on duty; closer, each is shown`);
+    else note(seen.truncated ? `More than ${count(DRIVERS_AT_MOST)} on duty` : '');
   }
 
   /** By address, so that they go from worker to worker. */

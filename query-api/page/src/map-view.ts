@@ -74,10 +74,7 @@ export class MapView {
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
     this.#map.addControl(
-      new AttributionControl({
-        compact: false,
-        ...(start.styleUrl === null ? { customAttribution: ATTRIBUTION } : {}),
-      }),
+      new AttributionControl(start.styleUrl === null ? { customAttribution: ATTRIBUTION } : {}),
       'bottom-right',
     );
     this.#map.addControl(new NavigationControl({ showCompass: false }), 'top-left');
@@ -142,7 +139,11 @@ export class MapView {
       [west, south],
       [east, north],
     ];
-    this.#map.fitBounds(bounds, { padding: 48, maxZoom: 14, duration: motionMs(500) });
+    this.#map.fitBounds(bounds, {
+      padding: this.#map.getContainer().clientWidth * 0.1,
+      maxZoom: 14,
+      duration: motionMs(500),
+    });
   }
 
   resize(): void {

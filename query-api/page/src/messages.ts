@@ -1,6 +1,6 @@
 // What is wrong with the page itself: it has no token, or hears nothing. And the pulse, which says how old all this is.
 
-import { type Api, ApiError } from './api.js';
+import { type Api, ApiError, type Coverage } from './api.js';
 import { element, setText } from './dom.js';
 import { clock, seconds } from './units.js';
 
@@ -18,10 +18,11 @@ export class Messages {
     return !element('token-form').hidden;
   }
 
-  answered(viewAgeMs: number | null): void {
+  answered({ complete, view_age_ms }: Coverage): void {
     this.#answeredAtMs = Date.now();
     this.#say('');
-    this.#pulse(viewAgeMs === null ? 'Nothing has been read yet' : `Live, ${seconds(viewAgeMs)} old`, false);
+    if (complete) this.#pulse(`Live, ${seconds(view_age_ms ?? 0)} old`, false);
+    else this.#pulse('Live, but a part cannot be seen', true);
   }
 
   failed(error: unknown): void {

@@ -99,12 +99,13 @@ function gridLayers({ grid, faint, halo }: Palette): LayerSpecification[] {
 }
 
 function supplyLayers({ density, ink, halo }: Palette): LayerSpecification[] {
+  const isDense = ['>', ['get', 'share'], 0.5];
   return [
     {
       ...{ id: 'supply', type: 'fill', source: 'supply' },
       paint: {
         'fill-color': ['interpolate', ['linear'], ['get', 'share'], 0, density[0], 1, density[1]] as never,
-        'fill-opacity': 0.75,
+        'fill-opacity': 0.6,
         'fill-outline-color': halo,
       },
     },
@@ -114,7 +115,11 @@ function supplyLayers({ density, ink, halo }: Palette): LayerSpecification[] {
         ...{ ...text, 'text-field': ['get', 'label'], 'text-size': 12, 'text-padding': 3 },
         'symbol-sort-key': ['-', 0, ['get', 'drivers']] as never,
       },
-      paint: { 'text-color': ink, 'text-halo-color': halo, 'text-halo-width': 1.5 },
+      paint: {
+        'text-color': ['case', isDense, halo, ink] as never,
+        'text-halo-color': ['case', isDense, density[1], halo] as never,
+        'text-halo-width': 1.5,
+      },
     },
   ];
 }
@@ -125,7 +130,7 @@ function driverLayers({ accent, cluster, onCluster, halo }: Palette): LayerSpeci
     {
       ...{ id: 'trail', type: 'line', source: 'trail' },
       layout: { 'line-cap': 'round', 'line-join': 'round' },
-      paint: { 'line-color': accent, 'line-width': 3, 'line-opacity': 0.8 },
+      paint: { 'line-color': accent, 'line-width': 3 },
     },
     {
       ...{ id: CLUSTER_LAYER, type: 'circle', source: 'drivers', filter: ['has', 'point_count'] },

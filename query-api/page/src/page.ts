@@ -218,7 +218,7 @@ export class Page {
   }
 
   #seen({ coverage, drivers, truncated }: LookSeen): void {
-    this.#messages.answered(coverage.view_age_ms);
+    this.#messages.answered(coverage);
     this.#watch.totals.inView(drivers, truncated);
   }
 

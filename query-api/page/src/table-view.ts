@@ -6,12 +6,16 @@ import { count, pointText, seconds } from './units.js';
 
 export const ROWS_AT_MOST = 100;
 
-export function showTable(rows: readonly Driver[], drivers: number, pick: (driverId: string) => void): void {
-  const shown =
-    rows.length < drivers
-      ? `The first ${rows.length} of ${count(drivers)} drivers`
-      : `${count(drivers)} drivers`;
-  setText(element('table-note'), `${shown} on duty in view. Positions are provisional.`);
+export interface TableOptions {
+  hasMap: boolean;
+  pick(driverId: string): void;
+}
+
+export function showTable(rows: readonly Driver[], drivers: number, { hasMap, pick }: TableOptions): void {
+  const why = hasMap ? '' : 'This browser draws no map, as WebGL 2 is missing. ';
+  const all = drivers === 1 ? '1 driver' : `${count(drivers)} drivers`;
+  const shown = rows.length < drivers ? `The first ${rows.length} of ${all}` : all;
+  setText(element('table-note'), `${why}${shown} on duty here. Positions are provisional.`);
   element('table-rows').replaceChildren(
     ...rows.map((driver) => {
       const row = made('tr');
