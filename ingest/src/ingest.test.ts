@@ -159,6 +159,13 @@ test('several processes behind one port: one ops listener, the dead are replaced
   assert.deepEqual(await ofProcess('pace_factor'), [1, 1]);
   assert.deepEqual([await counter(ingest, 'processes'), await counter(ingest, 'processes_missing')], [2, 0]);
 
+  process.kill(pids[1] as number, 'SIGSTOP');
+  try {
+    assert.equal(await counter(ingest, 'processes_missing'), 1, 'a process that hangs hides no other');
+  } finally {
+    process.kill(pids[1] as number, 'SIGCONT');
+  }
+
   process.kill(pids[0] as number, 'SIGKILL');
   await until('its drivers are gone', () => drivers.some((driver) => driver.closeCode === 1006));
   const end = performance.now() + 30_000;
