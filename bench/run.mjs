@@ -2,5 +2,5 @@
 import { join } from 'node:path';
 import { prepare, root, run } from '../scripts/bootstrap.mjs';
 
-prepare();
+await prepare();
 run([join(root, 'bench', 'dist', 'main.js'), ...process.argv.slice(2)]);

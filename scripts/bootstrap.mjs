@@ -7,16 +7,47 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const PARENT_LOOK_MS = 500;
+const TELL_MS = 1_000;
 
 export const say = (text) => process.stderr.write(`${text}\n`);
 
 function fail(what, output) {
   say(`${output.trimEnd()}\n\n${what} failed.`);
   process.exit(1);
+}
+
+/**
+ * Runs a command that may take long. Who waits at a terminal sees for how long; elsewhere it is one line, and none
+ * where it took but a moment.
+ */
+async function step(text, command, args, options) {
+  const started = performance.now();
+  const isLive = process.stderr.isTTY === true;
+  let isTold = false;
+  const tell = () => {
+    const seconds = Math.round((performance.now() - started) / 1000);
+    if (isLive) process.stderr.write(`\r${text} ... ${seconds} s`);
+    else if (!isTold) say(`${text} ...`);
+    isTold = true;
+  };
+  const telling = setInterval(tell, TELL_MS);
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => output.push(chunk));
+  const status = await new Promise((resolve) => {
+    child.on('error', (error) => fail(command, String(error)));
+    child.on('close', resolve);
+  });
+  clearInterval(telling);
+  if (isLive && isTold) {
+    tell();
+    process.stderr.write('\n');
+  }
+  return { status, output: Buffer.concat(output).toString() };
 }
 
 function requireNode() {
@@ -76,9 +107,8 @@ export function isInstalled(dir = root) {
 }
 
 /** Returns whether something had to be installed. */
-export function install(dir = root) {
+export async function install(dir = root) {
   if (isInstalled(dir)) return false;
-  say('Installing dependencies (npm ci) ...');
   const logs = join(dir, '.whereabouts', 'logs');
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   const file = join(logs, 'npm-ci.log');
@@ -86,7 +116,8 @@ export function install(dir = root) {
   const { NODE_ENV: _, ...env } = process.env;
   // Said here, these win over whatever the environment or an .npmrc leaves out.
   const args = ['ci', '--include=dev', '--include=optional', '--include=peer'];
-  const { status } = spawnSync('npm', args, { cwd: dir, stdio: ['ignore', log, log], env });
+  const stdio = ['ignore', log, log];
+  const { status } = await step('Installing dependencies (npm ci)', 'npm', args, { cwd: dir, stdio, env });
   const missing = missingPackages(dir);
   const isWhole = missing.every(([, { optional }]) => optional);
   if (status !== 0 || !isWhole) fail('npm ci', readFileSync(file, 'utf8'));
@@ -96,11 +127,12 @@ export function install(dir = root) {
   return true;
 }
 
+const workspaces = () => readJson(join(root, 'package.json')).workspaces ?? [];
+
 /** After a power cut a file may be there without its content, and TypeScript does not look at what it wrote. */
 function hasEmptyOutput() {
-  const { workspaces } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const outputs = (dist) => (existsSync(dist) ? readdirSync(dist, { recursive: true }) : []);
-  return workspaces.some((workspace) => {
+  return workspaces().some((workspace) => {
     const dist = join(root, workspace, 'dist');
     return outputs(dist).some(
       (name) => /\.js$|tsbuildinfo$/.test(name) && statSync(join(dist, name)).size === 0,
@@ -108,24 +140,67 @@ function hasEmptyOutput() {
   });
 }
 
+const compilerArgs = (anew) => [
+  join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+  '-b',
+  ...(anew ? ['--force'] : []),
+];
+
 /** TypeScript builds only what changed; a compiled tree costs a fraction of a second. */
-export function compile({ anew = hasEmptyOutput() } = {}) {
-  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  const args = [compiler, '-b', ...(anew ? ['--force'] : [])];
-  return spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+export function compile() {
+  return spawnSync(process.execPath, compilerArgs(hasEmptyOutput()), { cwd: root, encoding: 'utf8' });
 }
 
-function build(anew) {
-  const isFirst = !existsSync(join(root, 'scripts', 'dist', '.tsbuildinfo'));
-  if (anew || isFirst) say('Building (tsc -b) ...');
-  const { status, stdout, stderr } = compile({ anew });
-  if (status !== 0) fail('tsc -b', `${stdout}${stderr}`);
+/** What the map page needs besides its compiled modules; where nothing changed, a few files are copied. */
+function buildPage() {
+  const script = join(root, 'query-api', 'page', 'build.mjs');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: root, encoding: 'utf8' });
+  if (status !== 0) fail('The build of the map page', `${stdout}${stderr}`);
 }
 
-export function prepare({ compiled = true } = {}) {
+/** Written after a build that went well: what it was made from. */
+const builtMark = join(root, 'node_modules', '.whereabouts-built');
+const SOURCES = ['src', 'local', 'static', 'build', 'build.mjs', 'tsconfig.json', 'package.json'];
+const SETTINGS = ['tsconfig.json', 'tsconfig.base.json', 'package.json', 'package-lock.json'];
+
+/** Of a file or a folder, whatever tells that it is another one than before. */
+function fingerprint(path) {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return [];
+  if (!stats.isDirectory()) return [`${path} ${stats.size} ${stats.mtimeMs} ${stats.ctimeMs}`];
+  return readdirSync(path)
+    .sort()
+    .flatMap((name) => fingerprint(join(path, name)));
+}
+
+/** Everything that the compiler reads of ours. */
+function sourcesNow() {
+  const inputs = workspaces().flatMap((workspace) => SOURCES.map((name) => join(workspace, name)));
+  const all = [...SETTINGS, ...inputs].flatMap((path) => fingerprint(join(root, path)));
+  return createHash('sha256').update(all.join('\n')).digest('hex');
+}
+
+/** A command that takes a moment shall not wait for a compiler that finds nothing to do. */
+function isBuiltFrom(sources) {
+  const outputs = workspaces().map((workspace) => join(root, workspace, 'dist', '.tsbuildinfo'));
+  const isMarked = existsSync(builtMark) && readFileSync(builtMark, 'utf8') === sources;
+  return isMarked && outputs.every(existsSync) && !hasEmptyOutput();
+}
+
+async function build(isNew) {
+  const sources = sourcesNow(); // what is saved while the compiler runs may come too late for it
+  if (!isNew && isBuiltFrom(sources)) return;
+  const args = compilerArgs(isNew || hasEmptyOutput());
+  const { status, output } = await step('Building (tsc -b)', process.execPath, args, { cwd: root });
+  if (status !== 0) fail('tsc -b', output);
+  buildPage();
+  writeFileSync(builtMark, sources);
+}
+
+export async function prepare({ compiled = true } = {}) {
   requireNode();
-  const isNew = install();
-  if (compiled) build(isNew || hasEmptyOutput());
+  const isNew = await install();
+  if (compiled) await build(isNew);
 }
 
 /** npm kills only its own child, which may be a shell: when our parent is gone, it is our turn to stop. */
@@ -155,6 +230,17 @@ export function run(args, env = {}) {
   child.on('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
 }
 
-export function runScript(name, args) {
-  run([join(root, 'scripts', 'dist', `${name}.js`), ...args]);
+/** They take a moment, which a process of their own would double; nothing has to be stopped in good order. */
+const IN_PLACE = new Set(['token', 'node', 'map', 'inspect', 'top']);
+
+export async function runScript(name, args) {
+  const file = join(root, 'scripts', 'dist', `${name}.js`);
+  if (!IN_PLACE.has(name)) {
+    run([file, ...args]);
+    return;
+  }
+  process.chdir(root);
+  process.argv = [process.execPath, file, ...args];
+  watchParent(() => process.kill(process.pid, 'SIGTERM'));
+  await import(pathToFileURL(file).href);
 }

@@ -18,7 +18,7 @@ const CHECKS = [
   ['import direction', () => node('--test', join(root, 'scripts', 'dist', 'import-direction.test.js'))],
 ];
 
-prepare({ compiled: false });
+await prepare({ compiled: false });
 let failed = 0;
 for (const [name, check] of CHECKS) {
   const { status, stdout, stderr } = check();

@@ -8,5 +8,5 @@ if (!/^[a-z-]+$/.test(name) || !existsSync(join(root, 'scripts', 'src', `${name}
   say(`No script is called "${name}".`);
   process.exit(2);
 }
-prepare();
-runScript(name, args);
+await prepare();
+await runScript(name, args);

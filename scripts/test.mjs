@@ -37,7 +37,7 @@ function tests(filters) {
   return files.filter(wanted).sort();
 }
 
-prepare();
+await prepare();
 const filters = process.argv.slice(2).map((filter) => filter.replace(/\.ts$/, ''));
 const files = tests(filters);
 if (files.length === 0) {

@@ -1,6 +1,8 @@
 // `npm run bench [-- NAME ...]`: what a bench measures stands on top of its file.
-import { parseCommand, runMain, style, UsageError } from '@whereabouts/scripts/cli';
+import { command, number, runMain } from '@whereabouts/scripts/cli';
 import { gatherRunFacts } from '@whereabouts/scripts/report/run-facts';
+import { style, tableText } from '@whereabouts/scripts/terminal';
+import { UsageError } from '@whereabouts/scripts/usage-error';
 import { type Bench, type BenchContext, judge, NotInstalled } from './bench.js';
 import { BENCHES } from './benches.js';
 import {
@@ -9,36 +11,38 @@ import {
   figureCells,
   metText,
   readResults,
-  tableText,
   writePage,
   writeResult,
 } from './results.js';
 import { resultsPage } from './results-page.js';
 
-const COMMAND = {
-  name: 'run bench',
+const program = command('run bench', {
   about: 'Measures, each figure against a baseline of the same run; nothing else should run meanwhile.',
-  positionals: '[NAME ...]',
-  options: {
-    drivers: { value: 'N', about: 'so many instead of what the bench says' },
-    seconds: { value: 'N', about: 'measured so long, each time' },
-    rounds: { value: 'N', about: 'so often, in alternation with the baseline' },
-  },
+  examples: ['', 'nearest update', 'knee --drivers 20000 --rounds 5', 'cost --json'],
+  names: Object.entries(BENCHES).map(([name, { about }]) => [name, about]),
   notes: [
-    'NAME is one or more of (all of them, where none is given):',
-    ...Object.entries(BENCHES).map(([name, { about }]) => `  ${name.padEnd(12)}${about}`),
-    '',
-    'Each starts what it needs by itself. Results are written to bench/results/ as each ends, with a page to look at.',
-    'All of them take more than an hour.',
+    'Each starts what it needs by itself. Results are written to bench/results/ as each ends, with a page to look at. All of them take more than an hour.',
   ],
-};
+})
+  .argument('[NAME...]', 'which ones (default: all of them)')
+  .option(
+    '--drivers <N>',
+    'so many instead of what the bench says',
+    number('--drivers', { min: 1, max: 1_000_000 }),
+  )
+  .option('--seconds <N>', 'measured so long, each time', number('--seconds', { min: 1, max: 3600 }))
+  .option(
+    '--rounds <N>',
+    'so often, in alternation with the baseline',
+    number('--rounds', { min: 1, max: 100 }),
+  );
 
 function chosen(names: readonly string[]): [string, Bench][] {
   if (names.length === 0) return Object.entries(BENCHES);
   return names.map((name) => {
     const bench = BENCHES[name];
     if (bench === undefined)
-      throw new UsageError(`There is no bench "${name}". Give one of ${Object.keys(BENCHES).join(', ')}.`);
+      throw new UsageError(`No bench is called ${name}. There are: ${Object.keys(BENCHES).join(', ')}`);
     return [name, bench];
   });
 }
@@ -75,20 +79,13 @@ function resultText({ bench, workload, figures, tables = [], notes = [] }: Bench
   ].join('\n');
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const isJson = args.has('json');
+program.action(async (names, { drivers, seconds, rounds, json: isJson = false }) => {
   const say = (text: string) =>
     isJson ? console.log(JSON.stringify({ event: 'progress', text })) : console.error(text);
-  const context = {
-    drivers: args.number('drivers', { min: 1, max: 1_000_000 }),
-    seconds: args.number('seconds', { min: 1, max: 3600 }),
-    rounds: args.number('rounds', { min: 1, max: 100 }),
-    say,
-  };
+  const context = { drivers, seconds, rounds, say };
   const all: BenchResult[] = [];
   const failed: string[] = [];
-  const benches = chosen(args.positionals);
+  const benches = chosen(names);
   let page = '';
   for (const [index, [name, bench]] of benches.entries()) {
     if (benches.length > 1) say(`${name}: ${index + 1} of ${benches.length} benches`);
@@ -115,3 +112,5 @@ await runMain(async () => {
   console.log(`\n${met} of ${judged.length} goals met. ${page}`);
   if (failed.length > 0) console.error(style('red', `Failed: ${failed.join(', ')}.`));
 });
+
+await runMain(program);

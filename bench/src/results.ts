@@ -70,17 +70,3 @@ export function figureCells(figure: Judged): string[] {
     metText(figure),
   ];
 }
-
-/** Columns as wide as their widest cell. */
-export function tableText(heads: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const all = [heads, ...rows].map((row) => row.map(String));
-  const widths = heads.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}

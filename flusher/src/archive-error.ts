@@ -1,4 +1,4 @@
-// What can be wrong with a statement, by what there is to do about it.
+// The errors of a statement, classified by what to do about them.
 
 import { DatabaseError } from 'pg';
 

@@ -1,12 +1,12 @@
-// Whether Postgres may be asked to write positions, or checkpoints: each has a gate of its own, since a table can be
-// wrong alone.
+// Whether positions, or checkpoints, may be sent to Postgres. Each table has its own gate, since one can be wrong while
+// the other is right.
 //
 //   up ── an attempt failed ──▶ away ── the probe was answered ──▶ trying ── an attempt was taken ──▶ up
 //                                ▲   (one at a time, each after a longer wait)   │
 //                                └────────────── an attempt failed ──────────────┘
 //
-// While it is away nothing else is sent there: what is dirty stays in the cache, bounded by the number of drivers. An
-// answered probe alone is no proof that rows will be taken, so `trying` is told as away, and the waits go on growing.
+// While it is away only the probe is sent. What is dirty stays in the cache, bounded by the number of drivers. An
+// answered probe does not prove that rows are taken, so `trying` is reported as away and the waits keep growing.
 
 import { Backoff } from '@whereabouts/infra/service/backoff';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -60,7 +60,7 @@ export class ArchiveGate {
     return `${what} for ${forS} s, ${this.#backoff.failures} attempts: ${this.#lastError?.message}`;
   }
 
-  /** Where it may not, the probe is on its way as soon as it is due. */
+  /** If it may not, the probe is started as soon as it is due. */
   mayAsk(): boolean {
     if (this.#mode !== 'away') return true;
     if (!this.#isProbing && this.#backoff.mayTry(performance.now())) void this.#tryProbe();

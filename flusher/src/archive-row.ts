@@ -1,5 +1,5 @@
-// Rows as the parameters of a statement that takes a whole batch: an array for each column, in the binary form of
-// Postgres. Numbers and times as text cost more than half of what a row costs here, and Postgres has to parse them.
+// Packs rows as parameters of a statement for a whole batch: an array for each column, in Postgres's binary format.
+// Numbers and times as text took more than half of the CPU for a row here, and Postgres would have to parse them.
 //
 //   array   i32 dimensions (1), i32 flags, u32 element type, i32 length, i32 first index (1), elements
 //   element i32 bytes, value; -1 bytes: null

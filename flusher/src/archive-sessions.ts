@@ -45,7 +45,7 @@ export class ArchiveSessions {
     this.#pool = this.#newPool();
   }
 
-  /** Rejects with whatever went wrong; then the transaction was rolled back, or nobody knows (while it was committed). */
+  /** Rejects with the error. The transaction was then rolled back; after an error in COMMIT its fate is unknown. */
   async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
     try {
@@ -60,7 +60,7 @@ export class ArchiveSessions {
     }
   }
 
-  /** Whoever comes next gets a new connection, to wherever the address leads by then. */
+  /** The next caller gets a new connection, to wherever the address points then. */
   renew(): void {
     const old = this.#pool;
     this.#pool = this.#newPool();
@@ -85,7 +85,7 @@ export class ArchiveSessions {
       keepAlive: true,
     });
     pool.on('error', this.#o.onConnectionLost);
-    // A connection that breaks in the middle of a query also says so here, where nobody listening ends the process.
+    // A connection that breaks in the middle of a query also emits this; without a listener it would end the process.
     pool.on('connect', (client) => client.on('error', () => {}));
     return pool;
   }

@@ -22,7 +22,7 @@ export const MAX_BATCH_ROWS = 5_000;
 /** Of rows that were refused before; then the others wait for the next time. */
 const REFUSED_AGAIN = 20;
 
-/** Partition `partition` is in the table as of `asOfMs`, if the archive still is as of `flushedAtMs` at least. */
+/** The table has partition `partition` as it was at `asOfMs`, if the archive is not older than `flushedAtMs`. */
 export interface Progress {
   partition: number;
   asOfMs: number;
@@ -73,8 +73,8 @@ ON CONFLICT (driver_id) DO UPDATE SET
 WHERE (excluded.session, excluded.recorded_at) > (held.session, held.recorded_at)`;
 
 // $1 map hash, $2 partitions, $3 as of, $4 flushed at (null: never); arrays of one length, each partition once.
-// Moves each partition's progress on, never back, unless the archive has lost what the cache counts as flushed.
-// Returns those instead: partition, and as_of in ms or null. One statement, so seen and moved are one.
+// Moves each partition's progress forward, unless the archive has lost what the cache counts as flushed. Returns those
+// partitions instead, with as_of in ms or null. One statement, so that the check and the move are atomic.
 const MOVE_PROGRESS = `
 WITH done AS (
   SELECT * FROM unnest($2::integer[], $3::timestamptz[], $4::timestamptz[]) AS done (partition, as_of, flushed_at)
@@ -99,8 +99,8 @@ JOIN driver_positions AS held USING (driver_id)
 WHERE (held.session, held.recorded_at) >= (given.session, given.recorded_at)`;
 
 // $1 checkpoint ids, then one array for each of COLUMNS; all of one length.
-// Row count: how many were not there, neither by (driver, session, seq) nor by (driver, checkpoint id).
-// A statement of its own tells afterwards what stands there instead.
+// Row count: how many did not exist, neither by (driver, session, seq) nor by (driver, checkpoint id).
+// A separate statement then reads what exists instead.
 const INSERT_CHECKPOINTS = `
 INSERT INTO checkpoints (checkpoint_id, ${names.join(', ')})
 SELECT * FROM unnest($1::text[], ${parameters(2).join(', ')})
@@ -134,9 +134,9 @@ WITH page AS (
 )
 SELECT (SELECT max(driver_id) FROM page) AS last, (SELECT count(*)::integer FROM deleted) AS deleted`;
 
-// $1 the driver after which to go on, $2 at most so many rows: a walk along the primary key. Pages are of different
-// moments; a driver who is written between them is in the cache then, and whoever restores leaves that alone.
-// Times come as epoch ms, whatever form the session would give them; an infinite one as Infinity.
+// $1 the driver to continue after, $2 the most rows: a walk along the primary key. Pages are read at different times; a
+// driver who is written in between is in the cache, and a restore skips those.
+// Times come as epoch ms, whatever the session's format is; an infinite one as Infinity.
 const READ_POSITIONS = `
 SELECT ${epochMs('persisted_at')} AS persisted_at, ${COLUMNS.map(({ name, type }) => (type === 'timestamptz' ? `${epochMs(name)} AS ${name}` : name)).join(', ')}
 FROM driver_positions WHERE driver_id > $1 ORDER BY driver_id LIMIT $2`;
@@ -264,7 +264,7 @@ export class Archive {
   }
 
   async #conflictsOf(positions: readonly Position[]): Promise<Position[]> {
-    // Those of a version that gave no ids are told apart by session and seq alone.
+    // Checkpoints of a version without ids differ by session and seq only.
     const named = positions.filter(({ checkpointId }) => checkpointId !== null);
     const rows = await this.#rows(CONFLICTING_CHECKPOINTS, [
       arrayOf('text', named, ({ driverId }) => driverId),

@@ -1,4 +1,4 @@
-// A row of driver_positions as the position that it was.
+// Converts a row of driver_positions back into a position.
 
 import { DRIVER_ID, type Position, PositionError, validatePosition } from '@whereabouts/infra/position';
 

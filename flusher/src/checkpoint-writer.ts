@@ -1,9 +1,9 @@
-// Brings waiting checkpoints to Postgres, alone: flushing a whole partition for each trip that ends would cost more
-// than Postgres can take. They leave the cache after the commit, so a crash in between costs a second INSERT that
-// finds its row there.
+// Writes waiting checkpoints to Postgres, without their partitions: flushing a whole partition for each trip that ends
+// would cost more than Postgres can take. They leave the cache after the commit, so a crash in between costs a second
+// INSERT that finds its row.
 //
-// Each round goes on in a partition where the one before stopped, so what Postgres refuses, however much it is, stands
-// before nobody.
+// Each round continues in a partition where the last one stopped. So refused checkpoints, however many, do not block
+// the others.
 
 import type { ConflictingCheckpoint, WaitingCheckpoint } from '@whereabouts/infra/live-store/log-replies';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
@@ -59,7 +59,7 @@ export class CheckpointWriter {
   /** Fields of those that Postgres refuses. */
   readonly #refused = new Map<string, { partition: number; notBeforeMs: number }>();
   readonly #walks = new Map<number, Walk>();
-  /** Fields that are none of ours, by partition, as its last whole scan found them. */
+  /** Foreign fields, by partition, as found by its last complete scan. */
   readonly #unreadable = new Map<number, number>();
   #open = 0;
 
@@ -90,9 +90,9 @@ export class CheckpointWriter {
   }
 
   /**
-   * Of all partitions where some wait. Returns how many it brought there. Rejects with ArchiveError, also where none was
-   * taken: nothing shows then that it is the checkpoints that are wrong, and not their table. What a partition's node
-   * does not answer waits for the next round.
+   * Writes those of all partitions where some wait, and returns how many. Rejects with ArchiveError, also if none was
+   * taken: then the table may be wrong, and not the checkpoints. If a partition's node does not answer, its checkpoints
+   * wait for the next round.
    */
   async run(partitions: readonly number[]): Promise<number> {
     this.#open = 0;
@@ -198,7 +198,7 @@ export class CheckpointWriter {
     }
   }
 
-  /** Ingest forgets them when it has told their drivers; these it could not tell. */
+  /** Ingest forgets a conflict when it has notified the driver; these drivers it could not notify. */
   async #forgetConflicts(partition: number, conflicts: readonly ConflictingCheckpoint[]): Promise<void> {
     const old = conflicts.filter(({ sinceMs }) => this.#store.nowMs() - sinceMs > KEEP_CONFLICT_MS);
     if (old.length === 0) return;

@@ -1,5 +1,5 @@
-// Folds the logs of the partitions into their snapshots: each partition in its turn, whether Postgres is there or not, so
-// that the cache is bounded by its drivers, and not by time. Several flushers share the turns by a lease for each.
+// Folds the logs of the partitions into their snapshots, each partition in turn. It runs while Postgres is down too, so
+// that the cache is bounded by the number of drivers and not by time. A lease for each turn lets several flushers share.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';

@@ -64,7 +64,7 @@ export async function migrate(config: ClientConfig, direction: 'up' | 'down' = '
       dir: MIGRATIONS,
       direction,
       migrationsTable: 'schema_migrations',
-      // Waits for whoever is at it, for as long as for any lock.
+      // Waits for other migrations, as long as for any lock.
       advisoryLockMode: 'wait',
       logger: log,
     });

@@ -1,5 +1,5 @@
-// For tests alone: WHEREABOUTS_FAILPOINT names the step at which this process ends itself as `kill -9` would, so
-// that a test can see what a crash right there leaves behind.
+// For tests only: WHEREABOUTS_FAILPOINT names the step at which this process kills itself, so that a test can see what a
+// crash at that point leaves behind.
 
 export const FAILPOINTS = [
   'after_begin',

@@ -20,11 +20,11 @@ export interface Flush {
   partition: number;
   /** As the look saw it that made it due. */
   seen: PartitionStatus;
-  /** As of begin: all up to its term and revision is read. */
+  /** The state at begin: everything up to its term and revision is read. */
   began: ToldState;
   /** What Postgres refused before, by driver. */
   notes: ReadonlyMap<string, EntryId>;
-  /** Records that are none of ours: as long as there is one, nobody knows whether Postgres has it. */
+  /** Unreadable records: as long as one is there, it is unknown whether Postgres has it. */
   unreadable: number;
 }
 

@@ -1,12 +1,12 @@
-// The pace of the flusher: every 100 ms it looks at all partitions, one plain read each: where checkpoints wait, and every
-// 0.8 s at the most for the whole state (three times the cost, and no interval needs it oftener). From what it saw
+// The pace of the flusher. Every 100 ms it reads of each partition whether checkpoints wait, and at most every 0.8 s its
+// whole state (three times the cost, and no interval needs it more often). From what it saw
 //
 //   checkpoints wait       -> a round of the checkpoint writer  (one at a time)
 //   partitions are due     -> a pass                            (one at a time)
 //   logs have grown        -> turns of compaction, and of the sweep, also while Postgres is away
-//   Postgres is away       -> else nothing but its probe; what is dirty stays in the cache
+//   Postgres is away       -> only its probe; what is dirty stays in the cache
 //
-// Positions and checkpoints each have a gate: where the table of one is wrong, the other goes on.
+// Positions and checkpoints each have a gate: if the table of one is wrong, the other continues.
 //
 //   starting ──start──▶ running ──drain──▶ draining ──▶ stopped
 
@@ -34,7 +34,7 @@ const LOOK_EVERY_MS = 100;
 const STATES_EVERY_MS = { min: LOOK_EVERY_MS, max: 800, ofInterval: 0.15 };
 /** A partition that a pass had to leave is not due again before about this. */
 const LEFT_WAIT_MS = 300;
-/** Of the interval, to either side, drawn anew for each pass: flushers that start together drift apart. */
+/** Share of the interval, to either side, random for each pass: flushers that start together drift apart. */
 const INTERVAL_JITTER = 0.1;
 const COMES_ALONG = 0.1;
 /** What the clock makes due is spread over the interval, but not into commits smaller than this. */
@@ -165,7 +165,7 @@ export class FlushLoop {
       });
   }
 
-  /** And one more in turn: a count says nothing of conflicts that nobody has told, and may be lost. */
+  /** And one more in turn: the count does not include conflicts without a notified driver, and may be lost. */
   #withCheckpoints(known: readonly { partition: number; checkpointsWaiting: number }[]): number[] {
     const turn = this.#looks++ % this.#o.store.map.partitions;
     return known

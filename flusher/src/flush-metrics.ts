@@ -1,4 +1,4 @@
-// What the flusher counts. Writes saved: positions_accepted_total - rows_written_total.
+// The metrics of the flusher. Writes saved: positions_accepted_total - rows_written_total.
 
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 
@@ -24,6 +24,14 @@ export function flushMetrics(metrics: Metrics) {
     lossBudgetExceeded: gauge(
       'loss_budget_exceeded',
       '1 while the loss window is above its budget, or unknown for longer than that',
+    ),
+    unflushed: gauge(
+      'unflushed_positions',
+      'Rows that wait for Postgres, at most, in the partitions that answered',
+    ),
+    checkpointsWaiting: gauge(
+      'checkpoints_waiting',
+      'Checkpoints that wait for Postgres, in the partitions that answered',
     ),
     accepted: counter('positions_accepted_total', 'Positions that the finished flushes stand for'),
     rowsScanned: counter('rows_scanned_total', 'Unflushed records that passes have read'),

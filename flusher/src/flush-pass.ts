@@ -6,8 +6,8 @@
 //                                                                                                watermark
 // What always holds: batches are committed one after the other, and a partition's progress is in the same
 // transaction as its last row, or a later one. So its watermark moves only over rows that Postgres has. A crash
-// anywhere leaves it where it was, and the reading is repeated. Where a record cannot be read, the others are written,
-// and the watermark stays: it may be of a newer version, whose flusher has to find it above the watermark.
+// anywhere leaves it where it was, and the reading is repeated. If a record cannot be read, the others are written and
+// the watermark stays: the record may be of a newer version, whose flusher has to find it above the watermark.
 //
 // Rows in memory: one batch in commit, one sealed, one open (5,000 each), for each of READS_AT_ONCE the newest of each
 // driver (5,000, packed, in the pages that they came in), and those that were refused before (1,000).
@@ -140,7 +140,7 @@ export class FlushPass {
     }
   }
 
-  /** null where another flusher was faster. */
+  /** Null if another flusher was faster. */
   async #begin(seen: PartitionStatus): Promise<Flush | null> {
     const { partition } = seen;
     const { store, flusherId, refused, reached } = this.#o;
@@ -165,7 +165,7 @@ export class FlushPass {
     // A driver stands in many entries: of all that is in memory at once, only the newest is written.
     const newest = new UnflushedRecords(began.partition, notes);
     let pages = 0;
-    // Where all is in Postgres there is nothing to read. Where nothing ever was, meta may have been lost.
+    // If all is in Postgres, there is nothing to read. If nothing ever was, meta may have been lost.
     const isClean = began.dirtySinceMs === null && began.flushed.term > 0;
     for await (const page of isClean ? [] : readUnflushed(store, began, newest)) {
       metrics.rowsScanned.inc(page.records);
@@ -220,7 +220,7 @@ export class FlushPass {
       this.#committed = this.#commit(batch, { before, sent: resolve });
     });
     this.#room = Promise.race([sent, this.#committed]);
-    // Whoever comes next hears of a failure; until somebody does it is no unhandled rejection.
+    // The next caller gets the failure. Until then it must not count as an unhandled rejection.
     this.#committed.catch(() => {});
     await this.#room;
   }
@@ -272,7 +272,7 @@ export class FlushPass {
   /** Postgres is not the one it was: what it had is flushed to it again. */
   async #rewind(flush: Flush, { partition, asOfMs }: Behind): Promise<void> {
     const { store, log, metrics, sweepAfterMs } = this.#o;
-    // Where it knows nothing of the partition: nearly all that the cache still has is younger than this.
+    // If it knows nothing of the partition: nearly everything that the cache still has is younger than this.
     const sinceMs = asOfMs ?? flush.began.nowMs - sweepAfterMs;
     const { flushedAtMs } = flush.seen;
     log.warn({ partition, as_of_ms: asOfMs, flushed_at_ms: flushedAtMs }, 'Postgres is behind: rewinding');

@@ -171,6 +171,7 @@ test('Postgres away: said everywhere, ready all the same, caught up when it is b
   assert.match(text, /"name":"loss window","ok":false/);
   assert.equal(await flusher.metric('archive_up'), 0);
   assert.ok((await flusher.metric('loss_window_seconds')) >= 1);
+  assert.ok((await flusher.metric('unflushed_positions')) > 0);
   await fleet.report();
   await stack.postgres.server.restart();
   await assertArrived(fleet);

@@ -1,4 +1,4 @@
-// Who stands in the live store, and how new: what a restoration has to leave alone.
+// The drivers in the live store, and how new their records are: a restore skips those.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';

@@ -1,4 +1,4 @@
-// What a flusher that stops has to leave in the cache, told in its last line.
+// What a stopping flusher leaves in the cache, for its last line.
 
 /** As far as is known. */
 export interface LeftOver {

@@ -1,4 +1,4 @@
-// The flusher: positions from the live store to Postgres. Any number may run.
+// The flusher: writes positions from the live store to Postgres. Any number may run.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
-// node flusher/dist/migrate.js: one line for each thing that it did.
+// node flusher/dist/migrate.js: runs the migrations and prints one line for each step.
 //
-// With DATABASE_ADMIN_URL also the roles and the database (that of DATABASE_URL, else `whereabouts`); without it
-// the migrations alone, as the role of DATABASE_URL.
+// With DATABASE_ADMIN_URL it also creates the roles and the database (that of DATABASE_URL, else `whereabouts`). Without
+// it, it only runs the migrations, as the role of DATABASE_URL.
 
 import { launch } from '@whereabouts/infra/service/launch';
 import { SettingsReader } from '@whereabouts/infra/service/settings';

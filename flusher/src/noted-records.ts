@@ -1,4 +1,4 @@
-// The records that notes of refused rows name: by the id of their entry in the log, or in the snapshot.
+// Finds the records that notes of refused rows name: by the id of their entry in the log, or in the snapshot.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import {

@@ -7,7 +7,7 @@ import { LossWindow } from '@whereabouts/infra/live-store/loss-window';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { FlushMetrics } from './flush-metrics.js';
-import { type PartitionStatus, statusOf } from './partition-status.js';
+import { mostRowsOf, type PartitionStatus, statusOf } from './partition-status.js';
 
 /** Holds no lease. */
 const NOBODY = 'nobody';
@@ -80,12 +80,16 @@ export class PartitionLook {
       const state = statuses[partition] ?? null;
       return state && { state, atMs };
     });
+    const sum = (of: (status: PartitionStatus) => number) =>
+      statuses.reduce((all, status) => all + (status === null ? 0 : of(status)), 0);
+    metrics.unflushed.set(sum((status) => (status.dirtySinceMs === null ? 0 : mostRowsOf(status))));
+    metrics.checkpointsWaiting.set(sum(({ checkpointsWaiting }) => checkpointsWaiting));
     metrics.lossWindow.set(this.lossWindow.worstMs / 1000);
     metrics.lossWindowUnknown.set(this.lossWindow.unknownPartitions);
     metrics.lossWindowAtMost.set(this.lossWindow.unknownMs / 1000);
     metrics.lossBudgetExceeded.set(this.lossWindow.isExceeded ? 1 : 0);
   }
-  /** What each partition answers; null where it cannot be reached, or does not. */
+  /** The answer of each partition; null if there was none. */
   async #askEach<T>(
     ask: (partition: number) => Promise<T>,
     onRefusal: (error: StoreError) => void = () => {},

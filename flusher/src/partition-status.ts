@@ -1,4 +1,4 @@
-// What a look tells of a partition: its state and its counts, in one plain read.
+// What one plain read says about a partition: its state and its counts.
 import type { LogState } from '@whereabouts/infra/live-store/log-state';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { BODY_BYTES } from '@whereabouts/infra/record';
@@ -28,7 +28,7 @@ export async function statusOf(store: LogStore, partition: number): Promise<Part
   return Object.assign(state, { nowMs, acceptedSinceFlush, drivers, entries, checkpointsWaiting, refused });
 }
 
-/** About so many rows are dirty. While the snapshot is empty nobody knows how often each driver has reported. */
+/** About so many rows are dirty. While the snapshot is empty, it is unknown how often each driver has reported. */
 export const rowsOf = ({ drivers, acceptedSinceFlush }: PartitionStatus): number =>
   drivers === 0 ? acceptedSinceFlush : Math.min(drivers, acceptedSinceFlush);
 

@@ -1,9 +1,9 @@
-// Writes many rows that some trouble may befall, in pieces as large as the trouble allows.
+// Writes many rows in pieces, and reacts to what goes wrong with a piece:
 //
-//   refused    halves, down to the row, which is left out
-//   slow       the same rows, fewer at once; a few more again with each success
+//   refused    split it into halves, down to the row, which is left out
+//   slow       the same rows, fewer at once; a few more again after each success
 //   contended  the same piece again, a few times
-//   away       given up: ArchiveError, and any piece may have been written; what throws one itself is given up too
+//   away       give up with ArchiveError; any piece may have been written. An ArchiveError from below does the same
 //
 // Bound: 2n - 1 writes for n rows that are all refused, log2(n) more for slow ones, CONTENDED_ATTEMPTS for contention.
 
@@ -26,8 +26,8 @@ export class Pieces {
   }
 
   /**
-   * In order; the last piece is told so, and comes even if nothing is left in it. Each is told which rows were refused
-   * before it came. Returns all of those.
+   * Writes in order. The last piece is marked as such, and is written even if it is empty. Each gets the rows that were
+   * refused before it. Returns all refused rows.
    */
   async write<T>(
     rows: readonly T[],

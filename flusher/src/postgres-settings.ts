@@ -1,5 +1,6 @@
 // How to reach Postgres: DATABASE_URL, or the PG* variables that every Postgres tool knows.
 
+import { accessSync, constants } from 'node:fs';
 import type { SettingsReader } from '@whereabouts/infra/service/settings';
 import type { ClientConfig } from 'pg';
 
@@ -13,7 +14,7 @@ const TLS = {
   'no-verify': { rejectUnauthorized: false },
 } as const;
 
-/** With DATABASE_URL the PG* variables are not even looked at: a stray one would be none of ours. */
+/** With DATABASE_URL the PG* variables are not read: a stray one may be meant for another program. */
 export function postgresSettings(reader: SettingsReader): ClientConfig {
   const url = reader.secret('DATABASE_URL', { about: 'postgres://USER:PASSWORD@HOST:PORT/DATABASE' });
   if (url !== undefined) {
@@ -40,6 +41,7 @@ export function postgresSettings(reader: SettingsReader): ClientConfig {
     default: 'disable',
     about: 'with PGHOST: TLS or not; all but `disable` and `no-verify` verify the certificate',
   });
+  const ssl = tlsSettings(reader, sslMode);
   if (host === undefined) reader.problem('neither DATABASE_URL nor PGHOST is set: give one of them');
   return {
     ...(host === undefined ? {} : { host }),
@@ -47,8 +49,29 @@ export function postgresSettings(reader: SettingsReader): ClientConfig {
     database,
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { password }),
-    ssl: TLS[sslMode],
+    ssl,
   };
+}
+
+type Ssl = boolean | Exclude<ClientConfig['ssl'], undefined>;
+
+function tlsSettings(reader: SettingsReader, mode: keyof typeof TLS): Ssl {
+  const file = (name: string, about: string) => reader.optionalFile(name, { about: `with PGHOST: ${about}` });
+  const ca = file('PGSSLROOTCERT', "a PEM file with the authorities that may sign the server's certificate");
+  const cert = file('PGSSLCERT', 'a PEM file with our own certificate');
+  const key = file('PGSSLKEY', 'a PEM file with its key');
+  if ((cert === undefined) !== (key === undefined))
+    reader.problem('PGSSLCERT and PGSSLKEY belong together: give both or neither');
+  const given = { ca: ca?.content, cert: cert?.content, key: key?.content };
+  const files = Object.fromEntries(Object.entries(given).filter(([, content]) => content != null));
+  if (mode === 'disable') {
+    const names = [ca && 'PGSSLROOTCERT', cert && 'PGSSLCERT', key && 'PGSSLKEY'].filter(Boolean).join(', ');
+    if (names !== '') reader.problem(`${names} is given, but PGSSLMODE is disable: give verify-full`);
+    return false;
+  }
+  const verifies = TLS[mode];
+  if (Object.keys(files).length === 0) return verifies === true ? true : { ...verifies };
+  return { ...files, ...(verifies === true ? {} : verifies) };
 }
 
 /** To be called once the settings are read: what is left out of an address, pg would look up there. */
@@ -62,6 +85,25 @@ export function checkPostgresUrl(reader: SettingsReader, name: string, url: stri
   const isUrl = URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol);
   if (!isUrl || databaseOf(url) === '') {
     reader.problem(`${name} is not an address of Postgres: give postgres://USER:PASSWORD@HOST:PORT/DATABASE`);
+    return;
+  }
+  const parameters = new URL(url).searchParams;
+  const mode = parameters.get('sslmode');
+  if (mode !== null && !(mode in TLS)) {
+    reader.problem(`sslmode of ${name} is "${mode}": give one of ${Object.keys(TLS).join(', ')}`);
+  }
+  for (const parameter of ['sslrootcert', 'sslcert', 'sslkey']) {
+    const path = parameters.get(parameter);
+    if (path !== null && !isReadable(path)) reader.problem(`${parameter} of ${name} cannot be read: ${path}`);
+  }
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 

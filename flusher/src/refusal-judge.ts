@@ -1,11 +1,11 @@
-// Whether it is the rows that are wrong, where Postgres refuses some, or its tables.
+// If Postgres refuses rows: decides whether the rows are wrong, or the table.
 //
-//   few among many                 the rows: they are marked, and the others go on
-//   more than `mayRefuse` of one   the tables: nothing is marked, nothing moves on
+//   few among many                 the rows: they are noted, and the others are written
+//   more than `mayRefuse` of one   the table: nothing is noted, no watermark moves
 //   batch
-//   within a minute more than 10   the tables, too: a wrong constraint that meets a few rows in each batch
+//   within a minute more than 10   the table too: a wrong constraint that affects a few rows in each batch
 //   drivers, and 5 % of all rows
-//   all, and nothing was taken     the tables: nothing shows that any row would be taken
+//   all, and nothing was taken     the table: nothing proves that any row would be taken
 //   since the first refusal
 //
 // Memory: the seconds of a minute, and MAX_DRIVERS ids.

@@ -86,7 +86,7 @@ export class RefusedPositions {
     return rows;
   }
 
-  /** Returns for each partition where notes could not be made why. */
+  /** Returns the reason for each partition where notes could not be made. */
   async note(refused: readonly FlushRow[], why: Error | null): Promise<[number, StoreError][]> {
     this.#metrics.rowsRefused.inc(refused.length);
     const first = refused
@@ -115,7 +115,7 @@ export class RefusedPositions {
 
   /** Rejects with ArchiveError. */
   async tryAgain(archive: Archive, rows: readonly FlushRow[]): Promise<void> {
-    // Who has crossed a border has left a note behind, and Postgres has a newer row by now.
+    // A driver who crossed a border leaves a note behind, and Postgres has a newer row by now.
     const held = await archive.held(rows.map(({ position }) => position));
     const isHeld = ({ position }: FlushRow) => held.has(position.driverId);
     // In another order each time: after some that are refused again, the others wait.

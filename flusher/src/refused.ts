@@ -80,6 +80,6 @@ await launch('refused', async () => {
     }
   }
   store.close();
-  // A look at the cluster may still be under way, and nobody waits for it.
+  // A read of the cluster may still be in flight; it would keep the process alive.
   process.exit(failed > 0 ? 1 : 0);
 });

@@ -1,14 +1,14 @@
-// Loads the archive back into a cache that was lost: page by page along the drivers' ids, each page's rows to the
-// partitions of the map in force, whatever map they were written under.
+// Loads the archive into a cache that was lost: page by page in the order of driver ids, each row to its partition of
+// the current map, whatever map it was written under.
 //
-//   who stands in the cache ──▶ page (5,000 rows) ──▶ by partition ──▶ batches of 512, a few at once ──▶ append
+//   drivers in the cache ──▶ page (5,000 rows) ──▶ by partition ──▶ batches of 512, a few at once ──▶ append
 //
-// Who stands there is read first, and left alone. Newest wins at every reader, but of two equal records the later one
-// does: a driver whose last report is in Postgres already would count as loaded from there, and be found no more. A row
-// that was written after that reading began is of a driver who reports now. Whoever reports between the two has a newer
-// record. So it may be cut short and run again, beside drivers who report meanwhile. An outage is tried again a few
-// times; a batch that fails for ever is counted, and the rest goes on.
-// In memory: one page, and the order of each driver who stands in the cache.
+// The drivers in the cache are read first, and skipped. Readers keep the newest record, and the later of two equal
+// ones: a driver whose last report is also in Postgres would then count as loaded from there, and no longer be found.
+// A row that was written after that reading began belongs to a driver who reports now and has a newer record. So a
+// restore may be interrupted and repeated, while drivers report. An outage is retried a few times; a batch that keeps
+// failing is counted, and the rest continues.
+// In memory: one page, and the order of each driver in the cache.
 
 import { MAX_ENTRY_RECORDS } from '@whereabouts/infra/live-store/log-limits';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';

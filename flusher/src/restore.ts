@@ -91,6 +91,6 @@ await launch('restore', async () => {
   store.close();
   await archive.close();
   show('restored', counts, request.json);
-  // A look at the cluster may still be under way, and nobody waits for it.
+  // A read of the cluster may still be in flight; it would keep the process alive.
   process.exit(counts.failed > 0 ? 1 : 0);
 });

@@ -1,5 +1,5 @@
-// Deletes what is older than RETENTION_DAYS: drivers by their last report, checkpoints by when they were written. In
-// small statements with pauses, so that it never stands in the way of a flush. Several flushers may do it at once.
+// Deletes what is older than RETENTION_DAYS: drivers by their last report, checkpoints by the time of writing. It uses
+// small statements with pauses, so that it never delays a flush. Several flushers may do it at once.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@whereabouts/infra/service/log';

@@ -23,7 +23,7 @@ function readRequest(): Request | null {
     const { values } = parseArgs({ options: { partition: { type: 'string' }, since: { type: 'string' } } });
     const { partition: given } = values;
     const partition = given === undefined ? null : /^\d+$/.test(given) ? Number(given) : Number.NaN;
-    // Where nobody says since when Postgres may lack positions: the loss window then reads a day.
+    // If no time is given since when Postgres may lack positions, the loss window shows a day.
     const sinceMs = values.since === undefined ? Date.now() - DAY_MS : Date.parse(values.since);
     const isGood = (partition === null || Number.isInteger(partition)) && !Number.isNaN(sinceMs);
     return isGood ? { partition, sinceMs } : null;
@@ -51,6 +51,6 @@ await launch('rewind', async () => {
     const what = result.status === 'fulfilled' ? 'rewound' : `not rewound: ${result.reason}`;
     process.stdout.write(`partition ${wanted[i]} ${what}\n`);
   }
-  // A look at the cluster may still be under way, and nobody waits for it.
+  // A read of the cluster may still be in flight; it would keep the process alive.
   process.exit(results.some(({ status }) => status === 'rejected') ? 1 : 0);
 });

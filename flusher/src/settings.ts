@@ -1,4 +1,4 @@
-// What the flusher can be told.
+// Everything that the flusher reads from its environment.
 
 import {
   opsSettings,

@@ -1,4 +1,4 @@
-// In another order each time, for what is cut short somewhere: so nobody stands behind the same others for ever.
+// A new random order each time, for work that may be cut short: so no item is always behind the same others.
 
 /** Fisher and Yates. */
 export function shuffled<T>(values: readonly T[]): T[] {

@@ -1,5 +1,5 @@
-// Removes from the cache who has not reported for long, once Postgres has them, and sessions that nobody has claimed for
-// a day: a page now and then, so that each partition is through in its time, and no node notices it.
+// Removes drivers from the cache who have not reported for long, once Postgres has them, and sessions that were not
+// claimed for a day. It takes a page now and then, so that each partition is swept in time without a load peak.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';

@@ -17,7 +17,7 @@ export interface TriggerSettings {
 export function triggerOf(status: PartitionStatus, settings: TriggerSettings): Trigger | null {
   if (lossWindowMs(status) >= settings.lossBudgetMs * NEAR_BUDGET) return 'loss_budget';
   if (status.acceptedSinceFlush >= settings.flushMaxAccepted) return 'accepted';
-  // Also where nothing is dirty: what the archive says of the partition is then true as of later.
+  // Also if nothing is dirty: the archive then says that it is true as of a later time.
   if (status.nowMs - status.flushedAtMs >= settings.flushIntervalMs) return 'interval';
   return null;
 }

@@ -1,4 +1,4 @@
-// The newest record of each driver that a pass has read of a partition, as rows for Postgres. What cannot be read is told.
+// The newest record of each driver that a pass has read of a partition, as rows for Postgres. Reports unreadable ones.
 
 import { NewestRecords } from '@whereabouts/infra/newest-records';
 import { DRIVER_ID } from '@whereabouts/infra/position';
@@ -28,7 +28,7 @@ export class UnflushedRecords {
     return true;
   }
 
-  /** Unpacks them, and begins anew. */
+  /** Unpacks them, and starts empty again. */
   take(): FlushRow[] {
     const rows: FlushRow[] = [];
     for (const [driverId, { bytes, bodyAt, bodyEnd, id }] of this.#newest) {

@@ -1,13 +1,13 @@
-// Reads what stands above `flushed` of a partition, page by page: its log up to begin's revision and, where compaction
-// went ahead of `flushed`, its snapshot.
+// Reads what is above `flushed` in a partition, page by page: its log up to begin's revision and, if compaction went
+// beyond `flushed`, its snapshot.
 //
 //   log:        ─ compacted ──┬── flushed ──────── begin ─┬── younger: the next pass
 //                             └──────── read ─────────────┘
 //   gap:        ─ flushed ── compacted ── begin            what lies between the two is in the snapshot alone
 //
-// What always holds: whoever has taken all pages has seen the newest record of each driver that was accepted between
-// `flushed` and begin. The log goes first: compaction may move an entry into the snapshot between two pages, never back.
-// All pages are of one process and of begin's term; else it throws, and nothing that was read proves anything.
+// What always holds: all pages together have the newest record of each driver that was accepted between `flushed` and
+// begin. The log is read first: compaction may move an entry into the snapshot between two pages, never back. All pages
+// are of one process and of begin's term; otherwise it throws, and what was read proves nothing.
 
 import type { LogEntry } from '@whereabouts/infra/live-store/log-replies';
 import type { LogState, ToldState } from '@whereabouts/infra/live-store/log-state';
@@ -41,7 +41,7 @@ export async function* readUnflushed(
 ): AsyncGenerator<UnflushedPage> {
   const { partition, flushed } = began;
   const check = sameProcess(began);
-  // Where nothing counts as flushed, meta may have been lost, and `compacted` with it.
+  // If nothing counts as flushed, meta may have been lost, and `compacted` with it.
   let hasGap = !isAfter(flushed, FIRST_ID);
   for (let at = flushed, isEnd = false; !isEnd; ) {
     const page = await store.entries(partition, at, PAGE_ENTRIES);

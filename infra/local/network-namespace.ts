@@ -1,13 +1,13 @@
 // A network namespace with one cable to it, for a server that a drill cuts off from everything:
 //
-//      everybody else ── wab-PID ═════════════ eth0 ── the server in whereabouts-PID
-//                     198.18.x.1/30       198.18.x.2/30
+//      everything else ── wab-PID ═════════════ eth0 ── the server in whereabouts-PID
+//                      198.18.x.1/30       198.18.x.2/30
 //
-// It is the namespace's end that is pulled: the host keeps its route, so that nothing that is meant for the server
-// leaves by another way. 198.18.0.0/15 is set aside for tests of networks (RFC 2544), so no real one is hidden.
+// The cut takes down the namespace's end. The host keeps its route, so that no packet for the server leaves by another
+// way. 198.18.0.0/15 is reserved for network tests (RFC 2544), so no real network is hidden.
 //
-// When we die without a word a shell waits until nothing runs in it any more and then removes it; what even that
-// leaves behind (somebody kills the shell too) the next start removes.
+// If we are killed, a shell waits until nothing runs in the namespace, and then removes it. If the shell is killed too,
+// the next start removes it.
 import { execFile } from 'node:child_process';
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';

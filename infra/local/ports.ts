@@ -2,8 +2,8 @@
 //
 // Ports are searched below 32768, where the kernel does not pick the ports of outgoing connections, and each
 // process begins at a place given by its own pid, so that two test files at once do not look at the same ones.
-// A port counts as free when nobody answers there AND it can be bound: uWebSockets.js binds with SO_REUSEPORT,
-// with which binding alone can succeed although somebody is listening.
+// A port counts as free if nothing answers there AND it can be bound: uWebSockets.js binds with SO_REUSEPORT, so
+// binding can succeed although another process listens.
 import { connect, createServer } from 'node:net';
 
 export const REDIS_BUS_OFFSET = 10_000;

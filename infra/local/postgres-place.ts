@@ -1,4 +1,4 @@
-// As whom Postgres runs, and where its data are.
+// The user that Postgres runs as, and the folder of its data.
 //
 // Postgres refuses to run as root. Started by root it runs as the user `postgres`, else `nobody`. That user cannot
 // reach `dir`, which is ours alone. Its data then live in a folder below /var/tmp:
@@ -76,7 +76,7 @@ function whyNotOurs(place: string, stats: Stats | null, account: Account): strin
   return mode === 0o700 ? null : `its mode is 0${mode.toString(8)}, not 0700`;
 }
 
-/** The folder that `moved-to` names, once it is known to be ours; null where there is none. */
+/** The folder that `moved-to` names, after a check that it is ours; null if there is none. */
 function outsidePlace(dir: string, account: Account): string | null {
   const text = readStateFile(movedTo(dir));
   if (text === null) return null;
@@ -113,7 +113,7 @@ export async function providePostgresPlace(
   return place;
 }
 
-/** Runs `work` while nobody but root can reach the folder; afterwards it is the account's. */
+/** Runs `work` while only root can reach the folder; then gives the folder back to the account. */
 export async function withPlaceLocked<T>(
   place: string,
   account: Account | null,

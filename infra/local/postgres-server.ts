@@ -1,5 +1,5 @@
-// A Postgres of our own for tests and for `npm start`: on 127.0.0.1 only, scram with a generated password. As whom it
-// runs, and where its data are: postgres-place.ts.
+// A Postgres for tests and for `npm start`: on 127.0.0.1 only, scram with a generated password. postgres-place.ts
+// decides its user and the folder of its data.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, lstatSync, statSync } from 'node:fs';
@@ -61,7 +61,7 @@ function canPass(account: Account, path: string): boolean {
   }
 }
 
-/** The other user must be able to run the binaries: where it cannot reach them they are copied beside the data. */
+/** The other user must be able to run the binaries. If it cannot reach them, they are copied beside the data. */
 async function reachableBinaries(binDir: string, place: string, account: Account | null): Promise<string> {
   if (account === null || canPass(account, binDir)) return binDir;
   const copy = join(place, 'native');
@@ -163,7 +163,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const data = join(place, 'data');
   await initialize(binDir, place, data, account);
   const port = options.port ?? (await freePort());
-  // Opened by us, so it must not lie where the other user could put a link in its place.
+  // We open it as root, so it must not be where the other user could replace it by a link.
   const logFile = join(options.dir, 'postgres.log');
 
   const launchOnce = async (): Promise<ServerProcess | null> => {

@@ -1,4 +1,5 @@
-// A plain connection to one Redis node for whoever looks from outside: as a user who may only read, or as the admin.
+// A plain connection to one Redis node for tools: as a user who may only read, or as the admin.
+import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { parseAddress } from '../src/node-address.js';
 
@@ -23,11 +24,13 @@ export function plainConnection(
   address: string,
   identity: Partial<ReaderIdentity>,
   timeouts: { connectTimeout: number; commandTimeout: number },
+  tls?: ConnectionOptions,
 ): Redis {
   const connection = new Redis({
     ...parseAddress(address),
     ...identity,
     ...timeouts,
+    ...(tls === undefined ? {} : { tls }),
     protocol: 2,
     lazyConnect: true,
     enableReadyCheck: false,

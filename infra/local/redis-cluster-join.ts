@@ -1,4 +1,5 @@
 // Joins fresh nodes to a cluster and waits until every node agrees that it is whole.
+import type { ConnectionOptions } from 'node:tls';
 import type { Redis } from 'ioredis';
 import { parseAddress } from '../src/node-address.js';
 import { adminConnection } from './redis-node.js';
@@ -10,6 +11,8 @@ export interface ClusterShape {
   masters: number;
   replicas: number;
   password: string | undefined;
+  /** Undefined: in plain text. */
+  tls?: ConnectionOptions | undefined;
 }
 
 const SLOTS = 16_384;
@@ -17,7 +20,7 @@ const JOIN_DEADLINE_MS = 20_000;
 const SETTLE_DEADLINE_MS = 30_000;
 
 async function withNodes<T>(shape: ClusterShape, use: (nodes: Redis[]) => Promise<T>): Promise<T> {
-  const nodes = shape.addresses.map((address) => adminConnection(address, shape.password));
+  const nodes = shape.addresses.map((address) => adminConnection(address, shape.password, shape.tls));
   try {
     await Promise.all(nodes.map((node) => node.connect()));
     return await use(nodes);

@@ -1,19 +1,15 @@
 // One Redis Cluster node: its folder, its settings, its process. Each setting that is not Redis's own default
 // says why it is so.
+import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import type { Redis } from 'ioredis';
 import { formatAddress } from '../src/node-address.js';
+import { ADMIN_RULES, REPLICA, type RedisUser } from '../src/redis-setup/users.js';
 import { plainConnection } from './reader-connection.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
-
-/** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
-export interface RedisUser {
-  name: string;
-  password: string;
-  rules: string;
-}
 
 /** The same for all nodes of a cluster. */
 export interface RedisPasswords {
@@ -23,9 +19,20 @@ export interface RedisPasswords {
   replica: string;
 }
 
+/** Paths of PEM files. */
+export interface RedisNodeTls {
+  certFile: string;
+  keyFile: string;
+  caFile: string;
+  /** Who shows no certificate of that authority is refused. */
+  asksForCertificates: boolean;
+  /** The name that the node announces, if any. */
+  hostname?: string | undefined;
+}
+
 export interface RedisNodeSettings {
   redisServer: string;
-  /** What stands before it, where it runs in a place of its own. */
+  /** The command before it, if it runs in a namespace. */
   launchPrefix?: readonly string[];
   dir: string;
   host: string;
@@ -37,6 +44,10 @@ export interface RedisNodeSettings {
   /** Undefined: everybody may do everything. */
   passwords: RedisPasswords | undefined;
   orphanGraceS: number;
+  /** Undefined: in plain text. */
+  tls?: RedisNodeTls | undefined;
+  /** How its admin connects, with `tls`. */
+  adminTls?: ConnectionOptions | undefined;
 }
 
 const START_DEADLINE_MS = 20_000;
@@ -44,39 +55,22 @@ const START_DEADLINE_MS = 20_000;
 const SHUTDOWN_TIMEOUT_S = 2;
 export const STOP_DEADLINE_MS = 8_000;
 
-/** What a replica needs at its master, and nothing else. */
-const REPLICA = { name: 'replica', rules: 'resetchannels -@all +psync +replconf +ping' } as const;
+/** What every node of a cluster has, wherever it runs; what follows here comes after it and wins. */
+const SHARED_CONFIGURATION = new URL('../../deploy/redis/redis.conf', import.meta.url);
 
 const quoted = (text: string) => JSON.stringify(text);
 
 function nodeConfiguration(s: RedisNodeSettings): string {
   const lines = [
-    `port ${s.port}`,
+    readFileSync(SHARED_CONFIGURATION, 'utf8'),
+    ...portLines(s),
     `bind ${s.host}`,
     'protected-mode yes',
     `dir ${quoted(s.dir)}`,
     // The command line then names this folder, by which a stray server is known.
     'set-proc-title no',
-    'cluster-enabled yes',
-    'cluster-config-file nodes.conf',
     `cluster-node-timeout ${s.nodeTimeoutMs}`,
-    // One lost shard must not stop the rest; reads carry their age.
-    'cluster-require-full-coverage no',
-    'cluster-allow-reads-when-down yes',
-    // A replica of any age may be promoted: it is healed by recording again.
-    'cluster-replica-validity-factor 0',
-    'cluster-allow-replica-migration no',
-    // The write-ahead log of the cache: without it a fast restart comes back empty and erases its replica.
-    'appendonly yes',
     `appendfsync ${s.appendfsync}`,
-    'save ""',
-    // Of a few hundred drivers a list would do, but each look into it reads half of it.
-    'hash-max-listpack-entries 64',
-    // A full node refuses writes; it never loses a position silently.
-    'maxmemory-policy noeviction',
-    'repl-diskless-sync yes',
-    'repl-diskless-sync-delay 0',
-    'repl-backlog-size 16mb',
     `shutdown-timeout ${SHUTDOWN_TIMEOUT_S}`,
     `aclfile ${quoted(join(s.dir, 'users.acl'))}`,
   ];
@@ -86,26 +80,46 @@ function nodeConfiguration(s: RedisNodeSettings): string {
   return `${lines.join('\n')}\n`;
 }
 
+function portLines({ port, tls }: RedisNodeSettings): string[] {
+  if (tls === undefined) return [`port ${port}`];
+  return [
+    'port 0',
+    `tls-port ${port}`,
+    'tls-cluster yes',
+    'tls-replication yes',
+    `tls-cert-file ${quoted(tls.certFile)}`,
+    `tls-key-file ${quoted(tls.keyFile)}`,
+    `tls-ca-cert-file ${quoted(tls.caFile)}`,
+    `tls-auth-clients ${tls.asksForCertificates ? 'yes' : 'no'}`,
+    ...(tls.hostname === undefined ? [] : [`cluster-announce-hostname ${tls.hostname}`]),
+  ];
+}
+
 function aclFile({ passwords, users }: RedisNodeSettings): string {
   const user = (name: string, secret: string, rules: string) => `user ${name} on ${secret} ${rules}\n`;
-  const lines = [user('default', passwords === undefined ? 'nopass' : `>${passwords.admin}`, '~* &* +@all')];
+  const lines = [user('default', passwords === undefined ? 'nopass' : `>${passwords.admin}`, ADMIN_RULES)];
   if (passwords !== undefined) lines.push(user(REPLICA.name, `>${passwords.replica}`, REPLICA.rules));
   for (const { name, password, rules } of users) lines.push(user(name, `>${password}`, rules));
   return lines.join('');
 }
 
 /** As the user `default`. */
-export function adminConnection(address: string, password: string | undefined): Redis {
+export function adminConnection(
+  address: string,
+  password: string | undefined,
+  tls?: ConnectionOptions,
+): Redis {
   const identity = password === undefined ? {} : { password };
-  return plainConnection(address, identity, { connectTimeout: 2_000, commandTimeout: 5_000 });
+  return plainConnection(address, identity, { connectTimeout: 2_000, commandTimeout: 5_000 }, tls);
 }
 
 export async function withAdmin<T>(
   address: string,
   password: string | undefined,
   use: (connection: Redis) => Promise<T>,
+  tls?: ConnectionOptions,
 ): Promise<T> {
-  const connection = adminConnection(address, password);
+  const connection = adminConnection(address, password, tls);
   try {
     await connection.connect();
     return await use(connection);
@@ -136,7 +150,7 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
   try {
     await waitFor(`Redis ${address} answers`, START_DEADLINE_MS, async () => {
       if (server.hasExited()) return 'exited';
-      await withAdmin(address, settings.passwords?.admin, (connection) => connection.ping());
+      await withAdmin(address, settings.passwords?.admin, (node) => node.ping(), settings.adminTls);
       return 'answered';
     });
     if (server.hasExited()) throw new Error(`Redis ${address} ended at its start; see ${logFile}`);

@@ -10,21 +10,21 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import { formatAddress, redisUrlOf } from '../src/node-address.js';
+import type { RedisUser } from '../src/redis-setup/users.js';
 import { commandInside, type NetworkNamespace } from './network-namespace.js';
 import { freeRedisPorts, REDIS_BUS_OFFSET } from './ports.js';
 import { joinCluster, waitForCluster } from './redis-cluster-join.js';
 import {
+  type RedisNodeTls,
   type RedisPasswords,
-  type RedisUser,
   STOP_DEADLINE_MS,
   startRedisNode,
   withAdmin,
 } from './redis-node.js';
 import type { ServerProcess } from './server-process.js';
 import { isRecord, readStateJson, writeStateFile } from './state-file.js';
-
-export type { RedisUser } from './redis-node.js';
 
 export interface RedisNode {
   host: string;
@@ -39,9 +39,9 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
-  /** Where all of them listen unless it is in a namespace; loopback of IPv4 unless it is said otherwise. */
+  /** Where all nodes listen, except one in a namespace; IPv4 loopback by default. */
   host?: string;
-  /** Only with `users`: without passwords Redis lets in nobody who does not come by loopback. */
+  /** Only with `users`: without passwords Redis accepts connections from loopback only. */
   namespace?: NetworkNamespace | null;
   appendfsync?: 'everysec' | 'always';
   users?: readonly RedisUser[];
@@ -50,11 +50,13 @@ export interface RedisClusterOptions {
   /** LC_ALL of the servers; C, unless a test wants to see another collation. */
   locale?: string;
   orphanGraceS?: number;
+  /** Undefined: in plain text. `admin`: how we connect; `hostnames`: what the nodes announce, in their order. */
+  tls?: RedisNodeTls & { admin: ConnectionOptions; hostnames?: readonly string[] };
   log?: (text: string) => void;
 }
 
 export interface RedisCluster {
-  /** The nodes as they were started last; roles as of the start. */
+  /** The nodes as they were last started, with the roles at that time. */
   readonly nodes: RedisNode[];
   readonly urls: string[];
   /** Of the user `default`, who may do everything; undefined where no users were asked for. */
@@ -109,7 +111,7 @@ function writeClusterFile(dir: string, content: ClusterFile): void {
   writeStateFile(clusterFile(dir), JSON.stringify(content));
 }
 
-/** The nodes know each other by address: every nodes.conf is told of those of now before the start. */
+/** The nodes know each other by address, so the current addresses are written into every nodes.conf before the start. */
 async function moveNodes(dir: string, from: readonly number[], to: readonly RedisPlace[]): Promise<void> {
   const moved = new Map(from.map((port, index) => [port, to[index] as RedisPlace]));
   for (const index of to.keys()) {
@@ -143,8 +145,12 @@ async function prepareFolder(options: RedisClusterOptions, places: readonly Redi
   return true;
 }
 
-async function roleOf(address: string, password: string | undefined): Promise<'master' | 'replica'> {
-  const role = (await withAdmin(address, password, (connection) => connection.role())) as unknown[];
+async function roleOf(
+  address: string,
+  password: string | undefined,
+  tls: ConnectionOptions | undefined,
+): Promise<'master' | 'replica'> {
+  const role = (await withAdmin(address, password, (connection) => connection.role(), tls)) as unknown[];
   return String(role[0]) === 'master' ? 'master' : 'replica';
 }
 
@@ -158,7 +164,10 @@ class RunningCluster implements RedisCluster {
     readonly places: readonly RedisPlace[],
     readonly passwords: RedisPasswords | undefined,
   ) {
-    this.urls = places.map(redisUrlOf);
+    const { tls } = options;
+    this.urls = places.map((place) =>
+      tls === undefined ? redisUrlOf(place) : `rediss://${formatAddress(place)}`,
+    );
   }
 
   get password(): string | undefined {
@@ -167,15 +176,19 @@ class RunningCluster implements RedisCluster {
 
   async launch(place: RedisPlace): Promise<ServerProcess> {
     const { options } = this;
+    const index = this.places.indexOf(place);
+    const { tls } = options;
     const server = await startRedisNode({
       redisServer: options.redisServer,
-      dir: nodeDir(options.dir, this.places.indexOf(place)),
+      dir: nodeDir(options.dir, index),
       ...place,
       appendfsync: options.appendfsync ?? 'everysec',
       nodeTimeoutMs: options.nodeTimeoutMs ?? 1_000,
       locale: options.locale ?? 'C',
       users: options.users ?? [],
       passwords: this.passwords,
+      adminTls: tls?.admin,
+      tls: tls && { ...tls, hostname: tls.hostnames?.[index] },
       orphanGraceS: options.orphanGraceS ?? 0,
     });
     this.#processes.set(place.port, server);
@@ -185,7 +198,12 @@ class RunningCluster implements RedisCluster {
   async describe(place: RedisPlace): Promise<RedisNode> {
     const { host, port } = place;
     const { pid } = this.#process(port);
-    return { host, port, pid, role: await roleOf(formatAddress(place), this.password) };
+    return {
+      host,
+      port,
+      pid,
+      role: await roleOf(formatAddress(place), this.password, this.options.tls?.admin),
+    };
   }
 
   async restartNode(port: number): Promise<RedisNode> {
@@ -224,7 +242,13 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
   const secret = () => randomBytes(16).toString('hex');
   const passwords = options.users?.length ? { admin: secret(), replica: secret() } : undefined;
   const cluster = new RunningCluster(options, places, passwords);
-  const shape = { addresses: places.map(formatAddress), masters, replicas, password: passwords?.admin };
+  const shape = {
+    addresses: places.map(formatAddress),
+    masters,
+    replicas,
+    password: passwords?.admin,
+    tls: options.tls?.admin,
+  };
   try {
     await Promise.all(places.map((place) => cluster.launch(place)));
     if (!kept) {

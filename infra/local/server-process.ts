@@ -1,7 +1,7 @@
 // One server (Redis, Postgres) as a child process that neither Ctrl-C nor our own death leaves in a bad state:
-// - it runs in a session of its own, so that Ctrl-C reaches us alone and we stop it when its turn has come;
-// - a small shell waits beside it on a pipe from us: when we die without a word (SIGKILL), the pipe closes and
-//   the shell stops the server. What this cannot cover: somebody kills that shell too.
+// - It runs in its own session, so that Ctrl-C reaches only us, and we stop it at the right moment.
+// - A small shell waits beside it on a pipe from us. If we are killed (SIGKILL), the pipe closes and the shell stops the
+//   server. This does not help if that shell is killed too.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 

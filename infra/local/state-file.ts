@@ -42,7 +42,7 @@ export function writeStateFile(file: string, text: string): void {
   flushFolder(dirname(file));
 }
 
-/** The text, or null where there is no file. */
+/** The text, or null if there is no file. */
 export function readStateFile(file: string): string | null {
   try {
     return readFileSync(file, 'utf8');
@@ -52,7 +52,7 @@ export function readStateFile(file: string): string | null {
   }
 }
 
-/** Null where there is no file; BrokenStateError where it holds something else than `isWhole` accepts. */
+/** Null if there is no file; BrokenStateError if `isWhole` does not accept its content. */
 export function readStateJson<T>(file: string, isWhole: (value: unknown) => value is T): T | null {
   const text = readStateFile(file);
   if (text === null) return null;

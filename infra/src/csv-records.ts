@@ -1,8 +1,8 @@
 // The records of a CSV file with the line on which each begins. csv-parse reads them, in blocks of lines.
 //
 // A record usually is one line. A quoted field may hold line ends, so a block that does not read as one record a line
-// is read record by record: a record takes in the lines that follow while its quotes stay open. That is bounded, and
-// where it finds no end only the first of those lines is given up, not the rest of the file.
+// is read record by record: a record takes the following lines while its quotes are open. That is bounded. If no closing
+// quote is found, only the first of those lines is given up, not the rest of the file.
 import { CsvError } from 'csv-parse';
 import { parse } from 'csv-parse/sync';
 

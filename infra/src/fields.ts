@@ -1,12 +1,12 @@
-// The fields of a report, stated once: how each is called and bounded in messages and answers, how it is packed, and
-// where it stands in a record, in a binary frame and in Postgres.
+// The fields of a report, stated once: the name and the bounds of each in messages and answers, its packing, and its
+// place in a record, in a binary frame and in Postgres.
 //
-// Made of this table: `Position` and its checks (position.ts), the record's codec and its places (record.ts), what the
-// Lua library knows of a record (live-store/library.ts), the columns of the archive (COLUMNS). Held against it by tests:
-// the migrations, the frames and the messages of the client, PROTOCOL.md, the answers of query-api.
+// Derived from this table: `Position` and its checks (position.ts), the record's codec and its places (record.ts), what
+// the Lua library knows of a record (live-store/library.ts), the columns of the archive (COLUMNS). Compared with it by
+// tests: the migrations, the frames and messages of the client, PROTOCOL.md, docs/asyncapi.yaml, query-api's answers.
 //
 // A new field is a row at the end with the next format, a migration, and its lines in the client and PROTOCOL.md. Formats
-// only grow: a body of an older one is shorter, and what it lacks counts as not given.
+// only grow: the body of an older format is shorter, and a field that it lacks counts as not given.
 
 export const STATUSES = ['offline', 'available', 'busy'] as const; // the index is the code in records and frames
 export type Status = (typeof STATUSES)[number];
@@ -136,8 +136,8 @@ export function reportSchema() {
 }
 
 /**
- * A function out of text that follows the table: as fast as one written by hand, where a loop over the table would take
- * several times as long. `known`: what the text may name.
+ * Compiles a function from text that is generated from the table. It is as fast as one written by hand; a loop over the
+ * table takes several times as long. `known`: the names that the text may use.
  */
 export function compile<F>(known: Record<string, unknown>, text: string): F {
   return new Function(...Object.keys(known), `'use strict';\nreturn ${text};`)(...Object.values(known)) as F;

@@ -2,8 +2,8 @@
 // order the map along a Z-curve, and a block (a cell of any coarser precision) is an interval of cells.
 //
 // A cell holds its upper and right border but not its lower and left one; only the first row and column hold
-// both. That is ngeohash's rule, and this is the one file that calls it: it takes NaN and (95, 200) without a
-// word and has no way across the antimeridian, so coordinates are checked here first.
+// both. That is ngeohash's rule, and this is the only file that calls it. ngeohash accepts NaN and (95, 200) silently
+// and cannot cross the antimeridian, so coordinates are checked here first.
 import ngeohash from 'ngeohash';
 import { distanceM } from './position.js';
 

@@ -1,5 +1,5 @@
-// Of many records the newest of each driver, still packed: most are overtaken by a later one, and only what is kept is
-// worth unpacking. Heads are compared where they lie.
+// Keeps the newest record of each driver, still packed. Most records are replaced by a later one, so only those that
+// remain are unpacked. Heads are compared in place.
 
 import { AT, type EntryId, readU48 } from './record.js';
 

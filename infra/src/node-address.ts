@@ -1,5 +1,5 @@
-// Where a server listens, as one text: `host:port`, an IPv6 host in brackets, as in a URL. It names a node everywhere: in
-// logs, in answers, as a key. Redis itself writes IPv6 without brackets (`::1:7000`), so the last colon divides.
+// The address of a server as text: `host:port`, with an IPv6 host in brackets, as in a URL. It names a node everywhere:
+// in logs, in answers, as a key. Redis writes IPv6 without brackets (`::1:7000`), so the last colon separates the port.
 
 export interface NodeAddress {
   /** Without brackets. */
@@ -23,7 +23,7 @@ export function announcedAddress(announced: string, askedAddress: string): strin
   return formatAddress({ host: host === '' ? parseAddress(askedAddress).host : host, port });
 }
 
-/** Of `redis://HOST:PORT`. */
+/** Of `redis://HOST:PORT` or `rediss://HOST:PORT`. */
 export const addressOfUrl = (url: string): string => new URL(url).host;
 
 export const redisUrlOf = (node: NodeAddress): string => `redis://${formatAddress(node)}`;

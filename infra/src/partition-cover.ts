@@ -4,6 +4,7 @@
 import {
   AXIS_CELLS,
   assertPlace,
+  type Bounds,
   blockBounds,
   CELL_COUNT,
   cellAt,
@@ -37,7 +38,7 @@ export function coverCircle(
   const north = Math.min(90, lat + reach);
   let [west, east] = [-180, 180];
   if (south > -90 && north < 90) {
-    // Where the circle's tangent is a meridian; wider than the angle itself, as meridians draw together.
+    // Where the circle's tangent is a meridian. It is wider than the angle itself, because meridians converge.
     const spread = Math.asin(Math.sin(reach * RADIANS) / Math.cos(lat * RADIANS)) / RADIANS;
     west = wrapLongitude(lon - spread);
     east = wrapLongitude(lon + spread);
@@ -47,18 +48,23 @@ export function coverCircle(
   return coverGrid(partitionOfCell, gridOf(south, west, north, east), touches);
 }
 
-/** Ascending; `minLon > maxLon` is a box across the antimeridian. */
+/**
+ * Ascending; `minLon > maxLon` is a box across the antimeridian. `touches`: of a part of the box, whether it counts.
+ */
 export function coverBox(
   partitionOfCell: PartitionOfCell,
   minLat: number,
   minLon: number,
   maxLat: number,
   maxLon: number,
+  touches: (bounds: Bounds) => boolean = () => true,
 ): number[] {
   if (minLat > maxLat) throw new RangeError(`box from latitude ${minLat} down to ${maxLat}`);
   // A position at 180 degrees is stored at -180, in the first column.
   const east = maxLon === 180 && minLon > -180 ? -180 : maxLon;
-  return coverGrid(partitionOfCell, gridOf(minLat, minLon, maxLat, east), () => true);
+  return coverGrid(partitionOfCell, gridOf(minLat, minLon, maxLat, east), (firstCell, size) =>
+    touches(blockBounds(firstCell, size)),
+  );
 }
 
 /** Columns count on over the antimeridian: column AXIS_CELLS is column 0 again. */
@@ -80,7 +86,7 @@ function coverGrid(partitionOfCell: PartitionOfCell, grid: Grid, touches: Touche
   const size = columnSize * rowSize;
   const found = new Set<number>();
   const firstColumn = Math.floor(grid.firstColumn / columnSize);
-  // No column twice, where a box comes round the world into the column that it began in.
+  // No column twice: a box may go round the world into the column where it began.
   const columns = Math.min(blocks(grid.firstColumn, grid.lastColumn, columnSize), AXIS_CELLS / columnSize);
   for (let row = Math.floor(grid.firstRow / rowSize); row * rowSize <= grid.lastRow; row++) {
     for (let column = firstColumn; column < firstColumn + columns; column++) {

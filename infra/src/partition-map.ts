@@ -5,7 +5,7 @@
 // Partitions stand in their hash slots in the order of the curve, evenly: so a node that owns one stretch of slots
 // owns one stretch of the curve, on the ground one region in at most two pieces.
 import { createHash } from 'node:crypto';
-import { CELL_COUNT, cellFromString, cellOf, cellToString, GeohashError } from './geohash.js';
+import { type Bounds, CELL_COUNT, cellFromString, cellOf, cellToString, GeohashError } from './geohash.js';
 import { SLOT_COUNT, slotTag } from './hash-slot.js';
 import { coverBox, coverCircle } from './partition-cover.js';
 
@@ -71,9 +71,15 @@ export class PartitionMap {
     return coverCircle((cell) => this.#partitionOfCell(cell), lat, lon, radiusM);
   }
 
-  /** The same for a box; `minLon > maxLon` is one across the antimeridian. */
-  coverBox(minLat: number, minLon: number, maxLat: number, maxLon: number): number[] {
-    return coverBox((cell) => this.#partitionOfCell(cell), minLat, minLon, maxLat, maxLon);
+  /** The same for a box, or for parts of it; `minLon > maxLon` is one across the antimeridian. */
+  coverBox(
+    minLat: number,
+    minLon: number,
+    maxLat: number,
+    maxLon: number,
+    touches?: (bounds: Bounds) => boolean,
+  ): number[] {
+    return coverBox((cell) => this.#partitionOfCell(cell), minLat, minLon, maxLat, maxLon, touches);
   }
 
   #partitionOfCell(cell: number): number {
@@ -208,9 +214,9 @@ function assertPartitions(partitions: number): void {
 }
 
 /**
- * Half of a fair share, where no cell counts for more than that: sum(min(weight, cap)) = 2 * partitions * cap.
- * With at least 2 * partitions cells there is such a cap above 0. Given in parts of a position, `unit` to one, so
- * that all sums are whole numbers: a rounded one could put two boundaries a single cell apart.
+ * Half of a fair share, if no cell counts for more than this cap: sum(min(weight, cap)) = 2 * partitions * cap.
+ * With at least 2 * partitions cells such a cap above 0 exists. It is given in parts of a position, `unit` to one, so
+ * that all sums are whole numbers: a rounded sum could put two boundaries a single cell apart.
  */
 function fairCap(weights: number[], partitions: number): { cap: number; unit: number } {
   const heaviestFirst = Float64Array.from(weights).sort().reverse();

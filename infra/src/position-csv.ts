@@ -1,7 +1,7 @@
-// Traces of positions as CSV: `vehicle_id,unix_ms,lat,lon`, found by the names in the header line, in any order and
-// among others, separated as the header line is: by comma, semicolon, tab or bar. A row that is no position is told
-// to `onMalformed`, counted and passed over: real traces have some. A file without the four names, or without one
-// usable row, is no trace at all, and that is an error.
+// Traces of positions as CSV: `vehicle_id,unix_ms,lat,lon`. The columns are found by the names in the header line, in any
+// order and among others. The separator is that of the header line: comma, semicolon, tab or bar. A row that is not a
+// position is reported to `onMalformed`, counted and skipped: real traces have some. A file without the four names, or
+// without one usable row, is an error.
 import { CsvError } from 'csv-parse';
 import { type CsvRecord, csvRecords, parseFields } from './csv-records.js';
 import { DRIVER_ID, PositionError, validatePosition } from './position.js';
@@ -33,7 +33,7 @@ export class PositionCsvError extends Error {
 const COLUMNS = ['vehicle_id', 'unix_ms', 'lat', 'lon'] as const;
 const DELIMITERS = [',', ';', '\t', '|'];
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/; // Number() also takes '', '0x1f' and 'Infinity'
-/** Where the comma does not separate, some write it for the point. */
+/** If the comma is not the separator, some files use it as the decimal point. */
 const DECIMAL_COMMA = /^(-?\d+),(\d+)$/;
 
 /** What a time of our days is in other units, and no time of our days in milliseconds. */

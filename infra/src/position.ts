@@ -53,7 +53,7 @@ export interface Column {
   value(p: Position): string | number | null;
 }
 
-/** A position in the archive, in units of the world; null where the driver gave nothing. The order is free. */
+/** A position in the archive, in usual units; null if the driver gave nothing. The order is free. */
 export const COLUMNS: readonly Column[] = [
   { name: 'driver_id', type: 'text', value: (p) => p.driverId },
   ...FIELDS.map((field) => ({ ...field.column, value: columnValueOf(field) })),

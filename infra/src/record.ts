@@ -5,9 +5,9 @@
 //   body     little-endian: u8 format, then fields at their places (fields.ts)
 //   value    body | u48 term | u48 revision: what the snapshot keeps of a driver
 //
-// Format, session and recorded-at stand first in every format, so that whoever does not know a format can still order
-// its records. From recorded-at to services a body is laid out as a binary position frame is. A body of an older format
-// is shorter: what it lacks counts as not given.
+// Format, session and recorded-at come first in every format, so that code which does not know a format can still order
+// its records. From recorded-at to services a body has the layout of a binary position frame. The body of an older format
+// is shorter: a field that it lacks counts as not given.
 import {
   bodyBytesOf,
   compile,
@@ -61,7 +61,7 @@ export function isAfter(a: EntryId, b: EntryId): boolean {
 
 export const formatEntryId = ({ term, revision }: EntryId): string => `${term}-${revision}`;
 
-/** Null where the text is no id. */
+/** Null if the text is not an id. */
 export function parseEntryId(text: string): EntryId | null {
   const found = /^(\d{1,16})-(\d{1,16})$/.exec(text);
   return found && { term: Number(found[1]), revision: Number(found[2]) };
@@ -100,7 +100,7 @@ function compiledEncode(): Encode {
   );
 }
 
-/** By format; -1, which no body has, of those that nobody knows. */
+/** By format; -1, a length that no body has, for unknown formats. */
 const BYTES_OF_FORMAT = Array.from({ length: 256 }, (_, format) =>
   format >= OLDEST_FORMAT && format <= RECORD_FORMAT ? bodyBytesOf(format) : -1,
 );
@@ -118,7 +118,7 @@ export interface DecodedPosition extends Position {
   archived: boolean;
 }
 
-/** Throws PositionError `bad_record`. The checkpoint's id is not in the body: it stands beside it where it waits. */
+/** Throws PositionError `bad_record`. A checkpoint's id is not in the body: it is kept beside it. */
 export function decodeBody(driverId: string, body: Buffer): DecodedPosition {
   if (!isReadable(body)) {
     const what = `${body.length} bytes, format ${body[0]}, status ${body[AT.statusAndFlags]}`;
@@ -141,8 +141,8 @@ function compiledDecode(): (driverId: string, body: Buffer) => DecodedPosition {
 }
 
 /**
- * Calls `use` with each record: the driver's id, and where its body begins and ends. Bodies that are too short to be
- * ordered are passed over. Returns whether the batch adds up and every body was long enough.
+ * Calls `use` with each record: the driver's id, and where its body begins and ends. Skips bodies that are too short to
+ * be ordered. Returns whether the batch is well formed and every body was long enough.
  */
 export function eachRecord(
   batch: Buffer,
@@ -178,7 +178,7 @@ export function snapshotValueOf(bytes: Buffer, bodyAt: number, bodyEnd: number, 
   return value;
 }
 
-/** Of a snapshot's value; null where it is too short to be one. */
+/** The id in a snapshot's value; null if the value is too short. */
 export function splitValue(value: Buffer): { body: Buffer; id: EntryId } | null {
   const bodyEnd = value.length - TAIL_BYTES;
   if (bodyEnd < HEAD_BYTES) return null;

@@ -1,4 +1,4 @@
-// Seeded random numbers, so that a fleet can be had again.
+// Seeded random numbers, so that a run can be repeated.
 
 export interface Random {
   /** From 0 up to, not including, 1. */

@@ -1,4 +1,4 @@
-// In which partition a driver's session stands: by a hash of its id, not by place, as a driver crosses borders.
+// The partition of a driver's session: by a hash of the id and not by place, because drivers cross borders.
 
 /** FNV-1a, 32 bits. Every process has to agree, so it may only change together with the partition map's hash. */
 function hashOf(driverId: string): number {

@@ -1,7 +1,7 @@
-// Drivers whose connection dropped without a bye. Who is not back in time is recorded as offline.
+// Drivers whose connection dropped without a bye. A driver who is not back in time is recorded as offline.
 //
-// All wait equally long, so they come due in the order in which they left: a Map, which keeps that order, is the
-// whole queue. It is bounded: above the limit the longest absent need not wait to the end.
+// All wait equally long, so they become due in the order in which they left. A Map keeps that order and is the whole
+// queue. It is bounded: above the limit, the driver who is absent longest is recorded early.
 
 import type { Departure } from './drivers.js';
 
@@ -34,7 +34,7 @@ export class Absences {
     this.#waiting.delete(driverId);
   }
 
-  /** Hands over who has been away for long enough, or is one too many. */
+  /** Hands over drivers who were absent long enough, or exceed the limit. */
   takeDue(nowMs: number, record: (driverId: string, departure: Departure) => void): void {
     for (const [driverId, { departure, dueAtMs }] of this.#waiting) {
       if (dueAtMs > nowMs && this.#waiting.size <= this.#limit) return;

@@ -100,7 +100,7 @@ export class AckLedger {
     if (seq > this.#answeredSeq) this.#answeredSeq = seq;
   }
 
-  /** A nack goes out, for whatever reason: the client is waiting for news. */
+  /** A nack is sent: the client waits for an answer. */
   nacked(): void {
     this.#urgent = true;
   }

@@ -1,4 +1,4 @@
-// What is asked for before a connection becomes a WebSocket, and the refusals that HTTP can still tell. Pure.
+// Reads what a handshake asks for, and decides the refusals that can still be sent over HTTP. Pure.
 import {
   ACK_MODES,
   type AckMode,
@@ -20,7 +20,7 @@ export interface UpgradeRequest {
 export interface Admission {
   ackMode: AckMode;
   binary: boolean;
-  /** What the answer names: nothing where nothing was offered. */
+  /** The subprotocol of the answer: none if none was offered. */
   subprotocol: string;
   token: string;
 }
@@ -46,7 +46,7 @@ export function unavailable(reason: string, detail: string): Refusal {
   return { status: 503, title: 'Service Unavailable', reason, detail, headers };
 }
 
-/** For a driver who was sent away for what it did, or comes back too often. */
+/** For a driver who is kept out for misbehaving or for connecting too often. */
 export function tooOften(pauseMs: number): Refusal {
   const seconds = Math.ceil(pauseMs / 1000);
   const headers = [['Retry-After', String(seconds)]] as const;

@@ -1,5 +1,5 @@
-// What one client is told, and what follows where it is refused too often. Nothing is sent to a socket that has gone, nor
-// piled up before one that does not read.
+// Sends the answers to one client, and ends the connection if it is refused too often. Sends nothing to a closed socket,
+// and buffers nothing for a client that does not read.
 import {
   CLOSE_CODES,
   type NackCode,
@@ -62,7 +62,7 @@ export class Answers {
   refuse(code: NackCode, seq: number | null, detail: string, retryAfterMs?: number | null, count = 1): void {
     if (this.#socket === null) return;
     const nowMs = this.#edge.clock.monotonicMs();
-    // One that can be retried refuses all from the last acknowledgement on, so that goes out first.
+    // A retryable nack refuses everything since the last acknowledgement, so that is sent first.
     if (RETRYABLE[code]) this.#acknowledge(this.#ledger.lastSeq(), nowMs);
     this.#ledger.nacked();
     this.#edge.counters.nacks[code]++;
@@ -80,7 +80,7 @@ export class Answers {
     this.refuse('too_fast', seq, this.#tooFastDetail() + more);
   }
 
-  /** Who is refused too often, for whatever reason, is not listened to for ever. */
+  /** A client that is refused too often, for whatever reason, is disconnected. */
   countRefusal(code: NackCode, count = 1): void {
     const nowMs = this.#edge.clock.monotonicMs();
     const end = this.#conduct.refused(code, nowMs, count);
@@ -89,14 +89,14 @@ export class Answers {
     else if (end !== null) this.#endWith(end, 'too many messages that were refused');
   }
 
-  /** False where it has been decided that this connection ends. To be asked once for each message. */
+  /** False if this connection is about to end. Call it once for each message. */
   mayListen(): boolean {
     if (this.#afterVerdict < 0) return true;
     if (++this.#afterVerdict > MAX_AFTER_VERDICT) this.#cutOff();
     return false;
   }
 
-  /** Where the pace has changed since this client last heard of it. */
+  /** If the pace has changed since this client last got it. */
   tellPace(): void {
     if (this.#toldIntervalMs === this.#edge.reportIntervalMs) return;
     this.#toldIntervalMs = this.#edge.reportIntervalMs;
@@ -127,7 +127,7 @@ export class Answers {
     this.#write(this.#dialect.ack(seq, durability));
   }
 
-  /** At the end of this turn: by then it has shown whether it pours. */
+  /** At the end of this turn: by then a flood can be recognised. */
   #endWith(code: number, reason: string): void {
     if (this.#afterVerdict >= 0) return;
     this.#afterVerdict = 0;

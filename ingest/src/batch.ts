@@ -1,5 +1,5 @@
-// One entry of a partition's log on its way: the packed records, and which report of which row each is. It is a copy: rows
-// go on while it is under way.
+// One log entry in flight: the packed records, and which report of which row each one is. It is a copy, because rows change
+// while it is in flight.
 
 import { BatchWriter, BODY_BYTES } from '@whereabouts/infra/record';
 import type { Drivers } from './drivers.js';

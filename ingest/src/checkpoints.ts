@@ -1,12 +1,12 @@
 // Checkpoints that Postgres does not have yet, as far as this process knows. A checkpoint's identity is its driver and its
-// id: sent again over any number of connections it is one, and the last connection to send it is told.
+// id: sent again over any number of connections it is one, and the last connection that sent it gets `persisted`.
 //
 //   waits ──▶ under way ──▶ kept ──▶ in Postgres, or in conflict with what is there
 //     ▲           │          │
 //     └─ no answer┴── lost ──┘
 //
-// In the term that took a checkpoint, one that waits no more is in Postgres. What a new term lost waits to be written
-// again. Bounded by ten for each driver, as the edge refuses more.
+// In the term that took a checkpoint: if it no longer waits, it is in Postgres. What a new term lost waits to be written
+// again. Bounded by ten for each driver, because the edge refuses more.
 
 import { MAX_WAITING_CHECKPOINTS, type NackCode } from '@whereabouts/client/protocol';
 import { checkpointField } from '@whereabouts/infra/live-store/log-keys';
@@ -37,7 +37,7 @@ interface Checkpoint {
 interface Place {
   readonly backoff: Backoff;
   waiting: Checkpoint[];
-  /** Who was looked at longest ago stands first. */
+  /** The one that was looked at longest ago comes first. */
   readonly kept: Set<Checkpoint>;
   isWriting: boolean;
   isLooking: boolean;
@@ -225,7 +225,7 @@ export class Checkpoints {
     }
   }
 
-  /** Returns whether its driver is to hear that it is kept. */
+  /** Returns whether the driver should be notified that it is kept. */
   #settle(one: Checkpoint, outcome: CheckpointOutcome, partition: Partition, state: LogState): boolean {
     const place = this.#place(one.partition);
     this.outcomes[outcome]++;

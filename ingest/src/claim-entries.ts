@@ -6,7 +6,7 @@
 //      │  └─ no answer ─┘            │
 //      └──── lost with a tail, not found, or claimed hours ago
 //
-// An entry that closes while it waits stays until its claim is answered: a greater session concerns what it has recorded.
+// An entry that closes while it waits stays until its claim is answered: a greater session affects what it has recorded.
 import type { ClaimingConnection } from './claiming-connection.js';
 
 type EntryState = 'waiting' | 'claiming' | 'held' | 'ended';

@@ -16,11 +16,11 @@ export interface ClaimingConnection {
   /** `newConnectionId`'s. */
   readonly connectionId: string;
   readonly session: number;
-  /** Whether it has sent a report; where it does not say, it counts as if it had. */
+  /** Whether it has sent a report; if absent, it counts as if it had. */
   readonly hasReported?: boolean;
   /**
-   * A greater session: what was recorded under the one before ranks too low and has to be recorded again. Comes also
-   * after `closed`, where a claim was under way.
+   * A greater session: what was recorded under the previous one ranks too low and has to be recorded again. Also called
+   * after `closed`, if a claim was in flight.
    */
   claimed(session: number): void;
   /** A newer connection speaks for the driver. Never comes twice, nor after `closed`. */

@@ -1,5 +1,5 @@
-// Who holds the drivers of one partition of sessions, as the store says: what was told and not heard, or lost without a
-// word, shows here. Due every 30 s, and soon after whatever may have been missed.
+// Reads from the store which connections hold the drivers of one partition of sessions. This finds missed notifications
+// and lost claims. Due every 30 s, and soon after anything that may have been missed.
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import { Backoff } from '@whereabouts/infra/service/backoff';

@@ -1,4 +1,4 @@
-// What claims count.
+// The metrics of claims.
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import type { ClaimCounts } from './claiming-connection.js';
 

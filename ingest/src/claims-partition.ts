@@ -20,7 +20,7 @@ interface Ground {
 const MAX_CLAIMS = 256;
 /** Later than that its arrival says nothing of when the connection was made. */
 const FIRST_WITHIN_MS = 300;
-/** Well below the day after which `sweepSessions` takes what nobody claims. */
+/** Well below the day after which `sweepSessions` removes unclaimed sessions. */
 const RENEW_EVERY_MS = 5 * 3_600_000;
 const BACKOFF = { firstMs: 50, limitMs: 2_000 };
 

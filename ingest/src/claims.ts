@@ -4,8 +4,8 @@
 //   open ──▶ a session of the store's clock, at once ──claim──▶ won: that session, or a greater one (`claimed`)
 //                                                    └────────▶ lost, or later won by another: `superseded`
 //
-// What connections put down is sent in rounds, one bounded call at a time for each partition of sessions
-// (claims-partition.ts). Other processes are told who lost, and tell us (supersession.ts).
+// Claims are sent in rounds, one bounded call at a time for each partition of sessions (claims-partition.ts). Processes
+// notify each other of connections that lost (supersession.ts).
 import { randomBytes } from 'node:crypto';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { sessionPartitionOf } from '@whereabouts/infra/session-partition';

@@ -1,18 +1,18 @@
 // How a driver behaves, over all of its connections to this process: how much it may send now, whether its connection
-// has to end, and how long it then stays away. Pure but for the clock it is given.
+// has to end, and how long it is then kept out. Pure, except for the clock it is given.
 //
 //   refusals                                   the connection ends with
 //   20 points within 10 s (a message that      4400
 //     cannot be read: 4, any other fault: 1)
 //   too fast for 10 s without a pause          4429
-//   more than 100 of any kind within 1 s       nothing more: a flood is cut off, as a socket that is closed in
-//                                              good order would go on being read for as long as it sends
+//   more than 100 of any kind within 1 s       no close frame: the socket is cut off, because one that is closed
+//                                              properly would still be read for as long as the client sends
 //
-// The numbers are for up to 5 reports a second. Whoever may send more may err more: two in five of what it may send in
+// The numbers are for up to 5 reports a second. With a higher limit they grow: two in five of what a driver may send in
 // 10 s, and as many a second as it may send.
 //
-// Each such end is a strike, and so is connecting too often. After the n-th strike the driver is not let in for
-// 2^(n-1) s, at most a minute. Ten minutes without a strike forgive all.
+// Each such end is a strike, and so is connecting too often. After the n-th strike the driver is kept out for 2^(n-1) s,
+// at most a minute. Ten minutes without a strike clear the count.
 import { CLOSE_CODES, type NackCode, RETRYABLE } from '@whereabouts/client/protocol';
 import { type Moment, type RateLimit, TokenBucket } from './rate-limit.js';
 
@@ -23,7 +23,7 @@ export interface ConductLimits {
 
 export const CUT_OFF = 'cut_off';
 
-/** Drivers in a tunnel come back often; one every three seconds is no tunnel. */
+/** Drivers in a tunnel reconnect often, but not every three seconds. */
 const CONNECTIONS: RateLimit = Object.freeze({ perS: 1 / 3, burst: 20 });
 /** After so many of one spell it may be taken that the driver does not listen. */
 const HEEDED_REFUSALS = 3;

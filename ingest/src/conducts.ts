@@ -1,7 +1,7 @@
-// The conduct of every driver that is connected, and of those who have left for as long as it matters. So limits
-// are a driver's and not a connection's: coming back is no way around them.
+// The conduct of every connected driver, and of drivers who have left, as long as it matters. So limits apply to a driver
+// and not to a connection: a reconnect does not reset them.
 //
-// Bounded: who has left is forgotten when nothing is lost by it, and beyond `limit` the one who left first is.
+// Bounded: a driver who has left is forgotten when the record no longer matters; above `limit`, the one who left first.
 import { Conduct, type ConductLimits } from './conduct.js';
 
 /** Of those who have left, looked at in one turn. */
@@ -32,7 +32,7 @@ export class Conducts {
     if (known) return known;
     const added = new Conduct(this.#limits, nowMs);
     this.#byDriver.set(driverId, added);
-    // Until it is connected it counts as one who has left.
+    // Until it is connected, it counts as a driver who has left.
     this.left(driverId);
     return added;
   }

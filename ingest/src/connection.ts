@@ -251,7 +251,7 @@ export class Connection implements Sender, AckSource, ClaimingConnection {
     if (seqs.length === 0) this.#answers.refuse(code, null, detail);
   }
 
-  // ---- what becomes of its reports
+  // ---- the outcome of its reports
 
   accepted(seq: number, recordedAtMs: number, waitedMs: number, durability: Durability): void {
     if (this.#state === 'closed') return;
@@ -289,7 +289,7 @@ export class Connection implements Sender, AckSource, ClaimingConnection {
 
   checkpointPersisted(seq: number): void {
     if (this.#state === 'closed') return;
-    // The acknowledgement first, where it waits for the end of this turn.
+    // First the acknowledgement, if one waits for the end of this turn.
     this.settle(this.#edge.clock.monotonicMs());
     this.#edge.counters.persisted++;
     this.#answers.send({ type: 'persisted', seq });

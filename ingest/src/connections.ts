@@ -50,7 +50,7 @@ export class Connections {
     return this.#conducts.size;
   }
 
-  /** For how long a driver is to stay away; 0 for who may try. Whoever claims to be it has not proved that yet. */
+  /** How long a driver is kept out; 0 if it may try. The token is not verified yet, so the claim may be false. */
   pauseMs(driverId: string): number {
     return this.#conducts.find(driverId)?.pauseMs(this.#edge.clock.monotonicMs()) ?? 0;
   }
@@ -119,7 +119,7 @@ export class Connections {
     this.#edge.reportIntervalMs = settings.reportIntervalMs * this.#pace.factor;
   }
 
-  /** Spread, so that the drivers do not all come back in the same moment. */
+  /** Spread, so that the drivers do not all reconnect at the same moment. */
   async closeAll(code: number, reason: string, spreadMs: number): Promise<void> {
     const open = [...this.#byDriver.values()];
     const slices = Math.max(1, Math.ceil(Math.min(spreadMs, open.length) / SLICE_MS));

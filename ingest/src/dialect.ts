@@ -1,4 +1,4 @@
-// The two ways in which a connection speaks, JSON and binary frames, behind one face.
+// The two forms of the protocol, JSON and binary frames, behind one interface.
 import {
   decodeClientMessage,
   encodeAck,

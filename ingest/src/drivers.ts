@@ -6,16 +6,16 @@
 //   acknowledged    which report of the driver stands in which log, under which term and revision
 //   lost            the partition lost that one, and it waits to be written again
 //
-// A report is named by its session and its time. A generation names a connection of this process, so that a late answer
-// reaches no other one. Rows are bounded: by drivers who are connected or were within a minute, and those whose newest
-// report is not in Postgres.
+// Session and time identify a report. A generation identifies a connection of this process, so that a late answer cannot
+// reach another one. Rows are bounded by the drivers who are connected, or were within a minute, or whose newest report
+// is not in Postgres.
 
 import { type Durability, MAX_SEQ, type NackCode } from '@whereabouts/client/protocol';
 import { STATUSES } from '@whereabouts/infra/position';
 import { AT, BODY_BYTES, type DecodedPosition, decodeBody, STATUS_BITS } from '@whereabouts/infra/record';
 import type { Report } from './report.js';
 
-/** A connection, as whoever writes its reports sees it. */
+/** A connection, as the recorder sees it. */
 export interface Origin {
   readonly generation: number;
   /** Under which its reports are recorded. */
@@ -28,7 +28,7 @@ export interface Origin {
   /** Not now. It stays held all the same. */
   refused(seq: number, recordedAtMs: number, code: NackCode, retryAfterMs: number, detail: string): void;
   checkpointKept(seq: number, durability: Durability): void;
-  /** `retryAfterMs` null: for good. */
+  /** `retryAfterMs` null: not retryable. */
   checkpointRefused(seq: number, code: NackCode, retryAfterMs: number | null, detail: string): void;
   /** It stands in Postgres. */
   checkpointPersisted(seq: number): void;
@@ -45,7 +45,7 @@ export class Drivers {
   #capacity = FIRST_CAPACITY;
   #generation = 0;
 
-  // Of the newest report. Whoever keeps a column must not keep it across a new row, which may replace it.
+  // Of the newest report. Do not hold a column across the creation of a row, which may replace the column.
   bodies = Buffer.alloc(FIRST_CAPACITY * BODY_BYTES);
   #view = viewOf(this.bodies);
   generations = new Float64Array(FIRST_CAPACITY);
@@ -120,7 +120,7 @@ export class Drivers {
     return slot;
   }
 
-  /** Nobody refers to the row any more. */
+  /** Nothing refers to the row any more. */
   release(slot: number): void {
     this.#slots.delete(this.idOf(slot));
     this.#ids[slot] = '';
@@ -145,7 +145,7 @@ export class Drivers {
     const { body } = report;
     for (let i = 0; i < BODY_BYTES; i++) bodies[at + i] = body[i] as number;
     this.#setSession(slot, origin.session);
-    // Nobody waits for what another connection sent.
+    // No connection waits for what another one sent.
     if (this.sinceMs[slot] === 0 || this.generations[slot] !== origin.generation) this.sinceMs[slot] = nowMs;
     this.generations[slot] = origin.generation;
     this.seqs[slot] = report.seq;
@@ -213,7 +213,7 @@ export class Drivers {
     );
   }
 
-  /** Notes where a report stands, if it is no older than the one that is noted already. */
+  /** Notes where a report was written, if it is not older than the noted one. */
   acknowledge(
     slot: number,
     session: number,

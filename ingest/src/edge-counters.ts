@@ -1,7 +1,7 @@
-// What the edge counts. Plain numbers on the hot path, turned into Prometheus metrics at a scrape.
+// The metrics of the edge: plain numbers on the hot path, turned into Prometheus metrics at a scrape.
 import { CLOSE_CODES, NACK_CODES } from '@whereabouts/client/protocol';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
-import type { Registry } from 'prom-client';
+import { DurationBuckets } from './duration-buckets.js';
 
 const MESSAGE_KINDS = ['position', 'positions', 'bye', 'token', 'ping', 'pong', 'unreadable'] as const;
 
@@ -11,34 +11,7 @@ function zeros<K extends string>(keys: readonly K[]): Counts<K> {
   return Object.fromEntries(keys.map((key) => [key, 0])) as Counts<K>;
 }
 
-const ACK_LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5] as const;
-
-/** A histogram whose observation is a few comparisons; prom-client's own hashes labels each time. */
-class LatencyBuckets {
-  readonly #counts = new Float64Array(ACK_LATENCY_BOUNDS_S.length + 1);
-  #sumMs = 0;
-
-  observe(ms: number): void {
-    let at = 0;
-    while (at < ACK_LATENCY_BOUNDS_S.length && ms > (ACK_LATENCY_BOUNDS_S[at] as number) * 1000) at++;
-    this.#counts[at] = (this.#counts[at] as number) + 1;
-    this.#sumMs += ms;
-  }
-
-  /** In prom-client's form of a histogram: cumulative buckets, then sum and count. */
-  values(name: string) {
-    let count = 0;
-    const buckets = [...ACK_LATENCY_BOUNDS_S, '+Inf' as const].map((le, i) => {
-      count += this.#counts[i] as number;
-      return { metricName: `${name}_bucket`, labels: { le }, value: count };
-    });
-    return [
-      ...buckets,
-      { metricName: `${name}_sum`, labels: {}, value: this.#sumMs / 1000 },
-      { metricName: `${name}_count`, labels: {}, value: count },
-    ];
-  }
-}
+const ACK_LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5];
 
 export class EdgeCounters {
   readonly messages = zeros(MESSAGE_KINDS);
@@ -46,7 +19,7 @@ export class EdgeCounters {
   /** By reason, of which admission.ts has a few. */
   readonly refusedUpgrades = new Map<string, number>();
   readonly closes = new Map<string, number>();
-  readonly ackLatency = new LatencyBuckets();
+  readonly ackLatency = new DurationBuckets(ACK_LATENCY_BOUNDS_S);
   upgrades = 0;
   reports = 0;
   acks = 0;
@@ -137,14 +110,8 @@ export function registerEdgeMetrics(metrics: Metrics, counters: EdgeCounters, ga
   total('offline_records_total', 'Drivers recorded as offline after their connection dropped', () => {
     return counters.offlineRecords;
   });
-  registerAckLatency(metrics, counters.ackLatency);
-}
-
-function registerAckLatency(metrics: Metrics, buckets: LatencyBuckets): void {
-  const name = `${metrics.prefix}ack_latency_seconds`;
-  const help = 'From the receipt of a report to the answer of Redis that settles it';
-  const metric = { name, help, type: 'histogram', aggregator: 'sum' };
-  // A registry asks a metric for its name and its values only, and its type says more than that.
-  const source = { ...metric, get: async () => ({ ...metric, values: buckets.values(name) }), reset() {} };
-  metrics.registry.registerMetric(source as unknown as Parameters<Registry['registerMetric']>[0]);
+  counters.ackLatency.register(metrics, {
+    name: 'ack_latency_seconds',
+    help: 'From the receipt of a report to the answer of Redis that settles it',
+  });
 }

@@ -30,7 +30,7 @@ export interface EdgeClock {
   wallMs(): number;
 }
 
-/** What the edge needs of whoever writes reports. None of it throws or blocks. */
+/** What the edge needs of the recorder. None of it throws or blocks. */
 export interface ReportSink {
   /** Connections put their reports into its rows. */
   readonly drivers: Drivers;
@@ -58,7 +58,7 @@ export interface EdgeParts {
   verify(token: string): Promise<VerifiedToken>;
 }
 
-/** Whoever has acknowledgements to send at the end of this turn. */
+/** A connection with acknowledgements to send at the end of this turn. */
 export interface AckSource {
   settle(nowMs: number): void;
 }

@@ -45,7 +45,7 @@ export interface GatewayParts {
   port: number;
   /** Several processes listen on the same port. */
   sharesPort: boolean;
-  /** Why nobody should connect now, or null. */
+  /** The reason to refuse all connections now, or null. */
   unready(): string | null;
   handshakeLimits: HandshakeLimits;
 }
@@ -154,7 +154,7 @@ export class Gateway {
     this.#app.close();
   }
 
-  /** A socket opened (1) or one that is no WebSocket closed (-1). Beyond the limits it is told so before it asks. */
+  /** A socket opened (1), or one that is no WebSocket closed (-1). Beyond the limits it is refused before it asks. */
   #count(res: HttpResponse, change: number): void {
     if (change < 0) {
       this.#handshakes.left();
@@ -169,7 +169,7 @@ export class Gateway {
     this.#handshakes.asked(addressOf(res));
     const handshake: Handshake = { res, key: req.getHeader('sec-websocket-key'), context, aborted: false };
     const admission = readUpgrade({
-      // Undefined where the types promise an empty string.
+      // Undefined, although the types promise an empty string.
       query: (req.getQuery() as string | undefined) ?? '',
       authorization: req.getHeader('authorization'),
       subprotocols: req.getHeader('sec-websocket-protocol'),
@@ -207,11 +207,11 @@ export class Gateway {
   }
 
   /**
-   * When it ends, `cork` looks once more at the state of the response, which an upgrade has given back to the heap:
-   * what lies there by then may read as "to be closed", and a new WebSocket is gone (one of 600 to 2,000 on a busy
-   * machine). It does not look where another socket is corked already. So one is, for the moment; the price is that
-   * the dozen lines of the upgrade's answer leave one by one. Where there is no other we accept the risk, and as
-   * little as can be is allocated before `cork` ends: the connection comes after it, not in the open handler.
+   * When `cork` ends it reads the state of the response once more. An upgrade has already freed that memory: what is
+   * there now may read as "to be closed", and the new WebSocket is closed (one of 600 to 2,000 on a busy machine).
+   * `cork` does not read it while another socket is corked. So we cork another one during the upgrade; the price is
+   * that the dozen lines of the answer are sent one by one. With no other socket open we accept the risk, and allocate
+   * as little as possible before `cork` ends: the connection is made after it, not in the open handler.
    */
   #uncorked(res: HttpResponse, upgrade: () => void): void {
     if (this.#anchor === null) res.cork(upgrade);
@@ -317,8 +317,8 @@ function listen(
 }
 
 /**
- * The port, or a free one for 0, that nobody listens on now. Processes that share a port must look first: sharing
- * works with strangers too, and two clones would mix their drivers.
+ * The port (a free one for 0), after a check that nothing listens on it. Processes that share a port must check first:
+ * the kernel would also share it with another clone, and the two would mix their drivers.
  */
 export async function findExclusivePort(host: string, port: number): Promise<number> {
   const app = App();

@@ -1,10 +1,10 @@
-// Sockets that are no WebSocket yet: how many there are in all and of each address. Pure but for the clock it is given.
+// Sockets that are not a WebSocket yet: how many there are in total and of each address. Pure, except for the clock.
 //
-// uWebSockets.js tells when a socket opens and that one has closed, but not which, and ends by itself those that stay
-// silent for about ten seconds. So of an address the times are kept at which its sockets opened: one that asked for
-// something takes the newest away, as honest clients are quick; the others are forgotten when their time is over.
+// uWebSockets.js reports that a socket opened and that one closed, but not which one. It closes sockets that are silent
+// for about ten seconds. So we keep the times at which the sockets of an address opened. A socket that sends a request
+// removes the newest time, because honest clients are quick. The others are forgotten when their time is over.
 
-/** Whoever has not asked for anything by then is closed by uWebSockets.js (10 s, looked at every 4 s). */
+/** uWebSockets.js closes a socket without a request after this time (10 s, checked every 4 s). */
 const LIFE_MS = 14_000;
 
 export interface HandshakeLimits {

@@ -1,5 +1,5 @@
-// Imported before uWebSockets.js, which reads this once, when it is loaded: how many bytes an address and its headers
-// may have. By default it is 4,096, and a token of 8,000 characters is answered with 431.
+// Sets how many bytes an address and its headers may have. Imported before uWebSockets.js, which reads this once, when it
+// is loaded. The default is 4,096, with which a token of 8,000 characters is answered with 431.
 
 const MAX_HEADER_BYTES = 16 * 1024;
 

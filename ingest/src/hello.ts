@@ -1,4 +1,4 @@
-// What a driver is told first: its session, our clock, and the limits that hold here.
+// The first message to a driver: its session, our clock, and the limits.
 import {
   type HelloMessage,
   MAX_CLOCK_AHEAD_MS,

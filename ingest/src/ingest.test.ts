@@ -144,6 +144,28 @@ test('several processes behind one port: one ops listener, the dead are replaced
   assert.equal(await counter(ingest, 'ack_latency_seconds_count'), 24);
   assert.match(await (await ingest.ops('/metrics')).text(), /ack_latency_seconds_bucket\{le="\+Inf"\} 24/);
 
+  const numbers = ['1', '2'];
+  const ofProcess = async (name: string) => {
+    const text = await (await ingest.ops('/metrics')).text();
+    const line = (number: string) =>
+      new RegExp(`^whereabouts_ingest_process_${name}\\{process="${number}"\\} (\\S+)$`, 'm');
+    return numbers.map((number) => Number(line(number).exec(text)?.[1]));
+  };
+  const connections = await ofProcess('connections');
+  assert.equal((connections[0] as number) + (connections[1] as number), 24, 'each told on its own');
+  for (const limit of await ofProcess('connections_limit')) assert.ok(limit >= 24);
+  for (const files of await ofProcess('open_files')) assert.ok(files > 10);
+  for (const ticks of await ofProcess('tick_duration_seconds_count')) assert.ok(ticks > 0);
+  assert.deepEqual(await ofProcess('pace_factor'), [1, 1]);
+  assert.deepEqual([await counter(ingest, 'processes'), await counter(ingest, 'processes_missing')], [2, 0]);
+
+  process.kill(pids[1] as number, 'SIGSTOP');
+  try {
+    assert.equal(await counter(ingest, 'processes_missing'), 1, 'a process that hangs hides no other');
+  } finally {
+    process.kill(pids[1] as number, 'SIGCONT');
+  }
+
   process.kill(pids[0] as number, 'SIGKILL');
   await until('its drivers are gone', () => drivers.some((driver) => driver.closeCode === 1006));
   const end = performance.now() + 30_000;

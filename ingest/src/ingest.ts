@@ -10,6 +10,7 @@ import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics'
 import { maxOpenFiles } from '@whereabouts/infra/service/open-files';
 import { type ReadinessReport, runService } from '@whereabouts/infra/service/shell';
 import { createTokenVerifier, type RunningTokenVerifier } from '@whereabouts/infra/service/tokens';
+import { tracerOf } from '@whereabouts/infra/service/tracing';
 import { LOCATION_SCOPE } from './admission.js';
 import { Claims } from './claims.js';
 import { registerClaimMetrics } from './claims-metrics.js';
@@ -18,9 +19,10 @@ import { Edge } from './edge.js';
 import { EdgeCounters, registerEdgeMetrics } from './edge-counters.js';
 import { Gateway } from './gateway.js';
 import { LoopLag } from './loop-lag.js';
+import { registerProcessCount, registerProcessMetrics } from './process-metrics.js';
 import { Recorder } from './recorder.js';
 import type { IngestSettings } from './settings.js';
-import { answerPrimary } from './siblings.js';
+import { answerPrimary, processNumber } from './siblings.js';
 import { Stalls } from './stalls.js';
 
 const LOOK_EVERY_MS = 1000;
@@ -28,7 +30,7 @@ const LOOK_EVERY_MS = 1000;
 const CLOSING_SPREAD_MS = 1000;
 const LINGER_MS = 200;
 
-/** For everything besides drivers: Redis, scrapes. */
+/** For everything except drivers: Redis, scrapes. */
 const OTHER_FILES = 100;
 /** Sockets that are no WebSocket: an address has half of them, so that no single one has all. */
 const HANDSHAKES = Object.freeze({ inAll: 1000, ofAddress: 500 });
@@ -50,6 +52,7 @@ export async function runIngest(settings: IngestSettings, role: { isSibling: boo
   let running: Running | null = null;
   const readiness = () => readinessOf(running);
   if (role.isSibling) answerPrimary({ registry: metrics.registry, readiness });
+  else registerProcessCount(metrics.registry, { all: 1, missing: 0 });
   await runService({
     name: 'ingest',
     log,
@@ -82,7 +85,8 @@ async function startIngest(
     log,
   });
   const processId = randomBytes(8).toString('hex');
-  const recorder = new Recorder({ store, settings, log, metrics, processId });
+  const tracer = tracerOf('ingest');
+  const recorder = new Recorder({ store, settings, log, metrics, processId, tracer });
   const counters = new EdgeCounters();
   const stalls = new Stalls(() => performance.now());
   const claims = new Claims({ store, processId, handedBack: (driverId) => connections.handedBack(driverId) });
@@ -123,7 +127,19 @@ async function startIngest(
   listening.gateway = gateway;
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
-  const stopLooking = lookRegularly(connections, gateway);
+  const lag = new LoopLag();
+  registerProcessMetrics(
+    metrics,
+    processNumber(),
+    { lag: lag.durations, tick: recorder.durations },
+    {
+      connections: () => connections.size,
+      connectionsLimit: () => edge.settings.maxConnections,
+      pendingReports: () => recorder.pendingReports(),
+      paceFactor: () => edge.reportIntervalMs / edge.settings.reportIntervalMs,
+    },
+  );
+  const stopLooking = lookRegularly(connections, gateway, lag);
   return { store, recorder, claims, edge, connections, gateway, verify, stopLooking };
 }
 
@@ -137,8 +153,7 @@ function connectionsWithin(maxConnections: number, log: Logger): number {
   return atMost;
 }
 
-function lookRegularly(connections: Connections, gateway: Gateway): () => void {
-  const lag = new LoopLag();
+function lookRegularly(connections: Connections, gateway: Gateway, lag: LoopLag): () => void {
   const timer = setInterval(() => {
     connections.look(lag.takeMs());
     gateway.look();
@@ -149,7 +164,7 @@ function lookRegularly(connections: Connections, gateway: Gateway): () => void {
   };
 }
 
-/** Written first, then closed: who is told to go has been told what became of their reports. */
+/** First writes, then closes: drivers get the outcome of their reports before the close frame. */
 async function drain(running: Running, deadlineMs: number): Promise<void> {
   const { store, recorder, edge, connections, gateway } = running;
   edge.draining = true;

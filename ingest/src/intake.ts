@@ -51,7 +51,7 @@ export class Intake implements SentBefore {
     this.#ledger = ledger;
   }
 
-  /** On an ordinary report. Its age is for `checkAge`, as of several only the newest has to be young. */
+  /** Checks an ordinary report, except its age: of several reports only the newest has to be young (`checkAge`). */
   judge(seq: number, recordedAtMs: number, storeNowMs: number): Verdict {
     const ahead = checkNotAhead(recordedAtMs, storeNowMs);
     if (ahead !== null) return ahead;

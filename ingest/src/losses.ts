@@ -1,5 +1,5 @@
-// What partitions lost of what this process acknowledged. A driver whose newest report was lost waits to be written again.
-// Where a newer one waits or is under way already, that one stands in for it.
+// What partitions lost of the reports that this process acknowledged. A driver whose newest report was lost waits to be
+// written again. If a newer one is waiting or in flight already, that one replaces it.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -19,7 +19,7 @@ export class Losses {
   lost = 0;
   /** Of those, whose report was written again. */
   healed = 0;
-  /** Of those, where a newer report stands in for it. */
+  /** Of those, the ones that a newer report replaced. */
   overtaken = 0;
   /** Told of each, how old it was when its loss was found. */
   onLost: (ageMs: number) => void = () => {};

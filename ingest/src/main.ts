@@ -1,4 +1,4 @@
-// Ingest: what drivers report, from their WebSockets to the live store. One process, or several behind one port.
+// Ingest: takes drivers' reports from their WebSockets to the live store. One process, or several behind one port.
 import { launch } from '@whereabouts/infra/service/launch';
 import { SettingsReader } from '@whereabouts/infra/service/settings';
 import { runIngest } from './ingest.js';

@@ -1,8 +1,8 @@
 // How often drivers are asked to report: doubled while this process cannot keep up, halved when it is calm.
 //
-// Looked at once a second. Two late looks in a row double the interval (one may be a garbage collection), and
-// two more must pass before the next doubling, as drivers hear of it with their next report only. Ten calm
-// looks in a row halve it. Between late and calm nothing moves, so that the pace does not swing.
+// Checked once a second. Two late checks in a row double the interval (one may be a garbage collection), and two more
+// must pass before the next doubling, because drivers learn of it with their next report. Ten calm checks in a row halve
+// it. Between late and calm nothing changes, so that the pace does not oscillate.
 
 export interface Load {
   /** How late the event loop was, in the worst tenth of the time since the last look. */

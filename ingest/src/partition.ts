@@ -46,7 +46,7 @@ export class Partition {
   #writesUnderWay = 0;
   #isRefusing = false;
   #lost = 0;
-  // Slots that wait, the longest first; -1 where one was taken out. Rows know their index.
+  // Slots that wait, the oldest first; -1 for one that was removed. Rows know their index.
   #slots = new Int32Array(FIRST_CAPACITY);
   #first = 0;
   #end = 0;
@@ -113,7 +113,7 @@ export class Partition {
     this.#waiting--;
   }
 
-  /** Takes out who has waited longest; -1: nobody waits. */
+  /** Removes the slot that has waited longest; -1: none waits. */
   shift(): number {
     while (this.#first < this.#end) {
       const slot = this.#slots[this.#first++] as number;
@@ -159,7 +159,7 @@ export class Partition {
 
   // ---- calls
 
-  /** A call whose answer tells the partition's state, which is held against what was known before. */
+  /** A call whose answer has the partition's state, which is compared with the known one. */
   async call<A extends { state: LogState }>(send: () => Promise<A>): Promise<A> {
     const asked = this.#known;
     const answer = await send();
@@ -231,8 +231,8 @@ export class Partition {
 }
 
 /**
- * Answers of several calls may cross. What was asked before `seen` was known, and tells an older state, says nothing. A
- * term is the node's time as a rule; where its clock was set back, the next call tells.
+ * Answers of several calls may cross. An answer with an older state, to a call made before `seen` was known, is ignored.
+ * A term usually is the node's time; if its clock was set back, the next call shows it.
  */
 function isEarlier(state: LogState, seen: LogState, asked: LogState | null): boolean {
   if (state.incarnation !== seen.incarnation)

@@ -52,7 +52,7 @@ export class TokenBucket {
     return granted;
   }
 
-  /** When the next token is there; 0 where one is. */
+  /** The time until the next token; 0 if there is one. */
   waitMs(limit: RateLimit, nowMs: number): number {
     const elapsedMs = Math.max(0, nowMs - this.#countedAtMs);
     return Math.max(0, ((1 - this.#tokens) * 1000) / limit.perS - elapsedMs);

@@ -90,6 +90,7 @@ export class RecorderMetrics {
       'Age of the oldest position that is not in Postgres, of the reachable partitions.',
       () => lossWindow.worstMs / 1000,
     );
+    worst('loss_budget_seconds', 'What the loss window is to stay within.', () => lossWindow.budgetMs / 1000);
     worst(
       'loss_window_unknown_at_most_seconds',
       'The most that the loss window can be in the partitions that cannot be reached; 0 where all can.',

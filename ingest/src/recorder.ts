@@ -6,10 +6,10 @@
 //                ├──── no answer ───┘                     │
 //                └── a new term of the partition lost it ─┘
 //
-// So held, tried again and healed are one thing: a row waits. It is bounded by the drivers. A newer report takes the place
-// of an older one, wherever on the map either is, so a driver who crosses a border waits in another partition. An answer
-// acknowledges the reports of its batch and no others; one of a term that has ended acknowledges nothing. Whoever waits
-// for long gets a retryable nack, and stays held.
+// So holding, retrying and healing are one mechanism: a row waits. It is bounded by the number of drivers. A newer report
+// replaces an older one, wherever on the map either is, so a driver who crosses a border waits in another partition. An
+// answer acknowledges only the reports of its batch; an answer of a term that has ended acknowledges nothing. A driver who
+// waits long gets a retryable nack, and the report stays held.
 
 import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import { DarkRegions } from '@whereabouts/infra/live-store/dark-regions';
@@ -21,9 +21,12 @@ import { StoreError } from '@whereabouts/infra/live-store/store-error';
 import type { Position } from '@whereabouts/infra/position';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
+import type { Tracer } from '@whereabouts/infra/service/tracing';
 import { type Batch, BatchPool } from './batch.js';
+import { BatchSpans } from './batch-spans.js';
 import { Checkpoints } from './checkpoints.js';
 import { Drivers, type Origin } from './drivers.js';
+import type { DurationBuckets } from './duration-buckets.js';
 import type { ReportSink } from './edge.js';
 import { Losses } from './losses.js';
 import { Partition } from './partition.js';
@@ -44,6 +47,8 @@ export interface RecorderOptions {
   metrics: Metrics;
   /** Names this process among those that compact. */
   processId: string;
+  /** Null, or none: nobody traces. */
+  tracer?: Tracer | null;
 }
 
 /** Calls of one round to one partition: 2,048 reports. */
@@ -69,13 +74,14 @@ export class Recorder implements ReportSink {
   readonly #batches = new BatchPool();
   readonly #metrics: RecorderMetrics;
   readonly #ticker: Ticker;
+  readonly #spans: BatchSpans | null;
   #nackedAtMs = 0;
   #lookedAtMs = 0;
   #choresAtMs = 0;
   /** The store was written under another partition map: nothing can be taken. */
   mapMismatch = false;
 
-  constructor({ store, settings, log, metrics, processId }: RecorderOptions) {
+  constructor({ store, settings, log, metrics, processId, tracer = null }: RecorderOptions) {
     this.#store = store;
     this.#settings = settings;
     this.#log = log;
@@ -101,6 +107,7 @@ export class Recorder implements ReportSink {
     });
     const nowMs = () => performance.now();
     const nodeOf = (partition: number) => store.nodeOf(partition);
+    this.#spans = tracer && new BatchSpans(tracer, nodeOf);
     this.regions = new DarkRegions({ partitions, nodeOf, nowMs });
     this.regions.register(metrics);
     const { lossBudgetMs: budgetMs } = settings;
@@ -119,6 +126,11 @@ export class Recorder implements ReportSink {
 
   start(): void {
     this.#ticker.start();
+  }
+
+  /** Of ticks. */
+  get durations(): DurationBuckets {
+    return this.#ticker.durations;
   }
 
   submit(slot: number): void {
@@ -145,7 +157,7 @@ export class Recorder implements ReportSink {
     return this.#partitions.reduce((sum, { waiting }) => sum + waiting, this.#checkpoints.waiting);
   }
 
-  /** Partitions where the store refuses what is written with an error that we do not know. */
+  /** Partitions where the store refuses writes with an unknown error. */
   get refusingPartitions(): number {
     const isRefusing = (partition: Partition) =>
       partition.isRefusing || this.#checkpoints.isRefusing(partition.number);
@@ -208,7 +220,7 @@ export class Recorder implements ReportSink {
   }
 
   #writeRound(partition: Partition, nowMs: number): void {
-    // Where the last call failed, one call tells whether others may follow.
+    // If the last call failed, one call decides whether others may follow.
     const calls = partition.status === 'backing_off' ? 1 : MAX_CALLS;
     for (let call = 0; call < calls && partition.waiting > 0; call++) {
       const batch = this.#batches.take();
@@ -223,10 +235,12 @@ export class Recorder implements ReportSink {
 
   async #append(partition: Partition, batch: Batch, nowMs: number): Promise<void> {
     this.#metrics.calls++;
+    const span = this.#spans?.begin(partition.number, batch) ?? null;
     try {
       const { state, replicated } = await partition.write(() =>
         this.#store.append(partition.number, batch.bytes(), batch.count),
       );
+      span?.answered();
       this.mapMismatch = false;
       this.#metrics.accepted += batch.count;
       if (partition.isCurrent(state)) {
@@ -236,8 +250,11 @@ export class Recorder implements ReportSink {
     } catch (error) {
       this.#metrics.failedCalls++;
       this.#waitAgain(batch);
-      this.#nackFailed(batch, this.#failed(error), nowMs);
+      const failure = this.#failed(error);
+      span?.failed(failure.code, failure.message);
+      this.#nackFailed(batch, failure, nowMs);
     } finally {
+      span?.end();
       this.#batches.giveBack(batch, this.drivers);
     }
   }
@@ -264,7 +281,7 @@ export class Recorder implements ReportSink {
     }
   }
 
-  /** Tells the drivers, as far as what was acknowledged has not been lost meanwhile. */
+  /** Acknowledges to the drivers what has not been lost meanwhile. */
   #tell(partition: Partition, batch: Batch, state: ToldState, isReplicated: boolean): void {
     const { drivers } = this;
     const durability: Durability = isReplicated ? 'replicated' : 'cache';
@@ -303,7 +320,7 @@ export class Recorder implements ReportSink {
 
   // ---- nacks
 
-  /** Of those that say what is wrong the drivers hear at once. */
+  /** Drivers get errors that name their cause at once. */
   #nackFailed(batch: Batch, { code }: StoreError, nowMs: number): void {
     if (code !== 'overloaded' && code !== 'map_mismatch') return;
     for (let i = 0; i < batch.count; i++) {
@@ -320,7 +337,7 @@ export class Recorder implements ReportSink {
       partition.eachWaiting((slot) => this.#nack(slot, sinceMs, 'region_unavailable', HELD));
   }
 
-  /** Where the driver has had no answer since then. */
+  /** If the driver has had no answer since then. */
   #nack(slot: number, sinceMs: number, code: NackCode, detail: string): void {
     const { drivers } = this;
     const waitsSinceMs = drivers.sinceMs[slot] as number;

@@ -1,8 +1,8 @@
-// One report between its message and its driver's row: read, checked, and laid out as the body of a record
+// One report between its message and its driver's row: read, checked, and packed as the body of a record
 // (infra/src/record.ts).
 //
-// A message is dealt with in one go, so one Report serves all connections of a process: a usual report, binary or JSON,
-// goes into its row without an object of its own.
+// A message is handled in one go, so one Report object serves all connections of a process: a usual report, binary or
+// JSON, goes into its row without an object of its own.
 import { MAX_CLOCK_AHEAD_MS, type NackCode, type UncheckedPosition } from '@whereabouts/client/protocol';
 import {
   MAX_LAT_E7,

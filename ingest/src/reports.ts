@@ -1,5 +1,5 @@
-// What becomes of the reports of one connection: refused with a code, or put into the driver's row and, where they ask for
-// it, among the checkpoints. Of several in one message only the newest goes into the row.
+// Handles the reports of one connection: refuses them with a code, or puts them into the driver's row and, if requested,
+// among the checkpoints. Of several reports in one message only the newest goes into the row.
 import { MAX_WAITING_CHECKPOINTS, type NackCode, type UncheckedPosition } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
 import type { AckLedger } from './ack-ledger.js';
@@ -166,7 +166,7 @@ export class Reports {
 
   // ---- checkpoints
 
-  /** Not the checkpoint is refused but the haste, so its driver is told when to send it again. */
+  /** Only the rate is refused, not the checkpoint, so the driver is told when to send it again. */
   #mayKeep(seq: number, nowMs: number): boolean {
     if (this.#conduct.checkpoint(this.#edge.moment(nowMs))) return true;
     const detail = `more than ${this.#edge.settings.checkpointsPerMin} checkpoints a minute`;
@@ -208,7 +208,7 @@ export class Reports {
     const { recorder, counters } = this.#edge;
     const { driverId, connectionId } = this.#sender;
     const { seq, recordedAtMs } = position;
-    // One that nobody has named is told from all others by where it came first.
+    // A checkpoint without an id is identified by the connection and the seq with which it first came.
     position.checkpointId ??= `${connectionId}-${seq}`;
     // One that waits already is sent again, and waits no more than once.
     const waiting = recorder.waitingCheckpoints(driverId, position.checkpointId);

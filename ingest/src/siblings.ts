@@ -1,11 +1,11 @@
-// What the processes behind one port tell their primary: whether they are ready, and what they have counted.
+// What the processes behind one port report to their primary: whether they are ready, and their metrics.
 //
-// Plain child processes: with SO_REUSEPORT the kernel shares the connections out, so nothing of node:cluster is
-// needed, and its workers exit at once when their primary has gone, without draining.
+// They are plain child processes: with SO_REUSEPORT the kernel distributes the connections, so node:cluster is not
+// needed. Its workers would also exit without draining when their primary is gone.
 import type { ReadinessReport } from '@whereabouts/infra/service/shell';
 import type { MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
 
-/** Set for the children alone. */
+/** Set for the children alone: which of the processes it is, from 1 on. */
 const SIBLING_ENV = 'WHEREABOUTS_INGEST_SIBLING';
 
 export type CountedMetrics = MetricObjectWithValues<MetricValue<string>>[];
@@ -30,8 +30,13 @@ export function isSibling(): boolean {
   return process.env[SIBLING_ENV] !== undefined && process.send !== undefined;
 }
 
-export function siblingEnv(port: number): NodeJS.ProcessEnv {
-  return { ...process.env, PORT: String(port), [SIBLING_ENV]: '1' };
+/** 1 for a process without siblings. */
+export function processNumber(): number {
+  return Number(process.env[SIBLING_ENV] ?? 1);
+}
+
+export function siblingEnv(port: number, number: number): NodeJS.ProcessEnv {
+  return { ...process.env, PORT: String(port), [SIBLING_ENV]: String(number) };
 }
 
 export function answerPrimary({ registry, readiness }: SiblingSources): void {

@@ -20,7 +20,7 @@ export class Stalls {
     this.#timer.unref();
   }
 
-  /** 0 where there was none. */
+  /** 0 if there was none. */
   stalledMs(nowMs: number): number {
     // The first sockets are read before the timer has had its turn.
     const present = this.#lateMs(nowMs);

@@ -1,10 +1,10 @@
-// What processes tell each other of drivers: which connection holds one now, and that one has left without a report.
-// Each process hears its own channel. A message is a hint and may be lost: whoever hears a subscription begin looks at
-// the sessions themselves, and so does everybody twice a minute.
+// How processes notify each other of drivers: which connection holds a driver now, and that one left without a report.
+// Each process has its own channel. A message is a hint and may be lost. So each process reads the sessions themselves
+// after it has subscribed, and twice a minute.
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { StoreError } from '@whereabouts/infra/live-store/store-error';
 
-/** To whoever has `connectionId`: `holder`, perhaps itself, holds the driver under that session. */
+/** To the process with `connectionId`: `holder`, perhaps itself, holds the driver under that session. */
 export interface News {
   driverId: string;
   connectionId: string;
@@ -25,7 +25,7 @@ interface Listener {
 type Line = ['held', string, string, string, number] | ['left', string];
 
 const MAX_LINES = 100;
-/** For one process; above it, what is told is left to its own looks. */
+/** For one process; above this, the other process has to find it by its own reads. */
 const MAX_QUEUED = 20_000;
 
 /** Connections are named `<process>-<count>`. */

@@ -1,5 +1,5 @@
-// What is done for partitions and rows without anybody asking: a partition that nobody writes to is touched, so that
-// readers know that somebody would; a log that nobody compacts is compacted; rows that nobody needs are let go.
+// Background work on partitions and rows: touches a partition without writes, so that readers know that it has a writer;
+// compacts a log that no flusher compacts; removes rows that are no longer needed.
 
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import { isAfter } from '@whereabouts/infra/record';

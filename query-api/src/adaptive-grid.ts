@@ -31,6 +31,14 @@ export interface Visitor {
   visit(slot: number): void;
 }
 
+/** In units of 1e-7 degree; all bounds belong to it. */
+export interface GridBox {
+  minLatE7: number;
+  minLonE7: number;
+  maxLatE7: number;
+  maxLonE7: number;
+}
+
 /** sin² of half the angle of a distance: it grows as the distance does, up to half way round the world. */
 export function haversineOf(angle: number): number {
   const sin = Math.sin(Math.min(Math.PI / 2, angle / 2));
@@ -187,12 +195,7 @@ export class AdaptiveGrid {
   }
 
   /** Calls `use` with each slot within the box, at most so many. Returns whether these were all. */
-  within(
-    root: number,
-    box: { minLatE7: number; minLonE7: number; maxLatE7: number; maxLonE7: number },
-    atMost: number,
-    use: (slot: number) => void,
-  ): boolean {
+  within(root: number, box: GridBox, atMost: number, use: (slot: number) => void): boolean {
     const [west, east] = [box.minLonE7 + X_OFFSET, box.maxLonE7 + X_OFFSET];
     const [south, north] = [box.minLatE7 + Y_OFFSET, box.maxLatE7 + Y_OFFSET];
     const stack = [root];

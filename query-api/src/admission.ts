@@ -18,7 +18,14 @@ export interface AdmissionLimits {
   inFlightPerSubject: number;
 }
 
-export type Refusal = 'rate' | 'subject_in_flight' | 'in_flight' | 'subject_bodies' | 'bodies';
+export type Refusal =
+  | 'rate'
+  | 'subject_in_flight'
+  | 'in_flight'
+  | 'subject_bodies'
+  | 'bodies'
+  | 'subject_streams'
+  | 'streams';
 
 const BURST_S = 2;
 const MAX_BODIES = 256;
@@ -65,7 +72,7 @@ export class Admission {
     const { questionsPerS } = this.#limits;
     this.#fill(subject);
     if (subject.balance < 1) {
-      const detail = `more than ${questionsPerS} questions a second (what a question weighs: see the README)`;
+      const detail = `more than ${questionsPerS} questions a second (docs/http-api.md says what a question weighs)`;
       const retryAfterS = Math.ceil((1 - subject.balance) / questionsPerS);
       throw this.#refusal('rate', tooMuch('rate_limited', detail, retryAfterS));
     }
@@ -89,6 +96,18 @@ export class Admission {
       subject.inFlight -= counted;
       subject.balance += weight - weighed;
     };
+  }
+
+  /** For what is done again and again for one that was let in before. */
+  charge(name: string, weight: number): void {
+    this.#subject(name).balance -= weight;
+  }
+
+  /** Its bucket is overdrawn. */
+  owes(name: string): boolean {
+    const subject = this.#subject(name);
+    this.#fill(subject);
+    return subject.balance < 0;
   }
 
   /** Returns what has to be called when the body is there, or given up. */

@@ -2,9 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import codec from '@googlemaps/polyline-codec';
+import { cellOf, cellToString } from '@whereabouts/infra/geohash';
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { distanceM, type Position } from '@whereabouts/infra/position';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
+import pointInPolygon from 'point-in-polygon-hao';
 import {
   eventually,
   type Running,
@@ -257,6 +260,89 @@ test('answers: live gives those on duty within the box, also across the antimeri
     again.body.drivers.map((d: { driver_id: string }) => d.driver_id),
     few.body.drivers.map((d: { driver_id: string }) => d.driver_id),
   );
+});
+
+test('answers: supply adds up to those on duty within the box, cell by cell', async () => {
+  const box = [20.9, 52.1, 21.1, 52.3];
+  const { body } = await running.ask(`/v1/supply?bbox=${box.join(',')}&precision=6`);
+  assert.deepEqual(body.query, { bbox: box, precision: 6 });
+  assert.deepEqual([body.complete, body.missing, body.provisional], [true, [], true]);
+  const live = await running.ask(`/v1/drivers/live?bbox=${box.join(',')}&limit=5000`);
+  const expected = new Map<string, { available: number; busy: number }>();
+  for (const { lat, lon, status } of live.body.drivers) {
+    const geohash = cellToString(cellOf(lat, lon));
+    const cell = expected.get(geohash) ?? { available: 0, busy: 0 };
+    cell[status as 'available' | 'busy']++;
+    expected.set(geohash, cell);
+  }
+  assert.ok(expected.size > 20);
+  const rows = [...expected].sort(([a], [b]) => (a < b ? -1 : 1));
+  assert.deepEqual(
+    body.cells,
+    rows.map(([geohash, { available, busy }]) => ({ geohash, drivers: available + busy, available, busy })),
+  );
+  const world = await running.ask('/v1/supply?bbox=-180,-90,180,90&precision=1');
+  const drivers = world.body.cells.reduce((sum: number, cell: { drivers: number }) => sum + cell.drivers, 0);
+  const all = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=5000');
+  assert.equal(drivers, all.body.drivers.length);
+  const metrics = await running.metrics.registry.metrics();
+  assert.match(metrics, /request_duration_seconds_count\{[^}]*route="\/v1\/supply"[^}]*\} [1-9]/);
+  assert.match(metrics, /index_looks_count\{[^}]*route="\/v1\/supply"[^}]*\} [1-9]/);
+});
+
+test('answers: live and supply within a polygon with a hole, as another library decides', async () => {
+  const outer = [
+    [20.8, 52.1],
+    [21.2, 52.05],
+    [21.3, 52.4],
+    [20.95, 52.35],
+    [20.8, 52.1],
+  ] as [number, number][];
+  const hole = [
+    [21, 52.2],
+    [21.02, 52.2],
+    [21.02, 52.25],
+    [21, 52.2],
+  ] as [number, number][];
+  const geoJson = JSON.stringify({ type: 'Polygon', coordinates: [outer, hole] });
+  const everyone = (await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=5000')).body.drivers;
+  const isInBox = ({ lat, lon }: { lat: number; lon: number }) =>
+    lon >= 20.9 && lon <= 21.05 && lat >= 52.1 && lat <= 52.3;
+  const encoded = codec.encode(outer.slice(0, -1).map(([lon, lat]) => [lat, lon]));
+  for (const [text, rings] of [
+    [geoJson, [outer, hole]],
+    [encoded, [outer]],
+  ] as const) {
+    const within = everyone.filter((driver: { lat: number; lon: number }) =>
+      pointInPolygon([driver.lon, driver.lat], [...rings]),
+    );
+    const polygon = encodeURIComponent(text);
+    const live = await running.ask(`/v1/drivers/live?polygon=${polygon}&limit=5000`);
+    assert.deepEqual(live.body.query, { polygon: text, limit: 5_000 });
+    assert.deepEqual(
+      live.body.drivers.map((driver: { driver_id: string }) => driver.driver_id),
+      within.map((driver: { driver_id: string }) => driver.driver_id),
+    );
+    assert.deepEqual([live.body.complete, live.body.truncated, within.length > 50], [true, false, true]);
+    const both = await running.ask(
+      `/v1/drivers/live?bbox=20.9,52.1,21.05,52.3&polygon=${polygon}&limit=5000`,
+    );
+    assert.deepEqual(
+      both.body.drivers.map((driver: { driver_id: string }) => driver.driver_id),
+      within.filter(isInBox).map((driver: { driver_id: string }) => driver.driver_id),
+    );
+    assert.ok(both.body.drivers.length > 0 && both.body.drivers.length < within.length);
+    const supply = await running.ask(`/v1/supply?polygon=${polygon}&precision=5`);
+    const busy = supply.body.cells.reduce((sum: number, cell: { busy: number }) => sum + cell.busy, 0);
+    const drivers = supply.body.cells.reduce(
+      (sum: number, cell: { drivers: number }) => sum + cell.drivers,
+      0,
+    );
+    assert.deepEqual(
+      [drivers, busy],
+      [within.length, within.filter((one: { status: string }) => one.status === 'busy').length],
+    );
+  }
 });
 
 test('answers: one caller has a share of the questions at once, and all together have a limit', async () => {

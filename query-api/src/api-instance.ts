@@ -15,7 +15,11 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Of the token. */
     subject: string;
+    /** By the clock of this machine. */
+    tokenExpiresAtMs: number;
     /** The media type that the caller prefers. */
     answerType: string;
+    /** It is answered for as long as the caller wants. */
+    isStream: boolean;
   }
 }

@@ -5,15 +5,17 @@ import compress from '@fastify/compress';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { chooseType } from './accept.js';
-import type { Authorize } from './authorization.js';
+import type { Authorize, Caller } from './authorization.js';
 import { jsonParser } from './bodies.js';
 import { addDriver, addDrivers } from './drivers.js';
 import { addLive } from './live.js';
 import { addNearby, addNearbyBatch } from './nearby.js';
+import { addNearbyStream } from './nearby-stream.js';
 import { addPartitions } from './partitions.js';
 import { Problem, unsupportedMediaType } from './problem.js';
 import type { Ground } from './questions.js';
 import { JSON_TYPE, typesOf } from './route-schema.js';
+import { addSupply } from './supply.js';
 
 export interface ApiOptions {
   ground: Ground;
@@ -30,17 +32,20 @@ export async function registerApi(app: FastifyInstance, { ground, authorize }: A
   api.removeAllContentTypeParsers();
   api.addContentTypeParser(JSON_TYPE, jsonParser(ground.admission));
   api.decorateRequest('subject', '');
+  api.decorateRequest('tokenExpiresAtMs', 0);
   api.decorateRequest('answerType', '');
-  const admit = (request: FastifyRequest, subject: string) => {
+  api.decorateRequest('isStream', false);
+  const admit = (request: FastifyRequest, { subject, tokenExpiresAtMs }: Caller) => {
     request.subject = subject;
+    request.tokenExpiresAtMs = tokenExpiresAtMs;
     ground.admission.knock(subject);
   };
   api.addHook('onRequest', (request, _reply, done) => {
-    const subject = authorize(request.headers.authorization);
-    if (typeof subject === 'string') {
-      admit(request, subject);
+    const caller = authorize(request.headers.authorization);
+    if ('subject' in caller) {
+      admit(request, caller);
       done();
-    } else subject.then((verified) => admit(request, verified)).then(() => done(), done);
+    } else caller.then((verified) => admit(request, verified)).then(() => done(), done);
   });
   api.addHook('onRoute', (route) => {
     const types = typesOf(route.schema);
@@ -50,7 +55,16 @@ export async function registerApi(app: FastifyInstance, { ground, authorize }: A
       done();
     };
   });
-  for (const add of [addNearby, addNearbyBatch, addLive, addDrivers, addDriver, addPartitions])
+  for (const add of [
+    addNearby,
+    addNearbyBatch,
+    addNearbyStream,
+    addLive,
+    addDrivers,
+    addDriver,
+    addSupply,
+    addPartitions,
+  ])
     add(api, ground);
 }
 

@@ -4,11 +4,13 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import type { Logger } from '@whereabouts/infra/service/log';
+import { tracerOf } from '@whereabouts/infra/service/tracing';
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import { type ApiOptions, registerApi } from './api.js';
 import { registerDocs } from './docs.js';
-import { registerPage } from './page.js';
+import { type PageOptions, registerPage } from './page.js';
 import { Problem } from './problem.js';
+import { traceQuestions } from './question-spans.js';
 import { answerErrors, problemOf, refuseOtherMethods, sendProblem } from './refusals.js';
 import { compileValidator } from './validation.js';
 
@@ -17,6 +19,7 @@ type CorsOptionsCallback = (error: Error | null, options: FastifyCorsOptions) =>
 export interface AppOptions extends ApiOptions {
   log: Logger;
   corsOrigins: readonly string[];
+  page: PageOptions;
 }
 
 // An address with 100 ids of the greatest length has 7 KiB, a token up to 8; cookies and a proxy's headers come on top.
@@ -61,6 +64,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   // Handlers say themselves how their answers are written.
   app.setSerializerCompiler(() => JSON.stringify);
   answerErrors(app, log);
+  const tracer = tracerOf('query-api');
+  if (tracer) traceQuestions(app, tracer, routeOf);
   const otherMethods = refuseOtherMethods(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
@@ -71,6 +76,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
+    // How long a stream was open is no duration of an answer.
+    if (request.isStream) return done();
     const status = `${Math.floor(reply.statusCode / 100)}xx`;
     metrics.duration.observe({ route: routeOf(request), status }, reply.elapsedTime / 1_000);
     done();
@@ -79,7 +86,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   if (corsOrigins.length > 0) await registerCors(app, corsOrigins);
   await registerDocs(app);
   await app.register(registerApi, options);
-  await app.register(registerPage);
+  await app.register(registerPage, options.page);
   otherMethods.finish();
   return app;
 }
@@ -101,7 +108,7 @@ async function registerCors(app: FastifyInstance, origins: readonly string[]): P
   const options: FastifyCorsOptions = {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'X-Request-Id'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID', 'X-Request-Id'],
     exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate'],
     maxAge: 600,
   };

@@ -2,13 +2,15 @@
 
 import { TokenError, type TokenVerifier } from '@whereabouts/infra/service/tokens';
 import { Problem, unavailable } from './problem.js';
-import { VerifiedTokens } from './verified-tokens.js';
+import { type Caller, VerifiedTokens } from './verified-tokens.js';
+
+export type { Caller };
 
 const SCOPE = 'drivers:read';
 const BEARER = /^Bearer +([^\s]+) *$/i;
 
-/** The token's subject, at once where it is known; throws or rejects with a problem. */
-export type Authorize = (authorization: string | undefined) => string | Promise<string>;
+/** Whose token it is, at once where it is known; throws or rejects with a problem. */
+export type Authorize = (authorization: string | undefined) => Caller | Promise<Caller>;
 
 export function createAuthorization(verify: TokenVerifier): Authorize {
   const verified = new VerifiedTokens((token) => verify(token, SCOPE));

@@ -62,6 +62,15 @@ export class PartitionViews {
     return this.#reasons[partition] as MissingReason | null;
   }
 
+  /** Until when it was well, by the nodes' clock; null while it is, and where it never was or that is not known. */
+  unwellSinceMs(partition: number): number | null {
+    const reason = this.reasonOf(partition);
+    const { viewAtMs = null, seenChangedAtMs = 0 } = this.#o.partitions[partition] ?? {};
+    if (reason === null || reason === 'warming' || viewAtMs === null) return null;
+    const wellAtMs = Math.min(viewAtMs, seenChangedAtMs);
+    return this.#o.nowMs() - Math.round(performance.now() - wellAtMs);
+  }
+
   isSeen(partition: number): boolean {
     return SEEN.includes(this.reasonOf(partition));
   }

@@ -11,7 +11,8 @@ import { COMPONENTS } from './schemas.js';
 
 /** By the part of the path behind the version. */
 const TAGS: Record<string, string> = {
-  drivers: 'Where drivers are: around a point, within a box, by their ids',
+  drivers: 'Where drivers are: around a point, within an area, by their ids',
+  supply: 'How many drivers are on duty, cell by cell',
   partitions: 'How the map is divided, who holds which part of it, and how each part is',
 };
 

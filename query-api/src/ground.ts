@@ -1,5 +1,6 @@
 // The index, the follower that feeds it, and what looks at them.
 
+import { randomUUID } from 'node:crypto';
 import { Follower } from '@whereabouts/infra/follower/follower';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -9,6 +10,7 @@ import { DriverIndex } from './driver-index.js';
 import { NearestSearch } from './nearest.js';
 import type { QueryMetrics } from './query-metrics.js';
 import type { Ground } from './questions.js';
+import { type StreamLimits, Streams } from './streams.js';
 
 export interface GroundParts {
   store: LogStore;
@@ -16,6 +18,7 @@ export interface GroundParts {
   metrics: QueryMetrics;
   admission: Admission;
   settings: { freshnessMs: number; sweepAfterMs: number; coverageLagMs: number };
+  streamLimits: StreamLimits;
 }
 
 /** Ages are looked at so often, and each driver's within AGES_WITHIN_MS. */
@@ -27,7 +30,8 @@ export interface LivingGround extends Ground {
 }
 
 /** It begins to follow at once. */
-export function followFrom({ store, log, metrics, admission, settings }: GroundParts): LivingGround {
+export function followFrom(parts: GroundParts): LivingGround {
+  const { store, log, metrics, admission, settings, streamLimits } = parts;
   const { freshnessMs, sweepAfterMs, coverageLagMs } = settings;
   const { map } = store;
   const index = new DriverIndex({
@@ -41,12 +45,16 @@ export function followFrom({ store, log, metrics, admission, settings }: GroundP
     nowMs: () => store.nowMs(),
     incomplete: (reason) => metrics.incomplete.inc({ reason }),
   });
+  const process = randomUUID().slice(0, 8);
+  const revision = () => `${process}-${follower.counts.records}`;
+  const streams = new Streams({ limits: streamLimits, admission, metrics: metrics.streams, revision });
   const timer = setInterval(() => {
     index.lookAtAges(Math.ceil((index.slotsUsed * AGES_EVERY_MS) / AGES_WITHIN_MS), store.nowMs());
   }, AGES_EVERY_MS);
   void follower.start();
   return {
     ...{ store, follower, index, views, metrics, admission, freshnessMs },
+    ...{ streams, revision },
     search: new NearestSearch(index),
     stop() {
       clearInterval(timer);

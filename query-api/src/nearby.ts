@@ -113,7 +113,7 @@ function nearbyText({ parameters, coverage, drivers }: Found, type: string): str
     : withMembers({ query, ...coverage }, `"drivers":[${drivers.join()}]`);
 }
 
-function questionOf(parameters: QuestionParameters): Question {
+export function questionOf(parameters: QuestionParameters): Question {
   const { lat, lon } = parameters;
   return {
     lat,

@@ -14,7 +14,14 @@ import type { Ground } from './questions.js';
 // Nothing is asked of the store: operations are only described here.
 const ground = { store: { map: evenPartitionMap(4) }, freshnessMs: 10_000 } as unknown as Ground;
 const log = createLogger('query-api', 'silent');
-const app = await createApp({ ground, authorize: async () => 'nobody', log, corsOrigins: [] });
+const page = { lossBudgetMs: 10_000, mapStyleUrl: null };
+const app = await createApp({
+  ground,
+  authorize: async () => ({ subject: 'nobody', tokenExpiresAtMs: 0 }),
+  log,
+  corsOrigins: [],
+  page,
+});
 await app.ready();
 const document = JSON.parse(JSON.stringify(app.swagger()));
 
@@ -35,9 +42,11 @@ test('openapi: every endpoint of the contract, each operation with an id of its 
   assert.deepEqual(operations, [
     'get /v1/drivers/nearby',
     'post /v1/drivers/nearby:batch',
+    'get /v1/drivers/nearby/stream',
     'get /v1/drivers/live',
     'get /v1/drivers',
     'get /v1/drivers/{id}',
+    'get /v1/supply',
     'get /v1/partitions',
   ]);
   const ids = [...everyObject(document.paths)].flatMap(([, object]) => object.operationId ?? []);

@@ -69,6 +69,11 @@ test('outage: a node that dies leaves its drivers in the answers, and every one 
   const [first, last] = [dark[0] as number, dark.at(-1) as number];
   const range = { from: map.range(first).from, to: map.range(last).to, reason: 'unreachable' };
 
+  const told = await running.metrics.registry.metrics();
+  assert.match(told, new RegExp(`missing_partitions\\{reason="unreachable"\\} ${dark.length}$`, 'm'));
+  assert.match(told, /missing_partitions\{reason="silent"\} 0$/m);
+  assert.match(told, /query_api_drivers\{status="available"\} [1-9]/);
+
   const partitions = await running.ask('/v1/partitions');
   assert.deepEqual(partitions.body.missing, [range]);
   const unknown = partitions.body.partitions[first];
@@ -130,6 +135,10 @@ test('outage: by id, missing is not the same as absent', async () => {
   assert.deepEqual([both.body.complete, both.body.absent], [false, ['nobody']]);
   const live = await running.ask('/v1/drivers/live?bbox=20,51,22,53&limit=5000');
   assert.deepEqual([live.body.complete, live.body.missing.length], [false, 1]);
+  const supply = await running.ask('/v1/supply?bbox=20,51,22,53&precision=5');
+  assert.deepEqual([supply.body.complete, supply.body.missing], [false, live.body.missing]);
+  const elsewhere = await running.ask('/v1/supply?bbox=-180,-80,-170,-70&precision=3');
+  assert.equal(elsewhere.status, 200);
 });
 
 test('outage: one dark region leaves the service ready, and its report says which', async () => {
@@ -241,6 +250,7 @@ test('outage: without any master the service is not ready; what it knows it says
   assert.equal((await running.ask('/v1/drivers/nearby?lat=0&lon=0')).status, 503);
   assert.equal((await running.ask('/v1/drivers?ids=nobody')).status, 503);
   assert.equal((await running.ask('/v1/drivers/live?bbox=0,0,1,1')).status, 503);
+  assert.equal((await running.ask('/v1/supply?bbox=0,0,1,1')).status, 503);
   // The map is known all the same.
   const { status, body } = await running.ask('/v1/partitions');
   assert.deepEqual([status, body.complete, body.missing.length], [200, false, 1]);

@@ -9,6 +9,7 @@ export const MAX_LIMIT = 100;
 const MAX_IDS = 100;
 export const MAX_POINTS = 100;
 const MAX_LIVE_LIMIT = 5_000;
+export const MAX_PRECISION = 7;
 
 /** Nothing besides. */
 export const closed = { additionalProperties: false } as const;
@@ -92,6 +93,22 @@ export function questionSchema(freshnessMs: number) {
     { ...closed, title: 'NearbyPoint', description: 'A point to look around' },
   );
 }
+export function streamSchema(freshnessMs: number) {
+  return Type.Object(
+    {
+      ...questionSchema(freshnessMs).properties,
+      min_move_m: Type.Number({
+        minimum: 0,
+        maximum: MAX_RADIUS_M,
+        default: 25,
+        description: 'In metres: a driver is sent again after having moved this far',
+        examples: [50],
+      }),
+    },
+    closed,
+  );
+}
+
 export type QuestionParameters = Static<ReturnType<typeof questionSchema>>;
 
 export function batchSchema(freshnessMs: number) {
@@ -135,27 +152,54 @@ export const IdsParameters = Type.Object(
 
 const BoxLatitude = Type.Number({ minimum: -90, maximum: 90 });
 const BoxLongitude = Type.Number({ minimum: -180, maximum: 180 });
-export const Bbox = Type.Unsafe<number[]>({
-  type: 'array',
-  prefixItems: [BoxLongitude, BoxLatitude, BoxLongitude, BoxLatitude],
-  items: Type.Number(),
-  minItems: 4,
-  maxItems: 4,
-  description:
-    'minLon,minLat,maxLon,maxLat in degrees. minLon > maxLon is a box across the antimeridian; the two latitudes ' +
-    'may come in either order',
-  examples: [[20.9, 52.1, 21.1, 52.3]],
-});
+const area = {
+  bbox: Type.Optional(
+    Type.Unsafe<number[]>({
+      type: 'array',
+      prefixItems: [BoxLongitude, BoxLatitude, BoxLongitude, BoxLatitude],
+      items: Type.Number(),
+      minItems: 4,
+      maxItems: 4,
+      description:
+        'minLon,minLat,maxLon,maxLat in degrees. minLon > maxLon is a box across the antimeridian; the two latitudes ' +
+        'may come in either order. Give `bbox`, `polygon`, or both for what both hold',
+      examples: [[20.9, 52.1, 21.1, 52.3]],
+    }),
+  ),
+  polygon: Type.Optional(
+    Type.String({
+      description:
+        'A GeoJSON Polygon as text, with holes if it has any, or one ring as an encoded polyline of Google with five ' +
+        'decimals (`_x~|H_`q~B?_af@_af@~oR`), which need not be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
+        'what is on an edge is within. A polygon across the antimeridian has to be cut there, into two questions',
+      examples: ['{"type":"Polygon","coordinates":[[[20.9,52.1],[21.1,52.1],[21,52.3],[20.9,52.1]]]}'],
+    }),
+  ),
+};
 
 export const LiveParameters = Type.Object(
   {
-    bbox: Bbox,
+    ...area,
     limit: Type.Integer({
       minimum: 1,
       maximum: MAX_LIVE_LIMIT,
       default: 1_000,
       description: 'How many drivers at most',
       examples: [500],
+    }),
+  },
+  closed,
+);
+
+export const SupplyParameters = Type.Object(
+  {
+    ...area,
+    precision: Type.Integer({
+      minimum: 1,
+      maximum: MAX_PRECISION,
+      default: 5,
+      description: 'Characters of the geohash of a cell: 5 is a cell of about 4.9 km, 6 of 1.2 km by 0.6 km',
+      examples: [6],
     }),
   },
   closed,

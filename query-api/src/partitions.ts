@@ -44,6 +44,7 @@ function lookAtPartitions(ground: Ground): PartitionBody[] {
 
 function lookAt({ store, follower, index, views }: Ground, partition: number): PartitionBody {
   const { map } = store;
+  const unwellSinceMs = views.unwellSinceMs(partition);
   const place = {
     partition,
     ...map.range(partition),
@@ -51,6 +52,7 @@ function lookAt({ store, follower, index, views }: Ground, partition: number): P
     tag: map.tagOf(partition),
     node: store.nodeOf(partition),
     health: views.reasonOf(partition) ?? ('ok' as const),
+    unwell_since: unwellSinceMs === null ? null : new Date(unwellSinceMs).toISOString(),
   };
   const log = follower.partitions[partition]?.log ?? null;
   if (log === null || !views.isSeen(partition)) {

@@ -1,5 +1,6 @@
 import type { FollowCounts } from '@whereabouts/infra/follower/followed-partition';
 import type { Counter, Histogram, Metrics } from '@whereabouts/infra/service/metrics';
+import { MISSING_REASONS, type MissingReason } from './missing.js';
 
 export interface QueryMetrics {
   duration: Histogram<'route' | 'status'>;
@@ -7,10 +8,27 @@ export interface QueryMetrics {
   looked: Histogram<'route'>;
   refusals: Counter<'reason'>;
   badRequests: Counter<'status'>;
+  streams: StreamMetrics;
   socketsLost: Counter<'reason'>;
 }
 
+/** Why a stream ended. */
+export type StreamEnd = 'closed' | 'token_expired' | 'draining' | 'unread';
+
+export interface StreamMetrics {
+  refused(why: 'streams' | 'subject_streams'): void;
+  events: Counter<'event'>;
+  bytes: Counter;
+  ended: Counter<'reason'>;
+  turn: Histogram;
+  late: Histogram;
+}
+
 export function createQueryMetrics(metrics: Metrics): QueryMetrics {
+  const refusals = metrics.counter('refused_questions_total', {
+    help: 'Questions refused for their number, by limit; those of one subject alone with 429',
+    labelNames: ['reason'],
+  });
   return {
     duration: metrics.histogram('request_duration_seconds', {
       help: 'From the last byte of a request to its answer, by route and class of status',
@@ -26,10 +44,8 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
       labelNames: ['route'],
       buckets: [1, 10, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000, 1_000_000],
     }),
-    refusals: metrics.counter('refused_questions_total', {
-      help: 'Questions refused for their number, by limit; those of one subject alone with 429',
-      labelNames: ['reason'],
-    }),
+    refusals,
+    streams: createStreamMetrics(metrics, (reason) => refusals.inc({ reason })),
     badRequests: metrics.counter('bad_requests_total', {
       help: 'What never became a request, by the status it was refused with',
       labelNames: ['status'],
@@ -41,11 +57,40 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
   };
 }
 
+function createStreamMetrics(metrics: Metrics, refused: StreamMetrics['refused']): StreamMetrics {
+  return {
+    refused,
+    events: metrics.counter('stream_events_total', {
+      help: 'Events that were written to streams, by their name',
+      labelNames: ['event'],
+    }),
+    bytes: metrics.counter('stream_bytes_total', { help: 'Bytes of these events' }),
+    ended: metrics.counter('streams_ended_total', {
+      help: 'Streams that ended: closed by the caller, token_expired, draining, or unread for too long',
+      labelNames: ['reason'],
+    }),
+    turn: metrics.histogram('stream_turn_duration_seconds', {
+      help: 'How long looking for changes held up everything else, each time',
+      buckets: [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128],
+    }),
+    late: metrics.histogram('stream_late_seconds', {
+      help: 'How late the stream was looked at that was due first; more than half a second: there are too many',
+      buckets: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+    }),
+  };
+}
+
 /** Metrics that are read when they are asked for. */
 export interface Readings {
   questionsInFlight(): number;
+  questionsInFlightLimit: number;
   sockets(): number;
-  drivers(): number;
+  socketsLimit: number;
+  streams(): number;
+  /** By status, over the partitions that are seen. */
+  drivers(): Readonly<Record<string, number>>;
+  indexedDrivers(): number;
+  missing(): readonly { reason: MissingReason }[];
   indexBytes(): number;
   /** Null: nothing has been read yet. */
   viewAgeMs(): number | null;
@@ -65,13 +110,39 @@ export function registerReadings(metrics: Metrics, read: Readings): void {
     'Questions that are being answered now, by their weight',
     read.questionsInFlight,
   );
+  gauge(
+    'questions_in_flight_limit',
+    'The most of them (MAX_QUESTIONS_IN_FLIGHT)',
+    () => read.questionsInFlightLimit,
+  );
   gauge('sockets', 'Open sockets of callers', read.sockets);
-  gauge('index_drivers', 'Drivers in the index', read.drivers);
+  gauge('streams', 'Open streams of nearby drivers', read.streams);
+  gauge(
+    'sockets_limit',
+    'The most of them: MAX_CONNECTIONS, or fewer where open files are short',
+    () => read.socketsLimit,
+  );
+  gauge('index_drivers', 'Drivers in the index', read.indexedDrivers);
+  metrics.gauge('drivers', {
+    help: 'Drivers in the partitions that are seen, by their last status, however old',
+    labelNames: ['status'],
+    collect() {
+      for (const [status, count] of Object.entries(read.drivers())) this.set({ status }, count);
+    },
+  });
+  metrics.gauge('missing_partitions', {
+    help: 'Partitions that answers lack now, by reason',
+    labelNames: ['reason'],
+    collect() {
+      for (const reason of MISSING_REASONS) this.set({ reason }, 0);
+      for (const { reason } of read.missing()) this.inc({ reason });
+    },
+  });
   gauge('index_bytes', 'Bytes of the columns and the grid of the index, without names', read.indexBytes);
   gauge(
     'view_age_seconds',
-    'Age of the oldest view of a partition that has been read',
-    () => (read.viewAgeMs() ?? 0) / 1_000,
+    'Age of the oldest view of a partition that has been read; before the first one, since the start',
+    () => (read.viewAgeMs() ?? performance.now()) / 1_000,
   );
   const { follower } = read;
   const counter = (name: string, help: string, value: () => number) =>

@@ -8,6 +8,7 @@ import type { PartitionViews } from './coverage.js';
 import type { DriverIndex } from './driver-index.js';
 import type { NearestSearch } from './nearest.js';
 import type { QueryMetrics } from './query-metrics.js';
+import type { Streams } from './streams.js';
 import { expectedOf, type Weight, weightAfter } from './weight.js';
 
 /** What questions are answered with. */
@@ -21,6 +22,9 @@ export interface Ground {
   metrics: QueryMetrics;
   admission: Admission;
   freshnessMs: number;
+  streams: Streams;
+  /** Names what the index holds now: this process, and how many records it has read. */
+  revision(): string;
 }
 
 export interface Question {

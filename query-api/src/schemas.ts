@@ -4,7 +4,17 @@
 import { STATUSES } from '@whereabouts/infra/position';
 import Type from 'typebox';
 import { MISSING_REASONS } from './missing.js';
-import { Bbox, closed, DriverId, IdsParameters, Latitude, Longitude, Services } from './parameter-schemas.js';
+import {
+  closed,
+  DriverId,
+  IdsParameters,
+  Latitude,
+  LiveParameters,
+  Longitude,
+  MAX_PRECISION,
+  Services,
+  SupplyParameters,
+} from './parameter-schemas.js';
 
 const named = ($id: string, description: string) => ({ ...closed, $id, description });
 const refTo = (component: object) => Type.Ref((component as { $id: string }).$id);
@@ -114,6 +124,38 @@ export const NearbyAnswer = Type.Object(
   { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
   named('NearbyAnswer', 'The drivers nearest to a point'),
 );
+const NearbyChange = Type.Object(
+  {
+    revision: Type.String({
+      description: 'The id of the event: what the process held then',
+      examples: ['k3f9-120'],
+    }),
+    ...coverage,
+    entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
+    left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
+    moved: Type.Array(refTo(Driver), {
+      description: 'Told before, and at least `min_move_m` away from there now',
+    }),
+  },
+  named('NearbyChange', 'What changed among the nearest'),
+);
+const StreamEnd = Type.Object(
+  {
+    reason: Type.String({
+      description: '`token_expired`, or `draining`: the process is being stopped',
+      examples: ['draining'],
+    }),
+  },
+  named('StreamEnd', 'Why the stream ends'),
+);
+/** Text to whoever reads the document; the events are named where only people and our tests look. */
+export const NearbyStream = Type.String({
+  $id: 'NearbyStream',
+  description:
+    'Events: `snapshot` (NearbyAnswer with a `revision`), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
+  examples: ['event: end\ndata: {"reason":"draining"}\n\n'],
+  'x-events': { snapshot: refTo(NearbyAnswer), change: refTo(NearbyChange), end: refTo(StreamEnd) },
+});
 export const BatchAnswer = Type.Object(
   {
     complete: Type.Boolean({ description: 'All of the answers are', examples: [true] }),
@@ -143,13 +185,8 @@ export const DriversAnswer = Type.Object(
   named('DriversAnswer', 'The newest known positions of several drivers'),
 );
 
-const LiveQuery = Type.Object(
-  {
-    bbox: Bbox,
-    limit: Type.Integer({ description: 'How many drivers at most', examples: [500] }),
-  },
-  { ...closed, description: 'The question as it was understood' },
-);
+const asUnderstood = { ...closed, description: 'The question as it was understood' };
+const LiveQuery = Type.Object(LiveParameters.properties, asUnderstood);
 const truncated = Type.Boolean({ description: 'There are more drivers than these', examples: [false] });
 export const LiveAnswer = Type.Object(
   {
@@ -158,7 +195,36 @@ export const LiveAnswer = Type.Object(
     truncated,
     drivers: Type.Array(refTo(Driver), { description: 'In no order that matters' }),
   },
-  named('LiveAnswer', 'Drivers on duty within a box'),
+  named('LiveAnswer', 'Drivers on duty within an area'),
+);
+
+const SupplyCell = Type.Object(
+  {
+    geohash: Type.String({
+      pattern: `^[0-9b-hjkmnp-z]{1,${MAX_PRECISION}}$`,
+      description: 'The cell',
+      examples: ['u3qcjb'],
+    }),
+    drivers: Type.Integer({
+      minimum: 1,
+      description: 'Those on duty: available and busy ones together',
+      examples: [7],
+    }),
+    available: Type.Integer({ minimum: 0, description: 'Drivers free to take a ride', examples: [4] }),
+    busy: Type.Integer({ minimum: 0, description: 'Drivers on a ride', examples: [3] }),
+  },
+  named('SupplyCell', 'How many drivers stand in a cell of the geohash'),
+);
+export const SupplyAnswer = Type.Object(
+  {
+    query: Type.Object(SupplyParameters.properties, asUnderstood),
+    ...coverage,
+    cells: Type.Array(refTo(SupplyCell), {
+      description: 'Those that hold a driver, in the order of their geohashes',
+    }),
+    provisional: Type.Literal(true, { description: 'Where the drivers were, not where they are' }),
+  },
+  named('SupplyAnswer', 'Drivers on duty within an area, counted for each cell'),
 );
 
 const count = (description: string, example: number) =>
@@ -181,6 +247,11 @@ export const Partition = Type.Object(
       description: '`ok`, or why answers do not see it, as `reason` of a missing range',
       examples: ['ok'],
     }),
+    unwell_since: orNull(
+      Type.String({ format: 'date-time' }),
+      'Until when it was well, as far as was seen; null while it is, or where that is not known',
+      null,
+    ),
     drivers: count('Records, also of drivers who are offline; null where unknown, as below', 18),
     available: count('Those whose last report said available, however old', 9),
     busy: count('The same for busy', 9),
@@ -240,7 +311,7 @@ export const DriversCollection = Type.Object(
 );
 export const LiveCollection = Type.Object(
   { ...driverFeatures, query: LiveQuery, truncated },
-  named('LiveCollection', 'Drivers on duty within a box, as GeoJSON'),
+  named('LiveCollection', 'Drivers on duty within an area, as GeoJSON'),
 );
 export const DriverAnswerFeature = Type.Object(
   { ...DriverFeature.properties, ...coverage },
@@ -335,6 +406,9 @@ export const COMPONENTS = [
   NearbyAnswer,
   NearbyCollection,
   BatchAnswer,
+  NearbyChange,
+  StreamEnd,
+  NearbyStream,
   DriverFeature,
   DriverAnswer,
   DriverAnswerFeature,
@@ -342,6 +416,8 @@ export const COMPONENTS = [
   DriversCollection,
   LiveAnswer,
   LiveCollection,
+  SupplyCell,
+  SupplyAnswer,
   Partition,
   PartitionsAnswer,
   PartitionFeature,

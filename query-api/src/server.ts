@@ -1,8 +1,7 @@
 // The HTTP server of query-api: listens, bounds its sockets, drains.
 
 import type { AddressInfo } from 'node:net';
-import { BoundedSockets, type SocketBounds, socketsWithin } from '@whereabouts/infra/service/bounded-sockets';
-import type { Logger } from '@whereabouts/infra/service/log';
+import { BoundedSockets, type SocketBounds } from '@whereabouts/infra/service/bounded-sockets';
 import { answerBadRequests } from '@whereabouts/infra/service/raw-problem';
 import { type AppOptions, createApp } from './app.js';
 import { continueWhenRead } from './bodies.js';
@@ -11,6 +10,8 @@ export interface Server {
   port: number;
   /** That are open. */
   sockets(): number;
+  /** That may be open. */
+  socketsLimit: number;
   /** Takes no more connections, answers what is under way, closes. */
   drain(): Promise<void>;
   close(): void;
@@ -27,15 +28,16 @@ class ListenError extends Error {
 }
 
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { host, port, log } = options;
-  const { metrics } = options.ground;
+  const { host, port } = options;
+  const { metrics, streams } = options.ground;
   const app = await createApp(options);
-  const sockets = new BoundedSockets(app.server, withinFiles(options.bounds, log), {
+  const sockets = new BoundedSockets(app.server, options.bounds, {
     lost: (reason) => metrics.socketsLost.inc({ reason }),
   });
   answerBadRequests(app.server, (status) => metrics.badRequests.inc({ status: String(status) }));
   continueWhenRead(app.server);
   app.addHook('preClose', (done) => {
+    streams.drain();
     sockets.closeIdle();
     done();
   });
@@ -48,18 +50,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   return {
     port: (app.server.address() as AddressInfo).port,
     sockets: () => sockets.size,
+    socketsLimit: options.bounds.inAll,
     drain: async () => await app.close(),
     close() {
       app.server.closeAllConnections();
       void app.close();
     },
   };
-}
-
-function withinFiles({ inAll, perAddress }: SocketBounds, log: Logger): SocketBounds {
-  const within = socketsWithin(inAll);
-  if (within < inAll) {
-    log.warn({ max_connections: inAll, at_most: within }, 'too few files for MAX_CONNECTIONS');
-  }
-  return { inAll: within, perAddress: Math.min(perAddress, Math.ceil((within * perAddress) / inAll)) };
 }

@@ -2,6 +2,7 @@
 
 import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { type SocketBounds, socketsWithin } from '@whereabouts/infra/service/bounded-sockets';
 import type { Logger } from '@whereabouts/infra/service/log';
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import type { ReadinessReport } from '@whereabouts/infra/service/shell';
@@ -14,6 +15,10 @@ import type { Ground } from './questions.js';
 import { readinessOf } from './readiness.js';
 import { type Server, startServer } from './server.js';
 import type { QuerySettings } from './settings.js';
+import type { StreamLimits } from './streams.js';
+
+/** Of all connections, at most. */
+const STREAMS_SHARE = 0.8;
 
 export interface QueryService {
   port: number;
@@ -30,9 +35,22 @@ export interface QueryServiceParts {
   log: Logger;
 }
 
+function driversByStatus({ store, index, views }: Ground): Record<string, number> {
+  const sums = { offline: 0, available: 0, busy: 0 };
+  for (let partition = 0; partition < store.map.partitions; partition++) {
+    if (!views.isSeen(partition)) continue;
+    const [offline, available, busy] = index.countsOf(partition);
+    sums.offline += offline;
+    sums.available += available;
+    sums.busy += busy;
+  }
+  return sums;
+}
+
 export async function startQueryService(parts: QueryServiceParts): Promise<QueryService> {
   const { settings, map, metrics, log } = parts;
-  const { redis, host, port, corsOrigins } = settings;
+  const { redis, host, port, corsOrigins, lossBudgetMs, mapStyleUrl } = settings;
+  const page = { lossBudgetMs, mapStyleUrl };
   const verify = await createTokenVerifier(settings.tokens, { log, metrics });
   const authorize = createAuthorization(verify);
   const store = await LogStore.connect({ redis, map, log, readOnly: true });
@@ -45,24 +63,30 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
     },
     (reason) => queryMetrics.refusals.inc({ reason }),
   );
-  const ground = followFrom({ store, log, metrics: queryMetrics, admission, settings });
+  const bounds = boundsWithinFiles(settings, log);
+  const streamLimits = streamLimitsWithin(settings, bounds.inAll);
+  const ground = followFrom({ store, log, metrics: queryMetrics, admission, settings, streamLimits });
   const end = () => {
     verify.close();
     ground.stop();
     store.close();
   };
-  const bounds = { inAll: settings.maxConnections, perAddress: settings.maxConnectionsPerAddress };
   let server: Server;
   try {
-    server = await startServer({ ground, authorize, log, corsOrigins, bounds, host, port });
+    server = await startServer({ ground, authorize, log, corsOrigins, page, bounds, host, port });
   } catch (error) {
     end();
     throw error;
   }
   registerReadings(metrics, {
     questionsInFlight: () => admission.inFlight,
+    questionsInFlightLimit: settings.maxQuestionsInFlight,
     sockets: () => server.sockets(),
-    drivers: () => ground.index.drivers,
+    streams: () => ground.streams.size,
+    socketsLimit: server.socketsLimit,
+    drivers: () => driversByStatus(ground),
+    indexedDrivers: () => ground.index.drivers,
+    missing: () => ground.views.missingOf(),
     indexBytes: () => ground.index.bytes,
     viewAgeMs: () => ground.views.viewAgeMs(),
     follower: ground.follower.counts,
@@ -84,4 +108,25 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
       end();
     },
   };
+}
+
+function boundsWithinFiles(
+  { maxConnections, maxConnectionsPerAddress }: QuerySettings,
+  log: Logger,
+): SocketBounds {
+  const inAll = socketsWithin(maxConnections);
+  if (inAll < maxConnections) {
+    log.warn({ max_connections: maxConnections, at_most: inAll }, 'too few files for MAX_CONNECTIONS');
+  }
+  const perAddress = Math.ceil((inAll * maxConnectionsPerAddress) / maxConnections);
+  return { inAll, perAddress: Math.min(maxConnectionsPerAddress, perAddress) };
+}
+
+/** A stream holds a connection, and some have to be left for questions. */
+function streamLimitsWithin(
+  { maxStreams, maxStreamsPerSubject }: QuerySettings,
+  sockets: number,
+): StreamLimits {
+  const inAll = Math.min(maxStreams, Math.floor(sockets * STREAMS_SHARE));
+  return { inAll, perSubject: Math.min(maxStreamsPerSubject, inAll) };
 }

@@ -24,9 +24,14 @@ export interface QuerySettings extends ShellSettings {
   maxQuestionsInFlight: number;
   maxQuestionsInFlightPerSubject: number;
   maxQuestionsPerS: number;
+  maxStreams: number;
+  maxStreamsPerSubject: number;
   maxConnections: number;
   maxConnectionsPerAddress: number;
   corsOrigins: string[];
+  lossBudgetMs: number;
+  /** Of the map page's ground; null: the page's own. */
+  mapStyleUrl: string | null;
 }
 
 export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
@@ -56,6 +61,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Readonly<QuerySettings> {
     }),
     ...limits(reader),
     corsOrigins: corsOrigins(reader),
+    ...pageSettings(reader),
   };
   if (settings.sweepAfterMs < settings.freshnessMs) {
     reader.problem(
@@ -87,6 +93,18 @@ function limits(reader: SettingsReader) {
       max: 1_000_000,
       about: "questions a second of each token's subject, by their weight, with a burst of 2 seconds' worth",
     }),
+    maxStreams: reader.integer('MAX_STREAMS', {
+      default: 5_000,
+      min: 1,
+      max: 100_000,
+      about: 'open streams of nearby drivers, and no more than 80 % of the connections; more: `overloaded`',
+    }),
+    maxStreamsPerSubject: reader.integer('MAX_STREAMS_PER_SUBJECT', {
+      default: 2_500,
+      min: 1,
+      max: 100_000,
+      about: "the same for each token's subject; more are refused with 429",
+    }),
     maxConnections: reader.integer('MAX_CONNECTIONS', {
       default: 10_000,
       min: 1,
@@ -109,6 +127,23 @@ function corsOrigins(reader: SettingsReader): string[] {
     hint: 'https://HOST, several separated by commas, without a path',
   });
   return origins?.split(',') ?? [];
+}
+
+function pageSettings(reader: SettingsReader) {
+  return {
+    lossBudgetMs: reader.integer('LOSS_BUDGET_MS', {
+      default: 10_000,
+      min: 200,
+      max: 3_600_000,
+      about: 'the loss window that is promised; the map page shows each partition against it',
+    }),
+    mapStyleUrl:
+      reader.optionalString('MAP_STYLE_URL', {
+        about: 'a MapLibre style for the ground of the map page; all that it names is of the same origin',
+        pattern: /^https?:\/\/[^\s/?#@]+(\/\S*)?$/,
+        hint: 'https://HOST/PATH',
+      }) ?? null,
+  };
 }
 
 export function readPartitionMap({

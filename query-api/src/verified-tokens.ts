@@ -7,8 +7,14 @@ const KEEP_MS = 30_000;
 /** Of up to 8 KiB each. */
 const MAX_TOKENS = 1_000;
 
-interface Known {
+/** Who asks. */
+export interface Caller {
   subject: string;
+  tokenExpiresAtMs: number;
+}
+
+interface Known {
+  caller: Caller;
   untilMs: number;
 }
 
@@ -23,18 +29,18 @@ export class VerifiedTokens {
     this.#nowMs = nowMs;
   }
 
-  /** Its subject. */
-  known(token: string): string | undefined {
+  known(token: string): Caller | undefined {
     const known = this.#known.get(token);
-    return known && this.#nowMs() < known.untilMs ? known.subject : undefined;
+    return known && this.#nowMs() < known.untilMs ? known.caller : undefined;
   }
 
-  async verify(token: string): Promise<string> {
+  async verify(token: string): Promise<Caller> {
     const { subject, expiresAtMs } = await this.#verify(token);
     this.#known.delete(token);
-    this.#known.set(token, { subject, untilMs: Math.min(expiresAtMs, this.#nowMs() + KEEP_MS) });
+    const caller = { subject, tokenExpiresAtMs: expiresAtMs };
+    this.#known.set(token, { caller, untilMs: Math.min(expiresAtMs, this.#nowMs() + KEEP_MS) });
     const [oldest] = this.#known.keys();
     if (oldest !== undefined && this.#known.size > MAX_TOKENS) this.#known.delete(oldest);
-    return subject;
+    return caller;
   }
 }

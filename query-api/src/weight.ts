@@ -1,7 +1,8 @@
 // What a question weighs. An ordinary one for the nearest ten weighs 1, nearly all of it for being a request at all.
 //
 //   in flight   what it may cost the index, by the radius or the number asked for, and what it may give back: 1 for each
-//               whole hundred drivers around a point, 1 for each 25 in a box or asked for by id
+//               whole hundred drivers around a point, 1 for each 25 in a box or asked for by id, 1 for each
+//               whole 250 cells of a supply
 //   rate        the same, with the points and cells of the index that it looked at
 
 export interface Weight {
@@ -16,6 +17,7 @@ export interface Weight {
 const LOOKED_EACH = 1_000;
 const RADIUS_EACH_M = 5_000;
 const PARTITIONS_EACH = 64;
+const CELLS_EACH = 250;
 const DRIVERS_EACH = { circle: 100, box: 25 };
 
 export function weightOfCircles(circles: readonly { radius_m: number; limit: number }[]): Weight {
@@ -35,6 +37,10 @@ export function weightOfBox(limit: number): Weight {
   return { looks: 1, least: 1, drivers: Math.floor(limit / DRIVERS_EACH.box) };
 }
 
+export function weightOfCells(cells: number): Weight {
+  return { looks: 1, least: 1, drivers: Math.floor(cells / CELLS_EACH) };
+}
+
 export function weightOfMap(partitions: number): Weight {
   const looks = Math.ceil(partitions / PARTITIONS_EACH);
   return { looks, least: looks, drivers: 0 };
@@ -42,6 +48,11 @@ export function weightOfMap(partitions: number): Weight {
 
 export function expectedOf({ looks, drivers }: Weight): number {
   return looks + drivers;
+}
+
+/** Of a look for changes, which is no request. */
+export function weightOfLooks(looked: number): number {
+  return looked / LOOKED_EACH;
 }
 
 /** It may be more than was expected. */

@@ -39,7 +39,8 @@ function ask(code: string, env: NodeJS.ProcessEnv = {}): unknown[] {
     .map((line) => JSON.parse(line));
 }
 
-const INSTALL = 'console.log(isInstalled(dir)); console.log(install(dir)); console.log(isInstalled(dir));';
+const INSTALL =
+  'console.log(isInstalled(dir)); console.log(await install(dir)); console.log(isInstalled(dir));';
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'whereabouts-install-'));
@@ -65,7 +66,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 test("an install by the person's own npm ci counts", () => {
   npm(['ci']);
-  assert.deepEqual(ask('console.log(isInstalled(dir)); console.log(install(dir));'), [true, false]);
+  assert.deepEqual(ask('console.log(isInstalled(dir)); console.log(await install(dir));'), [true, false]);
 });
 
 for (const [name, env, line, left] of [
@@ -80,7 +81,7 @@ for (const [name, env, line, left] of [
     assert.equal(existsSync(packed(left)), false, 'npm left it out');
     assert.deepEqual(ask(INSTALL, env), [false, true, true]);
     assert.ok(existsSync(packed(left)));
-    assert.deepEqual(ask('console.log(install(dir));', env), [false]);
+    assert.deepEqual(ask('console.log(await install(dir));', env), [false]);
   });
 }
 

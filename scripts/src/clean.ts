@@ -3,21 +3,18 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removePostgresData } from '@whereabouts/infra/local/postgres-server';
-import { parseCommand, runMain, UsageError } from './cli.js';
+import { command, runMain } from './cli.js';
 import { home } from './home.js';
 import { refuseSharedHome } from './private-home.js';
 import { OwnProcesses } from './stack/own-processes.js';
 import { isStackRunning } from './stack-file.js';
+import { UsageError } from './usage-error.js';
 
-const COMMAND = {
-  name: 'run clean',
+const program = command('run clean', {
   about:
-    'Removes all data, logs and secrets of this clone (.whereabouts/, and Postgres data elsewhere, if any).',
-  options: {},
-};
-
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
+    'Removes all data, logs and secrets of this clone: .whereabouts/, and Postgres data elsewhere, if any.',
+  examples: [''],
+}).action(async ({ json }) => {
   refuseSharedHome(home);
   if (isStackRunning()) throw new UsageError('The stack of this clone is running. Stop it first (Ctrl-C).');
   const removed: string[] = [];
@@ -28,6 +25,8 @@ await runMain(async () => {
     await rm(home, { recursive: true, force: true });
     removed.push(home);
   }
-  if (args.has('json')) console.log(JSON.stringify({ removed }));
+  if (json) console.log(JSON.stringify({ removed }));
   else console.log(removed.length === 0 ? 'There was nothing to remove.' : `Removed ${removed.join(', ')}`);
 });
+
+await runMain(program);

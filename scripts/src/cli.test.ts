@@ -1,48 +1,78 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCommand } from './cli.js';
+import { command, number, oneOf, parse, verb } from './cli.js';
 
-const COMMAND = {
-  name: 'run fly',
-  about: 'Flies.',
-  options: { height: { value: 'M', about: 'how high' }, fast: { about: 'faster' } },
-};
+interface Flight {
+  height?: number;
+  fast?: true;
+  kind?: string;
+  json?: true;
+}
 
-const read = (...args: string[]) => parseCommand(COMMAND, args);
+function fly() {
+  let flown: Flight | undefined;
+  const program = command('run fly', { about: 'Flies.', examples: ['--height 12', ''] })
+    .option('--height <M>', 'how high', number('--height', { min: 0, max: 10_000 }))
+    .option('--wind <X>', 'how much', number('--wind', { min: 0.5, max: 2, whole: false }))
+    .option('--kind <KIND>', 'what', oneOf('--kind', ['kite', 'balloon']))
+    .option('--fast', 'faster')
+    .action((options) => {
+      flown = options;
+    });
+  verb(program, 'land', { about: 'Lands.', examples: ['there'] })
+    .argument('<PLACE>', 'where')
+    .action((place) => {
+      flown = { kind: `landed ${place}`, ...program.opts() };
+    });
+  return { program, flown: () => flown };
+}
 
-test('values, switches and the common --json', () => {
-  const args = read('--height', '12', '--fast', '--json');
-  assert.equal(args.number('height', { min: 1, max: 20 }), 12);
-  assert.equal(args.has('fast'), true);
-  assert.equal(args.has('json'), true);
-  assert.equal(read().number('height', { min: 1, max: 20 }), undefined);
+async function read(...args: string[]): Promise<Flight | undefined> {
+  const { program, flown } = fly();
+  await parse(program, args);
+  return flown();
+}
+
+const refused = (args: string[], message: RegExp) =>
+  assert.rejects(read(...args), (error: Error & { code?: string }) => {
+    assert.equal(error.code, 'usage', error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+
+test('values, switches and the common --json', async () => {
+  assert.deepEqual(await read('--height', '12', '--fast', '--json'), { height: 12, fast: true, json: true });
+  assert.deepEqual(await read(), {});
+  assert.deepEqual(await read('--wind=1.5'), { wind: 1.5 });
 });
 
-test('an unknown option is refused, with the one that was meant', () => {
-  assert.throws(() => read('--heigth', '12'), /no option --heigth\. Did you mean --height\?/);
-  assert.throws(() => read('--colour'), /no option --colour\. See: npm run fly -- --help/);
+test('a verb has arguments of its own and the options of its command', async () => {
+  assert.deepEqual(await read('land', 'there', '--json'), { kind: 'landed there', json: true });
+  await refused(['land'], /Missing required argument 'PLACE'/);
 });
 
-test('a number out of its bounds, or none at all, is refused with the bounds', () => {
-  const bounds = { min: 1, max: 20 };
-  for (const text of ['0', '21', '1.5', 'high', '']) {
-    assert.throws(
-      () => read(`--height=${text}`).number('height', bounds),
-      /--height must be an integer from 1 to 20/,
-    );
+test('an unknown option or word is refused, with the one that was meant', async () => {
+  await refused(['--heigth', '12'], /Unknown option '--heigth'\s+\(Did you mean --height\?\)/);
+  await refused(['--colour'], /Unknown option '--colour'\s+See: npm run fly -- --help/);
+  await refused(['lamd'], /^"lamd" is not expected; there is: land\s+See/);
+});
+
+test('a bad value is told with what was given and what would do', async () => {
+  const range = 'a whole number from 0 to 10,000';
+  await refused(['--height', '-1'], new RegExp(`^--height must be ${range}, got -1$`));
+  for (const text of ['10001', '1.5', 'high', '0x10', 'Infinity']) {
+    await refused([`--height=${text}`], new RegExp(`^--height must be ${range}, got ${text}$`));
   }
-  assert.equal(read('--height', '1.5').number('height', { ...bounds, integer: false }), 1.5);
+  await refused(['--height='], /got nothing$/);
+  await refused(['--wind', '3'], /^--wind must be a number from 0.5 to 2, got 3$/);
+  await refused(['--kind', 'plane'], /^--kind must be kite or balloon, got plane$/);
+  await refused(['--height'], /'--height <M>' argument missing/);
 });
 
-test('a missing value and a stray word are refused', () => {
-  assert.throws(() => read('--height'), { code: 'usage' });
-  assert.throws(() => read('up'), /"up" is not expected/);
-});
-
-test('an option that npm took for itself is told', () => {
+test('an option that npm took for itself is told', async () => {
   process.env.npm_config_height = '12';
   try {
-    assert.throws(() => read(), /Put -- before it: npm run fly -- --height/);
+    await refused([], /Put -- before it: npm run fly -- --height/);
   } finally {
     delete process.env.npm_config_height;
   }

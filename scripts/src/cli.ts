@@ -1,158 +1,149 @@
-// What every script says and refuses in the same way: --help, --json, unknown options with a hint, numbers in their
-// bounds. A script declares its options once; help, parsing and refusal follow from that.
+// What every script says and refuses in the same way: --help with examples, --json, an unknown option with the one that
+// was meant, values in their bounds. Commander parses; a script declares its options once, and help and refusal follow.
+//
+// Exit status: 0 done, 1 it failed, 2 wrong usage.
 import { resolve } from 'node:path';
-import { parseArgs, styleText } from 'node:util';
+import { Command, CommanderError } from '@commander-js/extra-typings';
+import { style } from './terminal.js';
+import { UsageError } from './usage-error.js';
 
-export interface OptionSpec {
-  /** The word for the value in the help; an option without it is a switch. */
-  value?: string;
-  about: string;
-}
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
 
-export interface Command {
-  /** As it is typed after `npm`: `start`, `run replay`. */
-  name: string;
+export interface Words {
   about: string;
-  /** The words for positional arguments, for example `FILE`. */
-  positionals?: string;
-  options: Record<string, OptionSpec>;
-  /** Lines below the options. */
+  /** What is typed behind `--`, or behind the verb. */
+  examples: readonly string[];
+  /** What its argument may be, with a word about each. */
+  names?: readonly (readonly [name: string, about: string])[];
+  /** Paragraphs, last of all. */
   notes?: readonly string[];
 }
 
-export interface Arguments {
-  positionals: string[];
-  text(name: string): string | undefined;
-  has(name: string): boolean;
-  number(name: string, bounds: { min: number; max: number; integer?: boolean }): number | undefined;
+// biome-ignore lint/suspicious/noExplicitAny: a command with whatever options and arguments
+export type AnyCommand = Command<any, any, any>;
+
+/** As it is typed: `npm run map -- build`. */
+function pathOf(command: AnyCommand): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
-/** Bad input from the person at the terminal: told in one line, without a stack. */
-export class UsageError extends Error {
-  readonly code = 'usage';
-}
-
-const COMMON: Record<string, OptionSpec> = {
-  json: { about: 'machine-readable lines on stdout' },
-  help: { about: 'this text' },
-};
-
-export const style = (format: Parameters<typeof styleText>[0], text: string): string =>
-  process.stdout.isTTY && !process.env.NO_COLOR ? styleText(format, text) : text;
-
-function helpText(command: Command): string {
-  const options = { ...command.options, ...COMMON };
-  const left = (name: string, spec: OptionSpec) => `  --${name}${spec.value ? ` ${spec.value}` : ''}`;
-  const width = Math.max(...Object.entries(options).map(([name, spec]) => left(name, spec).length));
-  const usage = ['npm', command.name, '--', command.positionals, '[options]'].filter(Boolean).join(' ');
+function belowOptions(command: AnyCommand, { examples, names = [], notes = [] }: Words): string {
+  const help = command.createHelp();
+  help.helpWidth = process.stdout.columns || 80;
+  // Without options there is nothing for npm to keep to itself.
+  const typed = (example: string) => `${pathOf(command)} ${example}`.replace(/ --\s*$/, '').trimEnd();
+  const title = (text: string) => ['', style('bold', text)];
+  const width = Math.max(0, ...names.map(([name]) => name.length));
   return [
-    command.about,
-    '',
-    `Usage: ${usage}`,
-    '',
-    ...Object.entries(options).map(([name, spec]) => `${left(name, spec).padEnd(width)}  ${spec.about}`),
-    ...(command.notes ? ['', ...command.notes] : []),
+    ...(names.length > 0 ? title('Names:') : []),
+    ...names.map(([name, about]) => help.formatItem(name, width, about, help)),
+    ...title('Examples:'),
+    ...examples.map((example) => `  ${typed(example)}`),
+    ...(notes.length > 0 ? [''] : []),
+    ...notes.map((note) => help.boxWrap(note, help.helpWidth ?? 80)),
   ].join('\n');
 }
 
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
+const explain = <C extends AnyCommand>(command: C, words: Words): C =>
+  command
+    .description(words.about)
+    .allowExcessArguments(false)
+    .addHelpText('after', () => belowOptions(command, words));
+
+/** `name` as it is typed after npm: `start`, `run replay`. */
+export function command(name: string, words: Words) {
+  const made = new Command(`npm ${name} --`)
+    .option('--json', 'for programs: JSON, one object a line')
+    .helpOption('-h, --help', 'this text')
+    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true, styleTitle: (text) => style('bold', text) })
+    // What is wrong is told by runMain.
+    .configureOutput({ writeErr: () => {}, outputError: () => {} })
+    .exitOverride();
+  return explain(made, words);
 }
 
-function closest(name: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((candidate) => ({ candidate, d: distance(name, candidate) }));
-  ranked.sort((a, b) => a.d - b.d);
-  const best = ranked[0];
-  return best && best.d <= Math.max(2, name.length / 3) ? best.candidate : undefined;
+/** A verb of a command, with arguments and options of its own: `npm run map -- build FILE`. */
+export function verb<C extends AnyCommand>(parent: C, name: string, words: Words): ReturnType<C['command']> {
+  return explain(parent.command(name), words) as ReturnType<C['command']>;
 }
 
-function refuseUnknown(args: readonly string[], command: Command, known: readonly string[]): void {
-  for (const arg of args) {
-    if (arg === '--') return;
-    const name = /^--?([^=]+)/.exec(arg)?.[1];
-    if (name === undefined || known.includes(name) || /^-\d/.test(arg)) continue;
-    const hint = closest(name, known);
-    const end = hint ? `Did you mean --${hint}?` : `See: npm ${command.name} -- --help`;
-    throw new UsageError(`There is no option ${arg.split('=')[0]}. ${end}`);
-  }
+interface Bounds {
+  min: number;
+  max: number;
+  /** Whole numbers alone. */
+  whole?: boolean;
 }
 
-/** `npm start --drivers 5` gives the option to npm, which keeps it to itself. */
-function refuseSwallowed(command: Command): void {
-  for (const name of Object.keys(command.options)) {
-    if (process.env[`npm_config_${name.replaceAll('-', '_')}`] === undefined) continue;
-    throw new UsageError(`npm took --${name} for itself. Put -- before it: npm ${command.name} -- --${name}`);
-  }
-}
+const shown = (value: number): string => value.toLocaleString('en', { maximumFractionDigits: 3 });
 
-function readNumber(
-  name: string,
-  text: string,
-  { min, max, integer = true }: { min: number; max: number; integer?: boolean },
-): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (value >= min && value <= max && (!integer || Number.isInteger(value))) return value;
-  const kind = integer ? 'an integer' : 'a number';
-  throw new UsageError(`--${name} must be ${kind} from ${min} to ${max}, not "${text}".`);
-}
-
-/** Reads the arguments, or prints the help and ends the process. Throws UsageError. */
-export function parseCommand(command: Command, args = process.argv.slice(2)): Arguments {
-  const options = { ...command.options, ...COMMON };
-  const known = Object.keys(options);
-  if (args.includes('--help') || args.includes('-h')) {
-    console.log(helpText(command));
-    process.exit(0);
-  }
-  refuseSwallowed(command);
-  refuseUnknown(args, command, known);
-  const config = Object.fromEntries(
-    known.map((name) => [name, { type: options[name]?.value ? ('string' as const) : ('boolean' as const) }]),
-  );
-  let parsed: { values: Record<string, unknown>; positionals: string[] };
-  try {
-    parsed = parseArgs({ args, options: config, allowPositionals: true, strict: true });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-  const { values, positionals } = parsed;
-  if (positionals.length > 0 && !command.positionals) {
-    throw new UsageError(`"${positionals[0]}" is not expected. See: npm ${command.name} -- --help`);
-  }
-  const text = (name: string) => values[name] as string | undefined;
-  return {
-    positionals,
-    text,
-    has: (name) => values[name] === true,
-    number: (name, bounds) => {
-      const given = text(name);
-      return given === undefined ? undefined : readNumber(name, given, bounds);
-    },
+/** The value of an option that is a number; `flag` as in `--drivers`. */
+export function number(flag: string, { min, max, whole = true }: Bounds): (text: string) => number {
+  return (text) => {
+    const value = /^[-+]?(\d+\.?\d*|\.\d+)(e\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max && (!whole || Number.isInteger(value))) return value;
+    const kind = whole ? 'a whole number' : 'a number';
+    const got = text === '' ? 'nothing' : text;
+    throw new UsageError(`${flag} must be ${kind} from ${shown(min)} to ${shown(max)}, got ${got}`);
   };
+}
+
+/** The value of an option that is one of a few words. */
+export function oneOf<const T extends string>(flag: string, values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((one) => one === text);
+    if (value !== undefined) return value;
+    throw new UsageError(`${flag} must be ${values.join(' or ')}, got ${text === '' ? 'nothing' : text}`);
+  };
+}
+
+/**
+ * `npm start --drivers 5` gives the option to npm, which keeps it to itself. No option may have a name that npm sets
+ * by itself, such as --prefix.
+ */
+function refuseSwallowed(program: AnyCommand): void {
+  const all = [program, ...program.commands].flatMap(({ options }) => options);
+  for (const { long } of all) {
+    const name = long?.slice(2) ?? '';
+    // Options of npm itself.
+    if (name === 'json' || process.env[`npm_config_${name.replaceAll('-', '_')}`] === undefined) continue;
+    throw new UsageError(`npm took --${name} for itself. Put -- before it: ${program.name()} --${name}`);
+  }
+}
+
+function explanationOf({ code, message }: CommanderError, program: AnyCommand): string {
+  if (code === 'commander.help') return program.helpInformation();
+  const verbs = program.commands.map((one) => one.name());
+  const stray = [program, ...program.commands].flatMap(({ args }) => args).at(-1);
+  const text =
+    code === 'commander.excessArguments' && stray !== undefined
+      ? `"${stray}" is not expected${verbs.includes(program.args[0] ?? '') || verbs.length === 0 ? '' : `; there is: ${verbs.join(', ')}`}`
+      : message.replace(/^error: /, '');
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}\nSee: ${program.name()} --help`;
+}
+
+/** Reads the arguments and does what they ask for. Throws UsageError, and CommanderError once help was printed. */
+export async function parse(program: AnyCommand, args = process.argv.slice(2)): Promise<void> {
+  if (!args.includes('--help') && !args.includes('-h')) refuseSwallowed(program);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
+    throw new UsageError(explanationOf(error, program), { cause: error });
+  }
 }
 
 /** A path as the person meant it: npm changes to the project's folder before it runs us. */
 export const givenPath = (path: string): string => resolve(process.env.INIT_CWD ?? process.cwd(), path);
 
-/** Runs a script's main; what a person can put right is said in one line. */
-export async function runMain(main: () => Promise<void>): Promise<void> {
+/** Runs a script; what a person can put right is said without a stack. */
+export async function runMain(program: AnyCommand): Promise<void> {
   try {
-    await main();
+    await parse(program);
   } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(error.message);
-      process.exit(2);
-    }
-    console.error(error);
-    process.exit(1);
+    if (error instanceof CommanderError) process.exit(0); // its help was printed
+    console.error(error instanceof UsageError ? error.message : error);
+    process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED);
   }
 }

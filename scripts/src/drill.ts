@@ -3,53 +3,101 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { whyNoNamespace } from '@whereabouts/infra/local/network-namespace';
-import { commandLine, isAlive, waitFor } from '@whereabouts/infra/local/server-process';
-import { formatAddress } from '@whereabouts/infra/node-address';
-import { buildPartitionMap, parsePartitionMap } from '@whereabouts/infra/partition-map';
-import { type Arguments, givenPath, parseCommand, runMain, style, UsageError } from './cli.js';
-import { pidOf } from './drill/cluster-view.js';
+import { parsePartitionMap } from '@whereabouts/infra/partition-map';
+import { command, runMain, verb } from './cli.js';
 import type { Drill } from './drill/drill-kind.js';
+import {
+  keepScene,
+  leaveOnStop,
+  onOwnStack,
+  onStack,
+  type StackChoice,
+  type Work,
+} from './drill/drill-stack.js';
 import { DRILLS, givenDrill } from './drill/faults.js';
+import {
+  allHistories,
+  forgetOldReports,
+  HOW_JUDGED,
+  historyOf,
+  KEPT_REPORTS,
+  readReports,
+} from './drill/history.js';
+import { historyText, howJudgedText } from './drill/history-text.js';
 import { preview, previewText } from './drill/preview.js';
 import type { DrillReport } from './drill/report.js';
 import { type PageReport, reportPage } from './drill/report-page.js';
 import { runDrill } from './drill/run-drill.js';
-import type { Scene } from './drill/scene.js';
-import { CITIES } from './fleet/cities.js';
-import { fleetSample } from './fleet/simulated-driver.js';
-import { home, START_SCRIPT } from './home.js';
+import { home } from './home.js';
+import { placeNamed } from './places/city-list.js';
 import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
-import { OwnStack } from './stack/own-stack.js';
-import { findStack, type Stack } from './stack-file.js';
-import { onStop } from './stop-signals.js';
+import { createNarrator, type Narrator } from './stack/narrator.js';
+import type { Stack } from './stack-file.js';
+import { columnsOf, style } from './terminal.js';
+import { UsageError } from './usage-error.js';
 
-const STOP_DEADLINE_MS = 20_000;
 const NAMES = Object.keys(DRILLS);
+const PROGRESS = 'progress';
+const REGION = 'must be LAT,LON such as 52.23,21.01, or the name of a city such as Warsaw';
 
-const COMMAND = {
-  name: 'run drill',
+interface Point {
+  lat: number;
+  lon: number;
+  /** Of a city that was given by its name. */
+  name?: string;
+}
+
+function pointIn(text: string): Point | null {
+  const [, lat, lon] = /^\s*(-?\d+(?:\.\d+)?)\s*,\s*(-?\d+(?:\.\d+)?)\s*$/.exec(text) ?? [];
+  if (lat === undefined || lon === undefined) return null;
+  const point = { lat: Number(lat), lon: Number(lon) };
+  if (Math.abs(point.lat) <= 90 && Math.abs(point.lon) <= 180) return point;
+  throw new UsageError(`--region ${REGION}: ${text} is not on the globe`);
+}
+
+function cityNamed(text: string): Point | null {
+  const place = /\p{L}/u.test(text) ? placeNamed(text) : null;
+  return place && { ...place, name: `${place.name} (${place.country})` };
+}
+
+function region(text: string): Point {
+  const point = pointIn(text) ?? cityNamed(text);
+  if (point !== null) return point;
+  throw new UsageError(`--region ${REGION}, got ${text}`);
+}
+
+const program = command('run drill', {
   about: 'Breaks one thing under load, watches from outside, and says whether each promise was kept.',
-  positionals: 'NAME',
-  options: {
-    region: { value: 'LAT,LON', about: 'break the node that owns this place (one in the middle of the map)' },
-    stack: { value: 'FILE', about: 'a stack.json of your own, for a cluster that `npm start` did not start' },
-    'no-promoter': { about: 'without the promoter; for a stack that the drill starts itself' },
-    inject: { value: 'CMD', about: 'break it with this command instead, and judge the same way' },
-    heal: { value: 'CMD', about: 'with --inject: what puts it right again' },
-  },
+  examples: [
+    'kill',
+    'kill --region Warsaw',
+    'freeze --region 52.23,21.01 --json',
+    'all --no-promoter',
+    'history',
+  ],
+  names: [
+    ...Object.entries(DRILLS).map(([name, { about }]) => [name, about] as const),
+    ['all', 'each in turn'],
+  ],
   notes: [
-    'NAME is one of:',
-    '  preview           what each node carries, before anything is broken',
-    ...Object.entries(DRILLS).map(([name, { about }]) => `  ${name.padEnd(18)}${about}`),
-    '  all               each in turn',
-    '',
-    'It drills the stack that `npm start` left running in this clone, else one that it starts for itself.',
-    'isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
-    'Reports (JSON, and a page to look at) are written to .whereabouts/drills/.',
+    'It drills the stack that `npm start` left running in this clone, else one that it starts for itself. isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
+    `Reports (JSON, and a page to look at) are written to .whereabouts/drills/, the last ${KEPT_REPORTS} of each drill.`,
     'Exit status: 0 every promise kept (a skipped drill is no broken one), 1 not, 2 wrong usage.',
   ],
-};
+})
+  .argument('[NAME]', 'which one')
+  .option(
+    '--region <PLACE>',
+    'break the node that owns this place, LAT,LON or a city (default: one in the middle of the map)',
+    region,
+  )
+  .option('--stack <FILE>', 'a stack.json of your own, for a cluster that `npm start` did not start')
+  .option('--no-promoter', 'without the promoter; for a stack that the drill starts itself')
+  .option('--inject <CMD>', 'break it with this command instead, and judge the same way')
+  .option('--heal <CMD>', 'with --inject: what puts it right again');
+
+type Options = ReturnType<typeof program.opts>;
 
 function verdictText(report: DrillReport): string {
   const lines = report.promises.map(({ promise, passed, measured, budget, detail }) => {
@@ -61,176 +109,133 @@ function verdictText(report: DrillReport): string {
   return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }
 
+const reportsDir = join(home, 'drills');
+
 function writeReport(report: PageReport): { json: string; page: string } {
-  const dir = join(home, 'drills');
-  const base = join(dir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const base = join(reportsDir, `${report.drill}-${report.startedAt.replaceAll(':', '-')}`);
+  const history = historyOf([...readReports(reportsDir), report]);
   writeFileSync(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
-  writeFileSync(`${base}.html`, reportPage(report));
+  writeFileSync(`${base}.html`, reportPage(report, history));
+  forgetOldReports(reportsDir, report.drill);
   return { json: `${base}.json`, page: `${base}.html` };
 }
 
-/** Of `npm start` on this machine, whose nodes can be started again as they were. */
-const isOurs = (stack: Stack): boolean => commandLine(stack.pid)?.includes(START_SCRIPT) === true;
-
-function partitionAt(stack: Stack, place: string | undefined): number | undefined {
+function partitionAt(stack: Stack, place: Point | undefined): number | undefined {
   if (place === undefined) return undefined;
-  const [lat, lon, ...more] = place.split(',').map(Number);
-  try {
-    if (more.length > 0) throw new RangeError('two numbers are expected');
-    const map = parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
-    return map.partitionOf(lat as number, lon as number);
-  } catch (cause) {
-    throw new UsageError(`--region: "${place}" is no place: ${(cause as Error).message}`, { cause });
-  }
+  const map = parsePartitionMap(readFileSync(stack.partitionMapFile, 'utf8'));
+  return map.partitionOf(place.lat, place.lon);
 }
 
 type NamedDrill = [name: string, drill: Drill];
 
-function chosenDrills(args: Arguments): NamedDrill[] {
-  const [inject, heal] = [args.text('inject'), args.text('heal')];
-  const [name, ...more] = args.positionals;
+function chosenDrills(name: string | undefined, { inject, heal }: Options): NamedDrill[] {
   if ((inject === undefined) !== (heal === undefined))
     throw new UsageError('Give both of --inject and --heal.');
-  if (inject !== undefined && heal !== undefined) {
-    if (more.length > 0) throw new UsageError('Give at most one name to --inject.');
-    return [[name ?? 'given', givenDrill(inject, heal)]];
-  }
-  if (name === 'all' && more.length === 0) return Object.entries(DRILLS);
-  const drill = DRILLS[name ?? ''];
-  if (name !== undefined && drill !== undefined && more.length === 0) return [[name, drill]];
-  throw new UsageError(`Give one drill: preview, ${NAMES.join(', ')} or all.`);
-}
-
-let scene: Scene | undefined;
-let ownStack: OwnStack | undefined;
-
-/** Nothing stays frozen, and a stack of our own goes with its data; a second wish waits for nothing. */
-function leaveOnStop(): void {
-  onStop((_reason, byForce) => {
-    scene?.thaw();
-    if (byForce || ownStack === undefined) {
-      console.error('Stopped in the middle of a drill: what was killed is not started again.');
-      process.exit(1);
-    }
-    console.error('Stopped in the middle of a drill. Stopping its stack ...');
-    void ownStack.stop().finally(() => process.exit(1));
-  });
-}
-
-/** Progress and other words for people. */
-function sayerOf(args: Arguments): (text: string) => void {
-  if (!args.has('json')) return (text) => console.log(text);
-  return (text) => console.log(JSON.stringify({ event: 'progress', text }));
+  if (inject !== undefined && heal !== undefined) return [[name ?? 'given', givenDrill(inject, heal)]];
+  if (name === 'all') return Object.entries(DRILLS);
+  const drill = name === undefined ? undefined : DRILLS[name];
+  if (name !== undefined && drill !== undefined) return [[name, drill]];
+  const what = name === undefined ? 'Which drill?' : `No drill is called ${name}.`;
+  throw new UsageError(`${what} There are: ${[...NAMES, 'all'].join(', ')}`);
 }
 
 async function runDrills(
-  args: Arguments,
+  options: Options,
+  narrator: Narrator,
   drills: readonly NamedDrill[],
   stack: () => Stack,
   own: boolean,
 ): Promise<boolean> {
   let passed = true;
+  const { region: place } = options;
+  if (place?.name !== undefined)
+    narrator.say(`Region: ${place.name}, at ${place.lat}, ${place.lon}`, PROGRESS);
   for (const [name, drill] of drills) {
     const judged = await runDrill({
       name,
       drill,
       stack,
       own,
-      ingestLog: join(home, 'drills', 'ingest.log'),
-      partition: partitionAt(stack(), args.text('region')),
-      say: sayerOf(args),
-      onScene: (now) => {
-        scene = now;
-      },
+      ingestLog: join(reportsDir, 'ingest.log'),
+      partition: partitionAt(stack(), place),
+      say: (text) => narrator.say(text, PROGRESS),
+      onScene: keepScene,
     });
     const report = { ...judged, facts: await gatherRunFacts() };
     const files = writeReport(report);
-    if (args.has('json')) console.log(JSON.stringify({ event: 'verdict', files, report }));
-    else console.log(`${verdictText(report)}\n  ${files.page}\n`);
+    narrator.say(`${verdictText(report)}\n  ${files.page}\n`, 'verdict', { files, report });
     passed &&= report.passed;
   }
   return passed;
 }
 
-async function previewOn(args: Arguments, stack: Stack): Promise<boolean> {
-  const previews = await preview(stack);
-  console.log(
-    args.has('json') ? JSON.stringify({ event: 'preview', nodes: previews }) : previewText(previews),
-  );
-  return true;
-}
-
-function givenStack(file: string | undefined): (() => Stack) | null {
-  if (file !== undefined) return () => JSON.parse(readFileSync(givenPath(file), 'utf8')) as Stack;
-  const running = findStack();
-  return running && (() => findStack() ?? running);
-}
-
-type Work = (stack: () => Stack, own: boolean) => Promise<boolean>;
-
-async function onOwnStack(args: Arguments, options: readonly string[], work: Work): Promise<boolean> {
-  const given = args.has('no-promoter') ? ['--no-promoter', ...options] : options;
-  sayerOf(args)('Starting a stack for the drill ...');
-  const own = await OwnStack.start(buildPartitionMap(fleetSample(CITIES, 1)), {}, given);
-  ownStack = own;
-  const nodes = own.now.redis.map(formatAddress);
-  let pids: number[] = [];
-  try {
-    const passed = await work(() => own.now, true);
-    pids = await Promise.all(nodes.map((address) => pidOf(own.now, address)));
-    return passed;
-  } finally {
-    // What was started again ends a moment after the stack.
-    ownStack = undefined;
-    await own.stop(async () => {
-      await waitFor('Redis has stopped', STOP_DEADLINE_MS, () => !pids.some(isAlive) || undefined);
-    });
-  }
-}
-
-/** On the given or running stack, else on one of their own. */
-async function onStack(args: Arguments, breaks: boolean, work: Work): Promise<boolean> {
-  const running = givenStack(args.text('stack'));
-  if (running === null) return onOwnStack(args, [], work);
-  if (args.has('no-promoter')) {
-    throw new UsageError(
-      '--no-promoter is for a stack that the drill starts itself: stop the one that runs.',
-    );
-  }
-  if (breaks && args.text('inject') === undefined && !isOurs(running())) {
-    throw new UsageError('That cluster is not ours to break: give --inject CMD and --heal CMD.');
-  }
-  return work(running, false);
-}
-
 /** Returns why they were skipped, or whether every promise was kept. */
-async function inNamespace(args: Arguments, drills: readonly NamedDrill[]): Promise<string | boolean> {
-  const lacking = await whyNoNamespace();
-  if (lacking !== null) return lacking;
-  const work: Work = (stack, own) => runDrills(args, drills, stack, own);
-  return onOwnStack(args, ['--network-namespace'], work);
+async function inNamespace(choice: StackChoice, work: Work): Promise<string | boolean> {
+  return (await whyNoNamespace()) ?? onOwnStack(choice, ['--network-namespace'], work);
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  if (args.positionals[0] === 'preview') {
-    process.exit((await onStack(args, false, (stack) => previewOn(args, stack()))) ? 0 : 1);
-  }
-  const chosen = chosenDrills(args);
+const choiceOf = (options: Options, narrator: Narrator): StackChoice => ({
+  ...options,
+  say: (text) => narrator.say(text, PROGRESS),
+});
+
+program.action(async (name, options) => {
+  const chosen = chosenDrills(name, options);
   const isolating = chosen.filter(([, drill]) => drill.needsNamespace);
   const others = chosen.filter(([, drill]) => !drill.needsNamespace);
   keepHomePrivate(home);
-  mkdirSync(join(home, 'drills'), { recursive: true });
+  mkdirSync(reportsDir, { recursive: true });
   leaveOnStop();
-  let passed = true;
-  if (others.length > 0) {
-    passed = await onStack(args, true, (stack, own) => runDrills(args, others, stack, own));
-  }
-  const isolated = isolating.length > 0 ? await inNamespace(args, isolating) : true;
+  const narrator = createNarrator(options.json === true);
+  const choice = choiceOf(options, narrator);
+  const run =
+    (drills: readonly NamedDrill[]): Work =>
+    (stack, own) =>
+      runDrills(options, narrator, drills, stack, own);
+  const passed = others.length > 0 ? await onStack(choice, true, run(others)) : true;
+  const isolated = isolating.length > 0 ? await inNamespace(choice, run(isolating)) : true;
   if (typeof isolated === 'string') {
     const names = isolating.map(([name]) => name).join(', ');
-    if (args.has('json')) console.log(JSON.stringify({ event: 'skipped', drill: names, why: isolated }));
-    else console.log(`${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`);
+    const text = `${style('yellow', 'SKIPPED')} ${names}: ${isolated}.`;
+    narrator.say(text, 'skipped', { drill: names, why: isolated });
   }
   process.exit(passed && isolated !== false ? 0 : 1);
 });
+
+verb(program, 'preview', {
+  about: 'What each node carries, and what would make a drill worse than it has to be; nothing is broken.',
+  examples: ['', '--json'],
+}).action(async () => {
+  const options = program.opts();
+  const narrator = createNarrator(options.json === true);
+  leaveOnStop();
+  const shown = await onStack(choiceOf(options, narrator), false, async (stack) => {
+    const nodes = await preview(stack());
+    narrator.say(previewText(nodes), 'preview', { nodes });
+    return true;
+  });
+  process.exit(shown ? 0 : 1);
+});
+
+verb(program, 'history', {
+  about:
+    'Each promise over the runs on this machine, and whether the last run is worse than those before it.',
+  examples: ['', 'kill', 'kill --json'],
+  notes: [HOW_JUDGED, `The last ${KEPT_REPORTS} reports of each drill are kept.`],
+})
+  .argument('[NAME]', 'of this drill alone')
+  .action((name) => {
+    const histories = allHistories(readReports(reportsDir), name);
+    if (histories.length === 0) {
+      const of = name === undefined ? '' : ` of ${name}`;
+      throw new UsageError(`There is no report${of} yet. Make one: npm run drill -- ${name ?? 'kill'}`);
+    }
+    const drills = { how_judged: HOW_JUDGED, kept_reports: KEPT_REPORTS, drills: histories };
+    if (program.opts().json) console.log(JSON.stringify(drills));
+    else
+      console.log(
+        [...histories.map((one) => `${historyText(one, columnsOf())}\n`), howJudgedText()].join('\n'),
+      );
+  });
+
+await runMain(program);

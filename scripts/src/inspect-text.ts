@@ -3,7 +3,7 @@ import { fromE7 } from '@whereabouts/infra/position';
 import { type EntryId, formatEntryId } from '@whereabouts/infra/record';
 import type { ArchiveView } from './archive-view.js';
 import type { CacheView, DriverView, PartitionView } from './cache-view.js';
-import { style } from './cli.js';
+import { style, tableText } from './terminal.js';
 
 const table = (rows: readonly (readonly [string, unknown])[]) =>
   rows.map(([name, value]) => `  ${name.padEnd(16)}${value}`).join('\n');
@@ -77,7 +77,7 @@ const COLUMNS: readonly [head: string, cell: (view: PartitionView) => string][] 
 ];
 
 export function partitionsText(views: readonly PartitionView[]): string {
-  const rows = [COLUMNS.map(([head]) => head), ...views.map((view) => COLUMNS.map(([, cell]) => cell(view)))];
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, i) => cell.padStart(widths[i] ?? 0)).join('  ')).join('\n');
+  const rows = views.map((view) => COLUMNS.map(([, cell]) => cell(view)));
+  const heads = COLUMNS.map(([head]) => head);
+  return tableText(heads, rows, { right: heads.map((_, i) => i) });
 }

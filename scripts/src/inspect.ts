@@ -3,29 +3,22 @@
 import { DRIVER_ID } from '@whereabouts/infra/position';
 import { type ArchiveView, lookIntoArchive } from './archive-view.js';
 import { lookAtPartitions, lookForDriver } from './cache-view.js';
-import { type Arguments, parseCommand, runMain, style, UsageError } from './cli.js';
+import { command, runMain } from './cli.js';
 import { archiveText, cacheText, missingText, partitionsText } from './inspect-text.js';
 import { withLogStore } from './live-look.js';
 import { runningStack, type Stack } from './stack-file.js';
-
-const COMMAND = {
-  name: 'run inspect',
-  about:
-    'Shows one driver: partition, node, record, age, whether it is in the archive, its row, its checkpoints.\n' +
-    'Without an id: of each partition the term and revision, what is in its log and snapshot, and what is flushed.',
-  positionals: '[ID]',
-  options: {},
-};
+import { style } from './terminal.js';
+import { UsageError } from './usage-error.js';
 
 /** Postgres away is no reason to say nothing of the cache. */
 function archiveOf(url: string, id: string): Promise<ArchiveView | { error: string }> {
   return lookIntoArchive(url, id).catch((error: Error) => ({ error: error.message || error.name }));
 }
 
-async function inspectDriver(args: Arguments, stack: Stack, id: string): Promise<boolean> {
+async function inspectDriver(json: boolean, stack: Stack, id: string): Promise<boolean> {
   const cache = await withLogStore(stack, (store) => lookForDriver(store, id));
   const archive = await archiveOf(stack.postgres.url, id);
-  if (args.has('json')) {
+  if (json) {
     const { views, session, missing } = cache;
     console.log(
       JSON.stringify({ driver_id: id, cache: views, session, missing_partitions: missing, archive }),
@@ -40,9 +33,9 @@ async function inspectDriver(args: Arguments, stack: Stack, id: string): Promise
   return !('error' in archive) && (cache.views.length > 0 || archive.row !== null);
 }
 
-async function inspectPartitions(args: Arguments, stack: Stack): Promise<boolean> {
+async function inspectPartitions(json: boolean, stack: Stack): Promise<boolean> {
   const { partitions, missing } = await withLogStore(stack, lookAtPartitions);
-  if (args.has('json')) console.log(JSON.stringify({ partitions, missing_partitions: missing }));
+  if (json) console.log(JSON.stringify({ partitions, missing_partitions: missing }));
   else {
     console.log(partitionsText(partitions));
     if (missing.length > 0) console.log(missingText(missing));
@@ -50,14 +43,20 @@ async function inspectPartitions(args: Arguments, stack: Stack): Promise<boolean
   return missing.length === 0;
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const [id, ...more] = args.positionals;
-  if (more.length > 0) throw new UsageError('Give one driver: npm run inspect -- ID');
-  if (id !== undefined && !DRIVER_ID.test(id)) {
-    throw new UsageError(`A driver's id is 1 to 64 of A-Za-z0-9_-, not "${id}".`);
-  }
-  const stack = runningStack();
-  const isKnown = id === undefined ? inspectPartitions(args, stack) : inspectDriver(args, stack, id);
-  process.exit((await isKnown) ? 0 : 1);
-});
+const program = command('run inspect', {
+  about:
+    'Shows one driver: partition, node, record, age, whether it is in the archive, its row, its checkpoints. ' +
+    'Without an id: of each partition the term and revision, what is in its log and snapshot, and what is flushed.',
+  examples: ['sim-1-0', '', 'sim-1-0 --json'],
+})
+  .argument('[ID]', "a driver's id")
+  .action(async (id, { json = false }) => {
+    if (id !== undefined && !DRIVER_ID.test(id)) {
+      throw new UsageError(`A driver's id is 1 to 64 of A-Za-z0-9_-, got ${id === '' ? 'nothing' : id}`);
+    }
+    const stack = runningStack();
+    const isKnown = id === undefined ? inspectPartitions(json, stack) : inspectDriver(json, stack, id);
+    process.exit((await isKnown) ? 0 : 1);
+  });
+
+await runMain(program);

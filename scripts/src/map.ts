@@ -7,26 +7,17 @@ import {
   PartitionMapError,
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
-import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
+import { command, givenPath, number, runMain, verb } from './cli.js';
 import { mapOfTrace } from './fleet/trace-map.js';
 import { home } from './home.js';
 import { keepHomePrivate } from './private-home.js';
+import { createNarrator } from './stack/narrator.js';
 import { keepPartitionMap, keptMapFile } from './stack/partition-map-source.js';
 import { isStackRunning } from './stack-file.js';
+import { tableText } from './terminal.js';
+import { UsageError } from './usage-error.js';
 
-const COMMAND = {
-  name: 'run map',
-  about:
-    'build FILE.csv   cuts the map so that each partition has about as many positions of the trace\n' +
-    'show [FILE]      the partitions of a map, by default of the one that `npm start` uses\n' +
-    'load FILE        the next `npm start` uses it, with a cache that begins anew',
-  positionals: 'build FILE.csv | show [FILE] | load FILE',
-  options: {
-    out: { value: 'FILE', about: 'build: where to write the map; else to stdout' },
-    partitions: { value: 'N', about: 'build: how many (64, or as many as the trace has places for)' },
-    geojson: { about: 'show: as GeoJSON, for example for geojson.io' },
-  },
-};
+const DEFAULT_PARTITIONS = '64, or as many as the trace has places for';
 
 function readMap(file: string | undefined): PartitionMap {
   const path = file ?? keptMapFile(home);
@@ -38,11 +29,18 @@ function readMap(file: string | undefined): PartitionMap {
   return parsePartitionMap(readFileSync(path, 'utf8'));
 }
 
-async function build(args: Arguments, file: string | undefined): Promise<void> {
-  if (file === undefined) throw new UsageError('Give the trace: npm run map -- build FILE.csv');
-  const { map, positions, notes } = await mapOfTrace(file, args.number('partitions', { min: 1, max: 4096 }));
+interface BuildOptions {
+  out?: string | undefined;
+  partitions?: number | undefined;
+  json?: true | undefined;
+}
+
+async function build(file: string, { out: given, partitions, json }: BuildOptions): Promise<void> {
+  const narrator = createNarrator(json === true, process.stderr);
+  if (!json) narrator.say(`Reading ${file} ...`);
+  const { map, positions, notes } = await mapOfTrace(file, partitions);
+  narrator.settle();
   for (const note of notes) console.error(note);
-  const given = args.text('out');
   if (given === undefined) {
     process.stdout.write(formatPartitionMap(map));
     return;
@@ -51,11 +49,11 @@ async function build(args: Arguments, file: string | undefined): Promise<void> {
   writeFileSync(out, formatPartitionMap(map));
   const result = { file: out, hash: map.hash, partitions: map.partitions, positions, notes };
   const text = `${out}: ${map.partitions} partitions from ${positions} positions, map ${map.hash}`;
-  console.log(args.has('json') ? JSON.stringify(result) : text);
+  console.log(json ? JSON.stringify(result) : text);
 }
 
-function show(args: Arguments, map: PartitionMap): void {
-  if (args.has('geojson')) {
+function show(map: PartitionMap, { geojson, json }: { geojson?: boolean; json?: boolean }): void {
+  if (geojson) {
     console.log(JSON.stringify(partitionMapToGeoJson(map)));
     return;
   }
@@ -65,15 +63,19 @@ function show(args: Arguments, map: PartitionMap): void {
     slot: map.slotOf(partition),
     tag: map.tagOf(partition),
   }));
-  if (args.has('json')) {
+  if (json) {
     console.log(JSON.stringify({ hash: map.hash, partitions }));
     return;
   }
   console.log(`map ${map.hash}, ${map.partitions} partitions\n`);
-  console.log('partition  from    to      slot   tag');
-  for (const { partition, from, to, slot, tag } of partitions) {
-    console.log(`${String(partition).padStart(9)}  ${from}  ${to}  ${String(slot).padStart(5)}  {${tag}}`);
-  }
+  const rows = partitions.map(({ partition, from, to, slot, tag }) => [
+    partition,
+    from,
+    to,
+    slot,
+    `{${tag}}`,
+  ]);
+  console.log(tableText(['partition', 'from', 'to', 'slot', 'tag'], rows, { right: [0, 3] }));
 }
 
 /** Null where there is no map yet, or a damaged one. */
@@ -86,8 +88,7 @@ function keptHash(): string | null {
   }
 }
 
-function load(args: Arguments, file: string | undefined): void {
-  if (file === undefined) throw new UsageError('Give the map: npm run map -- load FILE');
+function load(file: string, json: boolean | undefined): void {
   if (isStackRunning()) throw new UsageError('The stack is running under its map. Stop it first (Ctrl-C).');
   const map = readMap(file);
   const before = keptHash();
@@ -97,21 +98,53 @@ function load(args: Arguments, file: string | undefined): void {
     before === map.hash
       ? 'It is the map already.'
       : `The next npm start uses map ${map.hash}, with a new cache.`;
-  console.log(args.has('json') ? JSON.stringify({ hash: map.hash, replaced: before }) : text);
+  console.log(json ? JSON.stringify({ hash: map.hash, replaced: before }) : text);
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const [verb, given, ...more] = args.positionals;
-  const file = given === undefined ? undefined : givenPath(given);
-  if (more.length > 0) throw new UsageError(`"${more[0]}" is not expected. See: npm run map -- --help`);
+/** A damaged map is the person's to put right. */
+async function naming<T>(file: string | undefined, work: () => T | Promise<T>): Promise<T> {
   try {
-    if (verb === 'build') await build(args, file);
-    else if (verb === 'show') show(args, readMap(file));
-    else if (verb === 'load') load(args, file);
-    else throw new UsageError('Give build, show or load. See: npm run map -- --help');
+    return await work();
   } catch (error) {
     if (!(error instanceof PartitionMapError)) throw error;
-    throw new UsageError(`${file}: ${error.message}`, { cause: error });
+    throw new UsageError(`${file ?? keptMapFile(home)}: ${error.message}`, { cause: error });
   }
+}
+
+const program = command('run map', {
+  about: 'The partition map: built from a trace, shown, or given to the next `npm start`.',
+  examples: ['show', 'build trace.csv --out warsaw.json', 'load warsaw.json'],
 });
+const isJson = () => program.opts().json;
+
+verb(program, 'build', {
+  about: 'Cuts a map so that each partition has about as many positions of a trace.',
+  examples: ['trace.csv --out warsaw.json', 'trace.csv --partitions 256 > warsaw.json'],
+})
+  .argument('<FILE>', 'the trace: CSV with vehicle_id, unix_ms, lat, lon')
+  .option('--out <FILE>', 'where to write the map (default: stdout)')
+  .option(
+    '--partitions <N>',
+    `how many (default: ${DEFAULT_PARTITIONS})`,
+    number('--partitions', { min: 1, max: 4096 }),
+  )
+  .action((file, options) => naming(file, () => build(givenPath(file), { ...options, json: isJson() })));
+
+verb(program, 'show', {
+  about: 'Shows the partitions of a map.',
+  examples: ['', 'warsaw.json', '--geojson > map.geojson'],
+})
+  .argument('[FILE]', 'the map; else the one that `npm start` uses')
+  .option('--geojson', 'as GeoJSON, for example for geojson.io')
+  .action((file, { geojson = false }) =>
+    naming(file, () => show(readMap(file && givenPath(file)), { geojson, json: isJson() === true })),
+  );
+
+verb(program, 'load', {
+  about: 'The next `npm start` uses this map, with a cache that begins anew.',
+  examples: ['warsaw.json'],
+})
+  .argument('<FILE>', 'a map, as `npm run map -- build` writes it')
+  .action((file) => naming(file, () => load(givenPath(file), isJson())));
+
+await runMain(program);

@@ -2,11 +2,11 @@
 // every share still one stretch of the curve: which slots move, what that does to the map, the commands that do it;
 // --apply does it on the running stack.
 import { adminConnection } from '@whereabouts/infra/local/redis-node';
-import { parseCommand, runMain, style, UsageError } from './cli.js';
+import { command, runMain } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
 import { partitionRows } from './drill/regions.js';
 import { home } from './home.js';
-import { asksForCapacity, CAPACITY_OPTIONS, refuseMixture, runCapacity } from './plan/capacity-command.js';
+import { asksForCapacity, refuseMixture, runCapacity, withCapacityOptions } from './plan/capacity-command.js';
 import { type Move, movesToAdd, movesToRemove, PlanError, type Stretch } from './plan/contiguous-moves.js';
 import { type Effect, effectOf, type Share } from './plan/effects.js';
 import { type Growth, growCluster, isGrown, shrinkCluster } from './plan/grown-nodes.js';
@@ -15,28 +15,36 @@ import { carryOut } from './plan/slot-mover.js';
 import { redisAdminPassword } from './stack/redis-admin.js';
 import { HOST } from './stack/service-env.js';
 import { runningStack, type Stack } from './stack-file.js';
+import { style, tableText } from './terminal.js';
+import { UsageError } from './usage-error.js';
 
 const NEW_MASTER = 'NEW_HOST:6379';
-const CLUSTER_OPTIONS = {
-  'add-master': { about: 'the moves to a new one' },
-  'remove-master': { value: 'HOST:PORT', about: 'the moves away from this one' },
-  at: {
-    value: 'HOST:PORT',
-    about: `with --add-master: where it will run, for the commands (${NEW_MASTER})`,
-  },
-  apply: { about: 'carries it out on the running stack, under load' },
-};
-const COMMAND = {
-  name: 'run plan',
-  about:
-    'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
-  options: { ...CAPACITY_OPTIONS, ...CLUSTER_OPTIONS },
-  notes: [
-    'What a plan with --drivers or --table needs to know is measured by `npm run bench`; it says what is missing.',
-    'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part;',
-    '--remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
-  ],
-};
+const program = withCapacityOptions(
+  command('run plan', {
+    about:
+      'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
+    examples: [
+      '--drivers 100000',
+      '--table > capacity.md',
+      '--add-master',
+      '--add-master --apply',
+      '--remove-master 127.0.0.1:7106 --apply',
+    ],
+    notes: [
+      'What a plan with --drivers or --table needs to know is measured by `npm run bench`; it says what is missing.',
+      'With --apply --add-master a master (and as many replicas as the others have) is started and takes its part; --remove-master takes it away again. Do that before the stack stops, or start it with --fresh the next time.',
+    ],
+  }),
+)
+  .option('--add-master', 'the moves to a new one')
+  .option('--remove-master <HOST:PORT>', 'the moves away from this one')
+  .option(
+    '--at <HOST:PORT>',
+    `with --add-master: where it will run, for the commands (default: ${NEW_MASTER})`,
+  )
+  .option('--apply', 'carries it out on the running stack, under load');
+
+type Options = ReturnType<typeof program.opts>;
 
 interface Cluster {
   stack: Stack;
@@ -58,16 +66,13 @@ const number = (value: number | null) => (value === null ? '?' : value.toLocaleS
 
 function shareText(before: readonly Share[], after: readonly Share[]): string {
   const nodes = [...new Set([...before, ...after].map(({ node }) => node))];
-  const cells = (share: Share | undefined) =>
-    share
-      ? `${number(share.slots).padStart(7)} ${number(share.partitions).padStart(10)} ${number(share.drivers).padStart(8)}`
-      : '      -          -        -';
-  const rows = nodes.map((node) => {
-    const find = (shares: readonly Share[]) => shares.find((share) => share.node === node);
-    return `  ${node.padEnd(22)}${cells(find(before))}   ->${cells(find(after))}`;
-  });
-  const head = '  slots partitions  drivers';
-  return [`  ${''.padEnd(22)}${head.slice(0)}     ${head}`, ...rows].join('\n');
+  const cells = (shares: readonly Share[], node: string) => {
+    const share = shares.find((one) => one.node === node);
+    return share ? [share.slots, share.partitions, share.drivers].map(number) : ['-', '-', '-'];
+  };
+  const rows = nodes.map((node) => [node, ...cells(before, node), '->', ...cells(after, node)]);
+  const heads = ['slots', 'partitions', 'drivers'];
+  return tableText(['', ...heads, '', ...heads], rows, { right: [1, 2, 3, 5, 6, 7] });
 }
 
 function movesText({ moves }: Effect): string {
@@ -107,17 +112,16 @@ async function applyMoves(
 
 let say = (text: string): void => console.log(text);
 
-async function main(): Promise<void> {
-  const args = parseCommand(COMMAND);
-  refuseMixture(args, Object.keys(CLUSTER_OPTIONS));
-  if (asksForCapacity(args)) {
-    runCapacity(args);
+async function main(options: Options): Promise<void> {
+  refuseMixture(program);
+  if (asksForCapacity(options)) {
+    runCapacity(options);
     return;
   }
-  const [adds, removed, apply] = [args.has('add-master'), args.text('remove-master'), args.has('apply')];
+  const { addMaster: adds = false, removeMaster: removed, apply = false, json = false } = options;
   if (adds === (removed !== undefined))
     throw new UsageError('Give --drivers N, --table, --add-master or --remove-master HOST:PORT.');
-  if (args.has('json')) say = (text) => console.error(text);
+  if (json) say = (text) => console.error(text);
   const stack = runningStack();
   let cluster = await look(stack);
   const rows = await partitionRows(stack);
@@ -131,7 +135,7 @@ async function main(): Promise<void> {
       '--apply adds nodes on loopback, which the master in a network namespace cannot reach.',
     );
   }
-  let added = args.text('at') ?? NEW_MASTER;
+  let added = options.at ?? NEW_MASTER;
   if (adds && apply) {
     movesToAdd(cluster.stretches, added); // refused before anything is started
     const replicas = Math.min(...cluster.owners.map((owner) => replicasOf(cluster.nodes, owner).length));
@@ -146,7 +150,7 @@ async function main(): Promise<void> {
   const commands = adds
     ? commandsToAdd(moves, cluster.owners, added)
     : commandsToRemove(moves, cluster.owners, leaving);
-  if (args.has('json')) console.log(JSON.stringify({ ...effect, commands }));
+  if (json) console.log(JSON.stringify({ ...effect, commands }));
   else {
     console.log(`${style('bold', 'Moves')}\n${movesText(effect)}`);
     console.log(
@@ -160,11 +164,13 @@ async function main(): Promise<void> {
   say(adds ? `${added} carries its part now.` : `${removed} is gone.`);
 }
 
-await runMain(async () => {
+program.action(async (options) => {
   try {
-    await main();
+    await main(options);
   } catch (error) {
     if (error instanceof PlanError) throw new UsageError(error.message, { cause: error });
     throw error;
   }
 });
+
+await runMain(program);

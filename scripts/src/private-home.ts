@@ -1,7 +1,7 @@
 // The folder of a clone's run-time files is its owner's alone: it holds passwords, positions and logs.
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from './cli.js';
+import { UsageError } from './usage-error.js';
 
 const OTHERS = 0o077;
 const STICKY = 0o1000;

@@ -1,14 +1,17 @@
-// The pages at the root are promises to people who do not read the code: settings with their defaults, files, commands.
+// The pages are promises to people who do not read the code: settings with their defaults, files, links, commands.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { type SettingDescription, SettingsReader } from '@whereabouts/infra/service/settings-reader';
 import { root } from './home.js';
+import { anchorsOf, commandsOf, fences, linksOf, npmCommands, pages } from './testing/pages.js';
 
-const PAGES = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'RELIABILITY.md'];
 const SERVICES = ['ingest', 'flusher', 'query-api'];
+/** Pages that are linked to before they are there. */
+const WRITTEN_NEXT = new Set(['docs/deployment.md', 'docs/images/map.png', 'docs/images/drill.png']);
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
@@ -20,7 +23,7 @@ interface Row {
 /** `| \`NAME\`, \`NAME_FILE\` | read by | default | meaning |` */
 function settingsTable(): Map<string, Row> {
   const rows = new Map<string, Row>();
-  for (const line of read('README.md').split('\n')) {
+  for (const line of read('docs/settings.md').split('\n')) {
     const [, names = '', readBy = '', fallback = '', meaning = ''] = line
       .split('|')
       .map((cell) => cell.trim());
@@ -110,21 +113,65 @@ test('the table of settings has every setting of every service, with its default
   );
 });
 
-test('every file and every npm script that the pages name is there', () => {
+test('every link leads to a file that is there, and every anchor to a heading', () => {
+  const texts = new Map(pages().map(({ path, text }) => [path, text]));
+  for (const page of pages()) {
+    for (const { to, anchor } of linksOf(page)) {
+      if (WRITTEN_NEXT.has(to)) continue;
+      assert.ok(existsSync(join(root, to)), `${page.path} links to ${to}`);
+      const target = texts.get(to);
+      if (anchor !== undefined && target !== undefined)
+        assert.ok(anchorsOf(target).has(anchor), `${page.path} links to ${to}#${anchor}`);
+    }
+  }
+});
+
+test('every source file that a page names is there', () => {
+  for (const { path: page, text } of pages()) {
+    for (const [, path] of text.matchAll(/`([\w-]+\/[\w./-]+\.(?:ts|js|mjs|lua|sql|json|ya?ml))`/g)) {
+      const places = [path as string, join(dirname(page), path as string)];
+      const isThere = places.some((place) => existsSync(join(root, place)));
+      assert.ok(isThere || /\/dist\//.test(path as string), `${page} names ${path}`);
+    }
+  }
+});
+
+test('every npm script that a page names is there, and takes the options that stand behind it', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-  for (const page of PAGES) {
-    const text = read(page);
-    for (const [, path] of text.matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)) {
-      assert.ok(existsSync(join(root, path as string)), `${page} links to ${path}`);
+  const helps = new Map<string, string>();
+  const helpOf = (name: string) => {
+    const compiled = join(root, 'scripts', 'dist', `${name}.js`);
+    if (!existsSync(compiled)) return null;
+    const help =
+      helps.get(name) ?? execFileSync(process.execPath, [compiled, '--help'], { encoding: 'utf8' });
+    helps.set(name, help);
+    return help;
+  };
+  for (const { path, text } of pages()) {
+    for (const { name, options } of npmCommands(text)) {
+      assert.ok(name in scripts, `${path} says npm run ${name}`);
+      const help = options.length > 0 ? helpOf(name) : null;
+      if (help === null) continue;
+      for (const option of options) assert.ok(help.includes(option), `${path}: npm run ${name} ${option}`);
     }
-    for (const [, path] of text.matchAll(/`([\w-]+\/[\w./-]+\.(?:ts|js|mjs|lua|sql|json))`/g)) {
-      assert.ok(
-        existsSync(join(root, path as string)) || /\/dist\//.test(path as string),
-        `${page} names ${path}`,
-      );
+  }
+});
+
+test('commands stand in blocks that a test runs, and read addresses from stack.json', () => {
+  for (const page of pages()) {
+    for (const { language, line, code } of fences(page)) {
+      const place = `${page.path}:${line}`;
+      assert.ok(!['bash', 'shell', 'console', 'shellsession'].includes(language), `${place}: use sh`);
+      if (language === 'sh')
+        assert.doesNotMatch(code, /^\$ /m, `${place}: no prompt, so that it can be copied`);
     }
-    for (const [, script] of text.matchAll(/npm run (?:-s )?([a-z]+)/g)) {
-      assert.ok(script !== undefined && script in scripts, `${page} says npm run ${script}`);
+    for (const { line, code, notRun } of commandsOf(page)) {
+      if (notRun === undefined)
+        assert.doesNotMatch(
+          code,
+          /(?:localhost|127\.0\.0\.1):\d/,
+          `${page.path}:${line}: the port may be another`,
+        );
     }
   }
 });

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
 import type { MalformedLine, PositionCsv } from '@whereabouts/infra/position-csv';
-import { type Arguments, givenPath, parseCommand, runMain, UsageError } from './cli.js';
+import { command, givenPath, number, runMain } from './cli.js';
 import { driverTokens } from './driver-tokens.js';
 import { closeAll, TotalsOfClients } from './fleet/driver-totals.js';
 import { TraceClock } from './fleet/trace-clock.js';
@@ -10,22 +10,6 @@ import { type TraceFile, withTrace } from './fleet/trace-file.js';
 import { createNarrator } from './stack/narrator.js';
 import { runningStack } from './stack-file.js';
 import { onStop } from './stop-signals.js';
-
-const COMMAND = {
-  name: 'run replay',
-  about:
-    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with a socket of its own,\n' +
-    'thinned to what the service takes of one driver. Leaps of more than 10 minutes are not waited for.',
-  positionals: 'FILE',
-  options: {
-    speed: { value: 'X', about: 'so many times faster than it happened (1)' },
-    'limit-rows': { value: 'N', about: 'only the first rows' },
-  },
-  notes: [
-    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time.',
-    'Rows that are no positions are passed over, and told with line and reason.',
-  ],
-};
 
 const STATUS_EVERY_MS = 1_000;
 const SETTLE_MS = 5_000;
@@ -124,11 +108,16 @@ function interruption(replay: Replay): Promise<void> {
   });
 }
 
-async function replayTrace(trace: TraceFile, args: Arguments): Promise<void> {
-  const speed = args.number('speed', { min: 0.01, max: 10_000, integer: false }) ?? 1;
-  const limit = args.number('limit-rows', { min: 1, max: 1e12 }) ?? Number.POSITIVE_INFINITY;
+interface Options {
+  speed: number;
+  limitRows?: number | undefined;
+  json?: boolean | undefined;
+}
+
+async function replayTrace(trace: TraceFile, { speed, limitRows, json = false }: Options): Promise<void> {
+  const limit = limitRows ?? Number.POSITIVE_INFINITY;
   const stack = runningStack();
-  const narrator = createNarrator(args.has('json'));
+  const narrator = createNarrator(json);
   const bytes = (await stat(trace.file)).size;
   const clock = new TraceClock(speed, performance.now());
   const replay = new Replay(stack.ingest.url, driverTokens(stack));
@@ -158,10 +147,26 @@ async function replayTrace(trace: TraceFile, args: Arguments): Promise<void> {
   narrator.say(report(totals, progress(), trace.passedOverText()), 'ended', { ...totals, ...progress() });
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const [given, ...more] = args.positionals;
-  if (given === undefined || more.length > 0) throw new UsageError('Give one FILE: npm run replay -- FILE');
-  await withTrace(givenPath(given), (trace) => replayTrace(trace, args));
-  process.exit(0);
-});
+const program = command('run replay', {
+  about:
+    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with a socket of its own, ' +
+    'thinned to what the service takes of one driver. Leaps of more than 10 minutes are not waited for.',
+  examples: ['trace.csv', 'trace.csv --speed 10', 'trace.csv --limit-rows 1000 --json'],
+  notes: [
+    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time. Rows that are no positions are passed over, and told with line and reason.',
+  ],
+})
+  .argument('<FILE>', 'the trace')
+  .option(
+    '--speed <X>',
+    'so many times faster than it happened',
+    number('--speed', { min: 0.01, max: 10_000, whole: false }),
+    1,
+  )
+  .option('--limit-rows <N>', 'only the first rows', number('--limit-rows', { min: 1, max: 1e12 }))
+  .action(async (file, options) => {
+    await withTrace(givenPath(file), (trace) => replayTrace(trace, options));
+    process.exit(0);
+  });
+
+await runMain(program);

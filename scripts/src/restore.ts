@@ -4,44 +4,43 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { redisUrlOf } from '@whereabouts/infra/node-address';
-import { parseCommand, runMain, UsageError } from './cli.js';
+import { command, runMain } from './cli.js';
 import { home, root } from './home.js';
 import { stackSecrets } from './stack/secrets.js';
 import { restoreEnv } from './stack/service-env.js';
 import { runningStack } from './stack-file.js';
+import { UsageError } from './usage-error.js';
 
-const COMMAND = {
-  name: 'run restore',
+function time(text: string): string {
+  if (!Number.isNaN(Date.parse(text))) return text;
+  throw new UsageError(`--since must be a time such as 2030-01-31T00:00:00Z, got ${text}`);
+}
+
+const program = command('run restore', {
   about: 'After the whole cache was lost: loads from Postgres the drivers who are not connected.',
-  options: { since: { value: 'TIME', about: 'only who reported since then (RFC 3339); everyone' } },
+  examples: ['', '--since 2030-01-31T00:00:00Z'],
   notes: [
     'They are found by id, as "source": "archive", and in no other answer until they report.',
     'Who is connected comes back without it. It does no harm to run it twice, or when nothing was lost.',
   ],
-};
+})
+  .option('--since <TIME>', 'only who reported since then, RFC 3339 (default: everyone)', time)
+  .action(async ({ since, json }) => {
+    const { redis, partitionMapFile, postgres } = runningStack();
+    const env = restoreEnv({
+      secrets: stackSecrets(home),
+      redisUrls: redis.map(redisUrlOf),
+      partitionMapFile,
+      databaseUrl: postgres.url,
+    });
+    const passed = [...(since === undefined ? [] : ['--since', since]), ...(json ? ['--json'] : [])];
+    const child = spawn(process.execPath, [join(root, 'flusher', 'dist', 'restore.js'), ...passed], {
+      stdio: 'inherit',
+      env,
+    });
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+    const [code] = await once(child, 'exit');
+    process.exit((code as number | null) ?? 1);
+  });
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const since = args.text('since');
-  if (since !== undefined && Number.isNaN(Date.parse(since))) {
-    throw new UsageError(`--since must be a time such as 2030-01-31T00:00:00Z, not "${since}".`);
-  }
-  const { redis, partitionMapFile, postgres } = runningStack();
-  const env = restoreEnv({
-    secrets: stackSecrets(home),
-    redisUrls: redis.map(redisUrlOf),
-    partitionMapFile,
-    databaseUrl: postgres.url,
-  });
-  const passed = [
-    ...(since === undefined ? [] : ['--since', since]),
-    ...(args.has('json') ? ['--json'] : []),
-  ];
-  const child = spawn(process.execPath, [join(root, 'flusher', 'dist', 'restore.js'), ...passed], {
-    stdio: 'inherit',
-    env,
-  });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
-  const [code] = await once(child, 'exit');
-  process.exit((code as number | null) ?? 1);
-});
+await runMain(program);

@@ -27,6 +27,7 @@ const stackOf = (pid: number): Stack => ({
   query: { url: 'http://127.0.0.1:8081', ops: 'http://127.0.0.1:9081', pid: 2 },
   flusher: { ops: 'http://127.0.0.1:9082', pid: 3 },
   promoter: null,
+  observe: null,
   redis: [{ host: '127.0.0.1', port: 7100, pid: 4, role: 'master', state: 'up' }],
   postgres: { url: 'postgres://whereabouts_flusher:x@127.0.0.1:5433/whereabouts', pid: 5 },
   auth: { secretFile: join(dir, 'jwt-secret'), issuer: 'whereabouts', audience: { ingest: 'i', query: 'q' } },

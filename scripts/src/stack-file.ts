@@ -9,9 +9,10 @@ import {
   readStateJson,
   writeStateFile,
 } from '@whereabouts/infra/local/state-file';
-import { UsageError } from './cli.js';
 import { home, START_SCRIPT } from './home.js';
+import type { Observers } from './observe/observers.js';
 import { holderOfPidLock } from './stack/pid-lock.js';
+import { UsageError } from './usage-error.js';
 
 export interface StackNode {
   host: string;
@@ -32,7 +33,9 @@ export interface Stack {
   ingest: { url: string; ops: string; pids: number[] };
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
-  promoter: { pid: number } | null;
+  promoter: { ops: string; pid: number } | null;
+  /** Of --observe; null without. */
+  observe: Observers | null;
   redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };

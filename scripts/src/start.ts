@@ -1,6 +1,7 @@
 // `npm start`: the whole pipeline on this machine, from a simulated fleet to the archive.
 import { MissingServerError } from '@whereabouts/infra/local/find-servers';
-import { parseCommand, runMain, UsageError } from './cli.js';
+import { runMain } from './cli.js';
+import { readerToken } from './driver-tokens.js';
 import { CITIES } from './fleet/cities.js';
 import { traceExample } from './fleet/trace-map.js';
 import { home, START_SCRIPT } from './home.js';
@@ -14,6 +15,7 @@ import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
 import { type Stack, startLock } from './stack-file.js';
 import { onStop } from './stop-signals.js';
+import { UsageError } from './usage-error.js';
 
 const STATUS_EVERY_MS = 1_000;
 
@@ -54,12 +56,14 @@ async function runUntilStopped(
   const stack = await running.start();
   if (stack === null) return;
   running.startFleet();
+  narrator.say('Waiting until every partition answers ...', 'starting');
   if (await running.waitUntilComplete()) {
     // The commands that are printed shall find somebody at once.
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
     }
-    narrator.say(`\n${whatToTry(stack, tried)}\n`, 'ready', { stack });
+    const token = await readerToken(stack);
+    narrator.say(`\n${whatToTry(stack, tried, token)}\n`, 'ready', { stack });
   } else if (!running.stopping) {
     narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');
   }
@@ -82,8 +86,8 @@ function takeSingleRun(): () => void {
   throw new UsageError(`It is already running in this clone (process ${lock.heldBy}). Stop that one first.`);
 }
 
-await runMain(async () => {
-  const options = stackOptions(parseCommand(START));
+START.action(async (given) => {
+  const options = stackOptions(given);
   const release = takeSingleRun();
   const narrator = createNarrator(options.json);
   const running = new RunningStack(options, narrator, home);
@@ -109,3 +113,5 @@ await runMain(async () => {
   narrator.say(clean ? 'Stopped; nothing is left behind.' : 'Stopped, not all of it in good order.', 'ended');
   process.exit(failed || !clean ? 1 : 0);
 });
+
+await runMain(START);

@@ -1,50 +1,96 @@
-// `npm run token`: a development token for the running stack, alone on stdout.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
-import { parseCommand, runMain, UsageError } from './cli.js';
+// `npm run token`: development tokens for the running stack, alone on stdout. It loads little: people wait for it.
+import { readFileSync } from 'node:fs';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
+import { command, givenPath, number, oneOf, runMain } from './cli.js';
 import { readSecret, runningStack } from './stack-file.js';
+import { UsageError } from './usage-error.js';
 
 const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const DAY_S = 24 * 3600;
 const SCOPES = { 'location:write': 'ingest', 'drivers:read': 'query' } as const;
+type Scope = keyof typeof SCOPES;
+const READER = 'reader';
 
-const COMMAND = {
-  name: 'run token',
-  about: 'Prints a token for the running stack: for a driver, or for a reader of positions.',
-  options: {
-    driver: { value: 'ID', about: "the driver's id, 1 to 64 of A-Za-z0-9_-; scope location:write" },
-    scope: { value: 'SCOPE', about: 'drivers:read or location:write' },
-    'ttl-s': { value: 'SECONDS', about: `how long it is valid (${DAY_S})` },
-  },
-  notes: ['Examples:', '  npm run -s token -- --driver anna', '  npm run -s token -- --scope drivers:read'],
-};
+const program = command('run token', {
+  about: 'Prints a token for the running stack: for a driver, for many, or for a reader of positions.',
+  examples: [
+    '--driver anna',
+    '--scope drivers:read',
+    '--drivers 500 > tokens.txt',
+    '--drivers 3 --id-prefix load- --json',
+    '--ids drivers.txt',
+  ],
+  notes: [
+    'One token a line, in the order of the ids. With npm run -s npm itself keeps quiet, as in TOKEN=$(npm run -s token -- --driver anna).',
+  ],
+})
+  .option('--driver <ID>', "the driver's id, 1 to 64 of A-Za-z0-9_-; scope location:write")
+  .option(
+    '--drivers <N>',
+    'so many drivers: driver-0, driver-1, ...',
+    number('--drivers', { min: 1, max: 1_000_000 }),
+  )
+  .option('--id-prefix <TEXT>', 'with --drivers: what their ids begin with', 'driver-')
+  .option('--ids <FILE>', 'the drivers whose ids stand in a file, one a line; - is stdin')
+  .option(
+    '--scope <SCOPE>',
+    'drivers:read or location:write',
+    oneOf('--scope', Object.keys(SCOPES) as Scope[]),
+  )
+  .option(
+    '--ttl-s <SECONDS>',
+    'how long it is valid',
+    number('--ttl-s', { min: 1, max: 365 * DAY_S }),
+    DAY_S,
+  );
 
-function chosenScope(scope: string | undefined, driver: string | undefined): keyof typeof SCOPES {
-  if (scope === undefined && driver !== undefined) return 'location:write';
-  if (scope === undefined) throw new UsageError('Give --driver ID or --scope drivers:read.');
-  if (scope in SCOPES) return scope as keyof typeof SCOPES;
-  throw new UsageError(`--scope must be one of ${Object.keys(SCOPES).join(', ')}, not "${scope}".`);
+type Options = ReturnType<typeof program.opts>;
+
+function checkedId(id: string, where: string): string {
+  if (DRIVER_ID.test(id)) return id;
+  throw new UsageError(`${where} must be 1 to 64 of A-Za-z0-9_-, got ${id === '' ? 'nothing' : id}`);
 }
 
-await runMain(async () => {
-  const args = parseCommand(COMMAND);
-  const driver = args.text('driver');
-  const scope = chosenScope(args.text('scope'), driver);
-  if (scope === 'location:write' && driver === undefined)
-    throw new UsageError('Give the driver: --driver ID.');
-  if (driver !== undefined && !DRIVER_ID.test(driver)) {
-    throw new UsageError(`--driver must be 1 to 64 of A-Za-z0-9_-, not "${driver}".`);
+function idsIn(given: string): string[] {
+  const file = given === '-' ? 0 : givenPath(given);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new UsageError(`--ids: ${given} cannot be read: ${(cause as Error).message}`, { cause });
   }
-  const ttlS = args.number('ttl-s', { min: 1, max: 365 * DAY_S }) ?? DAY_S;
+  const lines = text.split('\n').map((line, i) => [line.trim(), i + 1] as const);
+  const ids = lines.filter(([id]) => id !== '').map(([id, line]) => checkedId(id, `--ids: line ${line}`));
+  if (ids.length === 0) throw new UsageError(`--ids: there is no id in ${given}`);
+  return ids;
+}
+
+/** Whom the tokens are for; a reader where no driver is named. */
+function subjectsOf({ driver, drivers, ids, idPrefix, scope }: Options): string[] {
+  const given = [driver, drivers, ids].filter((value) => value !== undefined).length;
+  if (given > 1) throw new UsageError('Give one of --driver ID, --drivers N and --ids FILE.');
+  if (driver !== undefined) return [checkedId(driver, '--driver')];
+  if (ids !== undefined) return idsIn(ids);
+  if (drivers !== undefined) {
+    checkedId(`${idPrefix}${drivers - 1}`, '--id-prefix with the number of a driver');
+    return Array.from({ length: drivers }, (_, i) => `${idPrefix}${i}`);
+  }
+  if (scope === 'drivers:read') return [READER];
+  throw new UsageError('Give --driver ID, --drivers N, --ids FILE or --scope drivers:read.');
+}
+
+program.action(async (options) => {
+  const subjects = subjectsOf(options);
+  const { scope = 'location:write', ttlS, json } = options;
   const stack = runningStack();
-  const token = await signDevelopmentToken({
-    secret: readSecret(stack),
-    issuer: stack.auth.issuer,
-    audience: stack.auth.audience[SCOPES[scope]],
-    subject: driver ?? 'reader',
-    scope,
-    ttlS,
-  });
-  console.log(
-    args.has('json') ? JSON.stringify({ token, scope, subject: driver ?? 'reader', ttl_s: ttlS }) : token,
-  );
+  const { issuer, audience } = stack.auth;
+  const signed = { secret: readSecret(stack), issuer, audience: audience[SCOPES[scope]], scope, ttlS };
+  const lines: string[] = [];
+  for (const subject of subjects) {
+    const token = await signDevelopmentToken({ ...signed, subject });
+    lines.push(json ? JSON.stringify({ token, scope, subject, ttl_s: ttlS }) : token);
+  }
+  console.log(lines.join('\n'));
 });
+
+await runMain(program);

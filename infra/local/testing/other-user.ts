@@ -1,4 +1,4 @@
-// Another user of this machine, as root can be one.
+// Acts as another user of this machine, which root can.
 import { spawnSync } from 'node:child_process';
 
 const NOBODY = { uid: 65_534, gid: 65_534 };

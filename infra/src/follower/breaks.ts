@@ -1,4 +1,4 @@
-// When a follower cannot go on from where it stands and has to read the whole partition again.
+// When a follower cannot continue from its id and has to read the whole partition again.
 
 import type { LogState } from '../live-store/log-state.js';
 
@@ -13,7 +13,7 @@ export type Break = (typeof BREAKS)[number];
 
 type Known = Pick<LogState, 'incarnation' | 'owner' | 'term' | 'revision'>;
 
-/** Null: what comes after the known id is all that is new, and `lostAbove` tells what is lost. */
+/** Null: everything new comes after the known id, and `lostAbove` says what is lost. */
 export function breakBetween(known: Known, now: Known & Pick<LogState, 'previous'>): Break | null {
   if (now.incarnation !== known.incarnation) return 'incarnation';
   if (now.term === known.term && now.owner === known.owner)

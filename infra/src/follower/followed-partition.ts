@@ -90,7 +90,7 @@ export class FollowedPartition {
     return this.#state;
   }
 
-  /** As of the last answer; null before the first. */
+  /** From the last answer; null before the first. */
   get log(): LogState | null {
     return this.#log;
   }
@@ -100,7 +100,7 @@ export class FollowedPartition {
     return this.#viewAtMs;
   }
 
-  /** What the last call met; null where it was answered. */
+  /** The error of the last call; null if it was answered. */
   get error(): StoreError | null {
     return this.#error;
   }

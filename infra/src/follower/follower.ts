@@ -21,7 +21,7 @@ export interface FollowerOptions {
 
 const POLL_MS = 100;
 const SNAPSHOTS_AT_ONCE = 8;
-/** Reads do not tell a node's time. */
+/** The answers of reads do not have the node's time. */
 const CLOCK_EVERY_MS = 1000;
 
 export class Follower {
@@ -98,7 +98,7 @@ export class Follower {
     this.#startSnapshots();
   }
 
-  /** One partition of each node tells it. */
+  /** Read from one partition of each node. */
   async #readClocks(): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.#clockAtMs < CLOCK_EVERY_MS) return;

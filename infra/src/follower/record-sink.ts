@@ -1,5 +1,5 @@
-// Where a follower puts what it reads. The newest record of a driver wins, by (session, recorded-at), and of equal ones
-// the later id: a sink may be given any record again, late or out of order.
+// Where a follower puts what it reads. The newest record of a driver wins, by (session, recorded-at), and the later id
+// of two equal ones. So a sink may get any record again, late or out of order.
 
 import type { EntryId } from '../record.js';
 
@@ -15,7 +15,7 @@ export interface RecordSink {
   ): boolean;
   /** What came under this term above this revision is not in the store any more; it may come again. */
   lost(partition: number, term: number, above: number): void;
-  /** All of the partition will be given again. Until a record is, nobody knows whether the store still has it. */
+  /** The whole partition will be given again. Until a record comes, it is unknown whether the store still has it. */
   readAnew(partition: number): void;
   /** All was given: what was not is not in the store any more. */
   settled(partition: number): void;

@@ -15,6 +15,7 @@ import { PacedLog } from '../service/paced-log.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Argument } from './command-bytes.js';
 import { NodeConnection, RedirectError, type Reply, type Request } from './node-connection.js';
+import { NodeNames } from './node-names.js';
 import { StoreError, type StoreErrorCode } from './store-error.js';
 import { type NodeClaim, parseClusterNodes, SlotOwners } from './topology.js';
 
@@ -56,11 +57,13 @@ const UNLISTED_DROP_MS = 60_000;
 const ANSWERED: readonly StoreErrorCode[] = ['overloaded', 'map_mismatch'];
 /** Where probes are answered and calls are not, a node would be suspected and proven again without end. */
 const LACKING_AGAIN_AFTER_MS = 1000;
+const IS_OF_NETWORK = /ECONN|ETIMEDOUT|EHOST|ENET|EPIPE|EADDR|[Tt]ime|Connection is closed/;
 
 export class ClusterClient {
   readonly #options: ClusterOptions;
   readonly #owners: SlotOwners;
   readonly #nodes = new Map<string, Node>();
+  readonly #names = new NodeNames();
   readonly #paced = new PacedLog();
   #unsettledSinceMs = Date.now();
   #timer: NodeJS.Timeout | undefined;
@@ -74,6 +77,18 @@ export class ClusterClient {
 
   ownerOf(slot: number): string | null {
     return this.#owners.ownerOf(slot);
+  }
+
+  /** What the node calls itself beside its address. */
+  nameOf(address: string): string | undefined {
+    return this.#names.nameOf(address);
+  }
+
+  /** Why nodes could not be connected to. */
+  troubles(): string[] {
+    return [...this.#nodes].flatMap(([address, { connection }]) =>
+      connection.trouble === null ? [] : [`${address}: ${connection.trouble}`],
+    );
   }
 
   reachable(slot: number): boolean {
@@ -123,7 +138,7 @@ export class ClusterClient {
     }
   }
 
-  /** The same for a write; `replicated` tells whether every replica of the node has it too. */
+  /** The same for a write; `replicated` says whether every replica of the node has it too. */
   async callReplicated(
     slot: number,
     args: readonly Argument[],
@@ -183,7 +198,7 @@ export class ClusterClient {
     else void this.#doubt(node, slot);
   }
 
-  /** Whether an error that we do not know is that of the node, or only of that partition: another one tells. */
+  /** Whether an unknown error concerns the node, or only that partition: a call to another partition shows it. */
   async #doubt(node: Node, slot: number): Promise<void> {
     const others = this.#owners.slotsOf(node.connection.address).filter((each) => each !== slot);
     const other = others[Math.floor(Math.random() * others.length)];
@@ -201,8 +216,9 @@ export class ClusterClient {
     redirect: RedirectError,
     request: Request,
   ): Promise<{ reply: Reply; place: string }> {
-    const target = this.#node(redirect.address);
-    if (redirect.kind === 'moved' && this.#owners.moved(slot, redirect.address, Date.now())) this.#hurry();
+    const address = this.#names.addressOf(redirect.address);
+    const target = this.#node(address);
+    if (redirect.kind === 'moved' && this.#owners.moved(slot, address, Date.now())) this.#hurry();
     try {
       const reply = await target.connection.call(request, redirect.kind === 'ask');
       return { reply, place: target.connection.place };
@@ -226,7 +242,7 @@ export class ClusterClient {
     const known = this.#nodes.get(address);
     if (known) return known;
     if (this.#closed) throw new StoreError('region_unavailable', 'the store is closed');
-    const connection = new NodeConnection(address, this.#options.redis);
+    const connection = new NodeConnection(address, this.#options.redis, this.#names.nameOf(address));
     const node: Node = {
       connection,
       proven: false,
@@ -238,6 +254,7 @@ export class ClusterClient {
       replicas: 0,
     };
     connection.on('closed', () => this.#suspect(node, 'connection closed'));
+    connection.on('failed', (error) => this.#failed(address, error));
     connection.on('timeout', () => this.#suspect(node, 'no answer'));
     connection.on('ready', () => this.#hurry());
     this.#nodes.set(address, node);
@@ -291,9 +308,29 @@ export class ClusterClient {
       if (nowMs - node.listedAtMs < UNLISTED_DROP_MS || this.#owners.slotsOf(address).length > 0) continue;
       node.connection.close();
       this.#nodes.delete(address);
+      this.#names.forget(address);
     }
     if ([...this.#nodes.values()].some((node) => node.connection.ready)) return;
     for (const url of this.#options.redis.redisUrls) this.#node(addressOfUrl(url));
+  }
+
+  /** Its certificate has to be verified for that name; without TLS the name is of no matter. */
+  #renamed(address: string): void {
+    const node = this.#nodes.get(address);
+    if (node === undefined || this.#options.redis.tls === undefined) return;
+    this.#suspect(node, 'it has another name');
+    node.connection.removeAllListeners();
+    node.connection.close();
+    this.#nodes.delete(address);
+    this.#node(address);
+  }
+
+  /** What a node that is gone or restarts brings about is told where it is suspected; this is for what a person must mend. */
+  #failed(address: string, error: Error): void {
+    if (IS_OF_NETWORK.test((error as { code?: string }).code ?? error.message)) return;
+    this.#paced.log(`${address} ${error.message}`, () =>
+      this.#options.log.warn({ node: address, why: error.message }, 'cannot connect to a redis node'),
+    );
   }
 
   async #look(node: Node): Promise<void> {
@@ -304,6 +341,7 @@ export class ClusterClient {
       const claims = parseClusterNodes(String(await node.connection.control('CLUSTER', 'NODES')), address);
       if (this.#closed) return;
       const nowMs = Date.now();
+      for (const renamed of this.#names.learn(claims)) this.#renamed(renamed);
       for (const claim of claims) {
         const listed = this.#node(claim.address);
         listed.listedAtMs = nowMs;
@@ -312,7 +350,7 @@ export class ClusterClient {
       const changed = this.#owners.believe(claims, nowMs);
       if (changed.length > 0) this.#moved(changed);
     } catch {
-      // It says nothing of the cluster; its data connection tells whether it is there.
+      // This says nothing about the cluster; the data connection shows whether the node is there.
     } finally {
       node.asking = false;
     }
@@ -340,7 +378,8 @@ export class ClusterClient {
     } catch (error) {
       if (this.#closed) return;
       if (error instanceof RedirectError && error.kind === 'moved') {
-        if (this.#owners.moved(slot, error.address, Date.now())) this.#node(error.address);
+        const moved = this.#names.addressOf(error.address);
+        if (this.#owners.moved(slot, moved, Date.now())) this.#node(moved);
       } else if (error instanceof StoreError) {
         if (ANSWERED.includes(error.code)) this.#proved(node, slots);
         else this.#unproven(node, error);

@@ -1,5 +1,5 @@
-// The bytes of commands, made in one go: ioredis makes them argument by argument, and looks for key prefixes and
-// transformations on the way. For short calls that cost more than everything else of the client together.
+// Encodes commands in one go. ioredis encodes them argument by argument, and looks for key prefixes and transformations.
+// For short calls that cost more than everything else in the client together.
 
 export type Argument = string | number | Buffer;
 

@@ -3,7 +3,7 @@
 // closures, which is more than half of what a poll of a partition costs.
 //
 // Redis answers in order, so calls wait in the order in which they were sent. A socket that is silent while an answer is
-// due is closed; all that wait for an answer then fail, as their fate is not known.
+// due is closed. All calls that wait for an answer then fail, because their outcome is unknown.
 
 import type { Socket } from 'node:net';
 import { type Argument, encodeCommands } from './command-bytes.js';
@@ -41,7 +41,7 @@ export class CommandStream {
   #head = 0;
   #silence: NodeJS.Timeout | undefined;
 
-  /** `socket`: signed in, with no answer due. Whoever listened to its data hears no more. */
+  /** `socket`: authenticated, with no answer due. Its other data listeners are removed. */
   constructor(socket: Socket, silenceMs: number) {
     this.#socket = socket;
     this.#silenceMs = silenceMs;

@@ -50,6 +50,23 @@ test('slots that nobody owns, and more nodes than a line holds', () => {
   assert.match(regions.detail, /; 2 more nodes$/);
 });
 
+test('one series for each partition that is dark now, with its node and since when', async () => {
+  const { clock, regions, look } = newRegions();
+  const metrics = createMetrics('test', { commit: 'test' });
+  regions.register(metrics);
+  const series = async () => {
+    const text = await metrics.registry.metrics();
+    return text.split('\n').filter((line) => line.startsWith('whereabouts_test_dark_partition_seconds'));
+  };
+  look(5);
+  clock.nowMs += 2_500;
+  assert.deepEqual(await series(), [
+    'whereabouts_test_dark_partition_seconds{partition="5",redis_node="10.0.0.1:7000"} 2.5',
+  ]);
+  look();
+  assert.deepEqual(await series(), []);
+});
+
 test('one series for each node that is dark now', async () => {
   const { regions, look } = newRegions();
   const metrics = createMetrics('test', { commit: 'test' });

@@ -1,4 +1,4 @@
-// Which partitions are dark (they do not answer), on which nodes, since when: for people, so node by node.
+// Which partitions are dark (they do not answer), grouped by node, and since when: for people.
 
 import type { Metrics } from '../service/metrics.js';
 
@@ -17,6 +17,7 @@ export interface DarkRegionsOptions {
   nowMs(): number;
 }
 
+const NO_NODE = 'no node';
 /** More are counted. */
 const MAX_NODES_TOLD = 10;
 
@@ -45,7 +46,7 @@ export class DarkRegions {
     const nowMs = this.#o.nowMs();
     const nodes = new Map<string, DarkNode>();
     for (const partition of partitions) {
-      const node = this.#o.nodeOf(partition) ?? 'no node';
+      const node = this.#o.nodeOf(partition) ?? NO_NODE;
       const forMs = nowMs - (this.#sinceMs.get(partition) ?? nowMs);
       const known = nodes.get(node);
       if (known === undefined) nodes.set(node, { node, partitions: 1, forMs });
@@ -68,8 +69,22 @@ export class DarkRegions {
     return `${dark}: ${told.join('; ')}`;
   }
 
-  /** As many series as nodes are dark now: none for those that are well, nor for those that have gone. */
+  /** As many series as nodes and partitions are dark now: none for those that are well, nor for those that have gone. */
   register(metrics: Metrics): void {
+    const o = this.#o;
+    const sinceMs = this.#sinceMs;
+    metrics.gauge('dark_partition_seconds', {
+      help: 'Since when a partition does not answer, and the Redis node that owns it. Numbers as in /v1/partitions.',
+      labelNames: ['partition', 'redis_node'],
+      aggregator: 'max',
+      collect() {
+        this.reset();
+        for (const [partition, since] of sinceMs) {
+          const redis_node = o.nodeOf(partition) ?? NO_NODE;
+          this.set({ partition: String(partition), redis_node }, (o.nowMs() - since) / 1000);
+        }
+      },
+    });
     const nodes = () => this.byNode();
     metrics.gauge('dark_partitions_by_node', {
       help: 'Partitions that do not answer, by the Redis node that owns them.',

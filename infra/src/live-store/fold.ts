@@ -1,4 +1,4 @@
-// Entries of a log folded into the values of a snapshot: of each driver the newest record, with the entry that it came from.
+// Folds entries of a log into values of a snapshot: the newest record of each driver, with the id of its entry.
 
 import { NewestRecords } from '../newest-records.js';
 import { type EntryId, eachRecord, FIRST_ID, snapshotValueOf } from '../record.js';

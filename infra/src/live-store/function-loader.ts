@@ -1,4 +1,4 @@
-// Loads our functions where a node lacks them, for as long as that takes: with growing waits where it is refused.
+// Loads our functions into a node that lacks them. If that is refused it retries, with growing waits.
 
 import { Backoff } from '../service/backoff.js';
 import type { Logger } from '../service/log.js';
@@ -29,7 +29,7 @@ export class FunctionLoader {
     }
   }
 
-  /** A call of it found no function. Whoever is told so may tell it again, as often as it happens. */
+  /** A call found no function. May be called as often as that happens. */
   missing(node: NodeConnection): void {
     const { address } = node;
     const wait = this.#waits.get(address) ?? new Backoff(WAIT);

@@ -1,4 +1,4 @@
-// The names of a partition's keys: all with its tag, so that they share one slot; and of the fields of `checkpoints`.
+// The names of a partition's keys, all with its tag, so that they share one slot. And the fields of `checkpoints`.
 import type { Position } from '../position.js';
 
 export interface LogKeys {

@@ -50,7 +50,7 @@ export function decodeEntry([id, fields]: RawEntry): LogEntry {
   };
 }
 
-/** Where the count cannot be read, some may wait. */
+/** If the count cannot be read, some may wait. */
 export function waitingOf(count: Buffer | null): number {
   const text = count === null ? '0' : count.toString('latin1');
   return /^\d{1,15}$/.test(text) ? Number(text) : 1;

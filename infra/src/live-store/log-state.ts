@@ -5,7 +5,7 @@ import { type EntryId, FIRST_ID, parseEntryId } from '../record.js';
 /** Everything known of a partition is of this (incarnation, term, revision). */
 export interface LogState {
   partition: number;
-  /** Names the data: another one means that it began from nothing. '': nobody has written yet. */
+  /** Names the data: a new name means that the data began from nothing. '': nothing was written yet. */
   incarnation: string;
   /** The process that writes. */
   owner: string;
@@ -85,7 +85,7 @@ export interface MetaAnswer {
   state: LogState;
   /** Names the text of the term's line: of two answers in a row that say the same, it is the same object. */
   termLine: object;
-  /** Under which partition map it was written; null: nobody has. */
+  /** The partition map that it was written under; null: nothing was written. */
   mapHash: string | null;
   /** Entries up to this id are in the snapshot alone. */
   compacted: EntryId;

@@ -1,10 +1,10 @@
 // The live store: what the services may do with a partition. A write is one call of one Lua function
-// (infra/redis/log.lua states keys, arguments, answer and errors), a read is a few plain commands. Each has one deadline;
-// nothing is tried again here, so that the caller decides what an outage means. Rejects with StoreError.
+// (infra/redis/log.lua states keys, arguments, answer and errors), a read is a few plain commands. Each has one deadline.
+// Nothing is retried here, so that the caller decides what an outage means. Rejects with StoreError.
 //
-// A read asks for meta before and after what it reads; where the two differ in more than counts, its parts may not fit
-// together, and it is refused with `not_ready`. (In a MULTI they would fit, but a node with full memory refuses that.)
-// Whoever reads page after page has asked before: with the page before.
+// A read asks for meta before and after the data. If the two differ in more than counts, the parts may not fit together,
+// and the read is refused with `not_ready`. (A MULTI would be consistent, but a node with full memory refuses it.) A
+// reader of several pages uses the meta of the previous page as the one before.
 
 import type { Logger } from 'pino';
 import type { PartitionMap } from '../partition-map.js';
@@ -63,7 +63,7 @@ export interface LogStoreOptions {
   durability?: 'cache' | 'replicated';
   /** A reader takes a node for reachable that answers reads; it never writes, not even a probe. */
   readOnly?: boolean;
-  /** Loads the functions where a node lacks them: the flusher's and the deployment's task alone. */
+  /** Loads the functions into nodes that lack them. Only the flusher and the deployment do that. */
   loadsFunctions?: boolean;
   /** How long `connect` waits for the first master. */
   connectDeadlineMs?: number;
@@ -85,7 +85,7 @@ export interface LogPageData {
 
 export interface LogPage {
   state: LogState;
-  /** Entries up to this id are in the snapshot alone: whoever stands before it has to look there. */
+  /** Entries up to this id are in the snapshot only: a reader at an earlier id has to read the snapshot. */
   compacted: EntryId;
   entries: LogEntry[];
   /** Which process answered. */
@@ -108,8 +108,8 @@ export type CheckpointOutcome = 'accepted' | 'duplicate' | 'conflict' | 'too_man
 export type CheckpointStanding = 'waits' | 'gone' | 'conflict';
 
 /**
- * `first`: sent at once for a connection that was just made. `late`: sent later, or again. `given`: the same, where the
- * store has given the connection its session.
+ * `first`: sent at once for a new connection. `late`: sent later, or again. `given`: the same, for a connection that has
+ * its session from the store.
  */
 export type ClaimKind = 'first' | 'late' | 'given';
 
@@ -214,9 +214,9 @@ export class LogStore {
     const startedAtMs = Date.now();
     while (!store.#isConnected(Date.now() - startedAtMs)) {
       if (Date.now() - startedAtMs > (options.connectDeadlineMs ?? CONNECT_DEADLINE_MS)) {
+        const troubles = store.#cluster.troubles();
         store.close();
-        const urls = options.redis.redisUrls.join(', ');
-        throw new StoreError('region_unavailable', `no Redis Cluster that is ready at ${urls}`);
+        throw new StoreError('region_unavailable', whyNotReady(options.redis.redisUrls, troubles));
       }
       await new Promise((resolve) => setTimeout(resolve, CONNECT_POLL_MS));
     }
@@ -237,7 +237,7 @@ export class LogStore {
     this.#cluster.close();
   }
 
-  /** The nodes' time, as their answers tell it. */
+  /** The nodes' time, taken from their answers. */
   nowMs(): number {
     return Math.round(this.#clock.at(performance.now()));
   }
@@ -280,21 +280,21 @@ export class LogStore {
 
   // ---- writes
 
-  /** One entry of `count` records (record.ts). It may stand there twice where its answer was lost, which is harmless. */
+  /** Appends one entry of `count` records (record.ts). If the answer is lost it may be there twice, which is harmless. */
   async append(partition: number, batch: Buffer, count: number): Promise<Appended> {
     const { meta, log } = this.#key(partition);
     const { reply, replicated } = await this.#promised(partition, 'append', [meta, log], count, batch);
     return { state: this.#told(partition, reply), replicated };
   }
 
-  /** Says that somebody feeds this partition, where there is nothing to append. */
+  /** Shows that this partition has a writer, if there is nothing to append. */
   async touch(partition: number): Promise<ToldState> {
     return this.#told(partition, await this.#function(partition, 'touch', [this.#key(partition).meta], 0));
   }
 
   /**
-   * Folds entries that are at least so old into the snapshot, about 2,000 drivers at most. With a lease only if nobody
-   * has it. `isMore` also where another process got there first.
+   * Folds entries that are at least so old into the snapshot, about 2,000 drivers at most. With a lease, only if no other
+   * process has it. `isMore` is also true if another process was faster.
    */
   async compact(
     partition: number,
@@ -501,7 +501,7 @@ export class LogStore {
 
   // ---- reads
 
-  /** For `nowMs`, where nothing else tells a node's time: the answers of reads do not. */
+  /** For `nowMs`, if nothing else gives a node's time: the answers of reads do not have it. */
   async readClock(partition: number): Promise<void> {
     const [seconds, micros] = (await this.#call(partition, ['TIME'])) as [Buffer, Buffer];
     this.#clock.heard(nodeTimeMs([seconds, micros]), performance.now());
@@ -529,7 +529,7 @@ export class LogStore {
     return { state, compacted, entries: decodeEntries(replies[0]), place, data };
   }
 
-  /** Null where the data is not, or may not be, what it was before. */
+  /** Null if the data is not, or may not be, what it was before. */
   async #pageAfter(
     partition: number,
     before: LogPageData,
@@ -564,7 +564,7 @@ export class LogStore {
     return { state, cursor: String(cursor) === '0' ? null : String(cursor), values, place };
   }
 
-  /** What the snapshot has of these drivers; null: nothing. Newer records may stand in the log. */
+  /** What the snapshot has of these drivers; null: nothing. The log may have newer records. */
   async snapshotOf(partition: number, driverIds: readonly string[]): Promise<(Buffer | null)[]> {
     const { snapshot } = this.#key(partition);
     const { replies } = await this.#read(partition, ['HMGET', snapshot, ...driverIds]);
@@ -616,13 +616,13 @@ export class LogStore {
     };
   }
 
-  /** How many wait for Postgres: what `counts` tells too, for half of its cost. */
+  /** How many wait for Postgres. `counts` has that too, at twice the cost. */
   async checkpointsWaiting(partition: number): Promise<number> {
     const reply = await this.#call(partition, ['HGET', this.#key(partition).checkpoints, '*']);
     return waitingOf(reply as unknown as Buffer | null);
   }
 
-  /** A page of what waits for Postgres, and of conflicts. `unreadable`: fields that are none of ours. */
+  /** A page of what waits for Postgres, and of conflicts. `unreadable`: foreign fields. */
   async waitingCheckpoints(
     partition: number,
     o: { cursor: string | null; place: string | null; pageSize: number },
@@ -657,7 +657,7 @@ export class LogStore {
     return { state: meta.state, standings };
   }
 
-  /** Who holds each driver now; null: nobody does. */
+  /** The connection that holds each driver now; null: none does. */
   async sessions(
     partition: number,
     driverIds: readonly string[],
@@ -674,14 +674,15 @@ export class LogStore {
   // ---- messages between processes
 
   /**
-   * Hears what is published to `name` (`publish`) until it is closed. `onSubscribed`: from now on; what was published
-   * before may be missed.
+   * Receives what is published to `name` (`publish`) until it is closed. `onSubscribed`: it receives from now on; what was
+   * published before may be missed.
    */
   subscribe(name: string, listener: ChannelListener): { close(): void } {
     const partition = this.#channelPartition(name);
     const channel = new ProcessChannel({
       channel: channelName(name, this.map.tagOf(partition)),
       addressOf: () => this.nodeOf(partition),
+      nameOf: (address) => this.#cluster.nameOf(address),
       redis: this.#options.redis,
       log: this.#options.log,
       listener,
@@ -690,7 +691,7 @@ export class LogStore {
     return channel;
   }
 
-  /** Whether it went out: nobody may have heard it. Rejects with StoreError. */
+  /** Resolves when it was sent; it may have had no receiver. Rejects with StoreError. */
   async publish(name: string, text: string): Promise<void> {
     const partition = this.#channelPartition(name);
     const channel = channelName(name, this.map.tagOf(partition));
@@ -738,7 +739,7 @@ export class LogStore {
     return this.#call(partition, this.#functionCall(name, keys, ...args));
   }
 
-  /** A write that drivers are told of. */
+  /** A write that is acknowledged to drivers. */
   async #promised(
     partition: number,
     name: string,
@@ -842,4 +843,9 @@ const isSameData = (before: Pick<MetaAnswer, 'termLine' | 'compacted'>, after: M
 interface OldEntries extends MetaAnswer {
   entries: LogEntry[];
   isLast: boolean;
+}
+
+function whyNotReady(urls: readonly string[], troubles: readonly string[]): string {
+  const why = troubles.length === 0 ? '' : ` (${troubles.join('; ')})`;
+  return `no Redis Cluster that is ready at ${urls.join(', ')}${why}`;
 }

@@ -1,9 +1,8 @@
-// How much a loss of the cache would cost now, held against the declared budget: measured, not hoped for.
+// How much a loss of the cache would cost now, compared with the budget.
 //
-// Of a partition that answers it is the age of its oldest position that is not in Postgres. Of a dark one nobody knows
-// it. It is no more than the age of what was dirty when the partition last answered, or of that answer itself where
-// nothing was; where it never answered, than the time since this process looks. Unknown is not zero: beyond the budget
-// that is an alarm as well.
+// For a partition that answers, it is the age of its oldest position that is not in Postgres. For a dark one it is
+// unknown, but has an upper bound: the age of what was dirty at its last answer, or of that answer if nothing was; if it
+// never answered, the time since this process began to look. Unknown is not zero: a bound beyond the budget is an alarm.
 
 import type { Logger } from 'pino';
 import type { DarkRegions } from './dark-regions.js';
@@ -52,6 +51,10 @@ export class LossWindow {
     this.#startedAtMs = o.nowMs();
   }
 
+  get budgetMs(): number {
+    return this.#o.budgetMs;
+  }
+
   /** Over all partitions that answered. */
   get worstMs(): number {
     return this.#worstMs;
@@ -62,7 +65,7 @@ export class LossWindow {
     return this.#unknown.length;
   }
 
-  /** The most that it can be there; 0 where all answered. */
+  /** The most that it can be there; 0 if all answered. */
   get unknownMs(): number {
     return this.#unknownMs;
   }
@@ -81,7 +84,7 @@ export class LossWindow {
     return `${known}; unknown beyond the budget for ${length} partitions, perhaps ${atMostMs} ms: ${this.#nodes().join(', ')}`;
   }
 
-  /** One look at all partitions: the newest answer of each, null where it is dark. */
+  /** One look at all partitions: the newest answer of each, null if it is dark. */
   update(answerOf: (partition: number) => Answer | null): void {
     const nowMs = this.#o.nowMs();
     this.#worstMs = 0;

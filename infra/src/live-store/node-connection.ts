@@ -13,11 +13,13 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { announcedAddress, parseAddress } from '../node-address.js';
 import { backoffMs } from '../service/backoff.js';
 import { withDeadline } from '../service/deadline.js';
+import type { RedisTls } from '../service/redis-tls.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { Argument } from './command-bytes.js';
 import { CommandStream, type SentCall } from './command-stream.js';
 import { ReplicaWaits } from './replica-waits.js';
 import { StoreError, storeErrorOfReply } from './store-error.js';
+import { TlsConnector } from './tls-connector.js';
 
 export type Reply = unknown;
 
@@ -35,10 +37,10 @@ interface Call {
   reject(error: Error): void;
 }
 
-/** A node that was just lost is met again at once; one that stays away is not knocked at for ever. */
+/** A node that was just lost is tried again at once, one that stays away less and less often. */
 const RECONNECT = { firstMs: 50, steadyAttempts: 60, growth: 1.2, limitMs: 1000 };
 
-/** An error reply of Redis as it came: redirections are the caller's to follow. */
+/** An error reply of Redis. The caller follows redirections. */
 export class RedirectError extends Error {
   constructor(
     readonly kind: 'moved' | 'ask',
@@ -50,6 +52,8 @@ export class RedirectError extends Error {
 }
 
 interface NodeEvents {
+  /** A connection could not be made, or broke, with that error. */
+  failed: [Error];
   /** Either connection's socket closed. */
   closed: [];
   /** The data connection can be used. */
@@ -70,12 +74,16 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   #place: string;
   /** Null: not connected. */
   #stream: CommandStream | null = null;
+  #trouble: string | null = null;
+  readonly #name: string | undefined;
 
-  constructor(address: string, settings: RedisSettings) {
+  /** `name`: what the node calls itself beside its address. */
+  constructor(address: string, settings: RedisSettings, name?: string) {
     super();
     this.address = address;
     this.#place = `${address}#0`;
     this.#settings = settings;
+    this.#name = name;
     this.#data = this.#connect();
     this.#control = this.#connect();
     this.#data.on('close', () => {
@@ -99,6 +107,11 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     return !this.#ended && this.#stream !== null && this.#data.status === 'ready';
   }
 
+  /** Why it could not connect last; null once it has an answer. */
+  get trouble(): string | null {
+    return this.#trouble;
+  }
+
   /** Rejects with StoreError or RedirectError. `asking` follows an ASK redirection. */
   call(request: Request, asking = false): Promise<Reply> {
     return new Promise((resolve, reject) => {
@@ -108,7 +121,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 
   /** How many replicas, of so many, have all that was answered so far. Takes 200 ms at most, and never rejects. */
   replicasInStep(replicas: number, emptyWrite: readonly Argument[]): Promise<number> {
-    // While it connects nobody waits: what was written counts as what it is, in the cache.
+    // While it connects, no call waits: what was written counts as `cache`.
     this.#replicaWaits ??= new ReplicaWaits(this.#connect());
     return this.#replicaWaits.replicasInStep(replicas, emptyWrite);
   }
@@ -135,9 +148,12 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
   }
 
   #connect(): Redis {
-    const redis = new Redis(redisOptions(this.address, this.#settings));
-    // Refused connections are told by `close`; without a listener ioredis prints them.
-    redis.on('error', () => {});
+    const redis = new Redis(redisOptions(this.address, this.#settings, this.#name));
+    redis.on('error', (error: Error) => {
+      if (this.#ended) return;
+      this.#trouble = error.message || error.name;
+      this.emit('failed', error);
+    });
     return redis;
   }
 
@@ -153,13 +169,17 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     const calls = this.#queue;
     this.#queue = [];
     let unanswered = calls.length;
-    // Where it was us who were late, the answer is waiting in the socket: it is read before we give up.
+    // If this process was late, the answer is waiting in the socket: it is read before we give up.
     const timer = setTimeout(
       () => setImmediate(() => unanswered === 0 || this.#giveUp(calls)),
       this.#settings.commandTimeoutMs,
     );
-    const answered = () => {
+    const settled = () => {
       if (--unanswered === 0) clearTimeout(timer);
+    };
+    const answered = () => {
+      this.#trouble = null;
+      settled();
     };
     const sent = calls.map(({ request, asking, resolve, reject }): SentCall => {
       const isPipeline = request instanceof Pipeline;
@@ -177,7 +197,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
           reject(this.#errorOf(message));
         },
         failed: (cause) => {
-          answered();
+          settled();
           reject(new StoreError('region_unavailable', `${this.address}: ${cause.message}`, { cause }));
         },
       };
@@ -186,7 +206,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     else for (const call of sent) call.failed(new Error('the connection was closed'));
   }
 
-  // What becomes of them is unclear: answers that come later are not listened to.
+  // Their outcome is unknown: later answers are ignored.
   #giveUp(calls: readonly Call[]): void {
     const { commandTimeoutMs } = this.#settings;
     const error = new StoreError(
@@ -215,12 +235,13 @@ export function reconnectDelayMs(attempt: number): number {
 
 const isUnauthorized = (message: string): boolean => /^(NOAUTH|WRONGPASS)/.test(message);
 
-/** Without queues, retries or replays. */
-export function redisOptions(address: string, settings: RedisSettings) {
+/** Without queues, retries or replays. `name`: what the node calls itself beside its address. */
+export function redisOptions(address: string, settings: RedisSettings, name?: string) {
   return {
     ...parseAddress(address),
     ...(settings.username === undefined ? {} : { username: settings.username }),
     ...(settings.password === undefined ? {} : { password: settings.password }),
+    ...(settings.tls === undefined ? {} : { Connector: TlsConnector, tls: tlsOptions(settings.tls, name) }),
     protocol: 2 as const,
     connectTimeout: settings.connectTimeoutMs,
     socketTimeout: settings.socketTimeoutMs,
@@ -233,4 +254,10 @@ export function redisOptions(address: string, settings: RedisSettings) {
     // A user that was refused, or cut off and let in again: only a new connection asks for its rights once more.
     reconnectOnError: (error: Error) => isUnauthorized(error.message),
   } satisfies RedisOptions;
+}
+
+/** Without a name Node verifies the host of the address, and sends it as SNI unless it is an IP address. */
+function tlsOptions({ serverName, ...pems }: RedisTls, name?: string) {
+  const servername = serverName ?? name;
+  return { ...pems, ...(servername === undefined ? {} : { servername }) };
 }

@@ -1,12 +1,12 @@
-// What other processes tell this one: a sharded channel (https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub)
-// on a connection of its own to the node that owns the channel's slot.
+// Messages from other processes: a sharded channel (https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub) on a
+// separate connection to the node that owns the channel's slot.
 //
 //   connecting ──subscribed──▶ listening        closed, moved, or `renew`: connecting again
 //       ▲                          │            a failure: after a pause that grows, with jitter
 //       └──────────────────────────┘
 //
-// Messages are hints. What is published while nobody listens is lost, so the listener is told of each subscription and
-// has to look at the truth then.
+// Messages are hints. What is published without a subscriber is lost. So the listener is notified of each subscription,
+// and then has to read the state itself.
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { Backoff } from '../service/backoff.js';
@@ -21,8 +21,10 @@ export interface ChannelListener {
 
 interface ProcessChannelOptions {
   channel: string;
-  /** The node that owns the channel's slot now; null: nobody knows. */
+  /** The node that owns the channel's slot now; null: unknown. */
   addressOf(): string | null;
+  /** What that node calls itself beside its address. */
+  nameOf(address: string): string | undefined;
   redis: RedisSettings;
   log: Logger;
   listener: ChannelListener;
@@ -33,7 +35,7 @@ const RETRY_POLL_MS = 25;
 /** A peer that vanished without a word is found by the kernel. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** In the slot of a partition, so that whoever knows the partitions' owners knows the channel's. */
+/** In the slot of a partition, so that the partition's owner is the channel's owner. */
 export const channelName = (name: string, tag: string): string => `supersession:{${tag}}:${name}`;
 
 export class ProcessChannel {
@@ -49,7 +51,7 @@ export class ProcessChannel {
     this.renew();
   }
 
-  /** Subscribes anew where the slot is now. */
+  /** Subscribes again, at the current owner of the slot. */
   renew(): void {
     if (this.#isClosed) return;
     clearTimeout(this.#timer);
@@ -95,7 +97,7 @@ export class ProcessChannel {
 
   #open(address: string): Redis {
     const connection = new Redis({
-      ...redisOptions(address, this.#options.redis),
+      ...redisOptions(address, this.#options.redis, this.#options.nameOf(address)),
       lazyConnect: true,
       commandTimeout: this.#options.redis.commandTimeoutMs,
       keepAlive: KEEP_ALIVE_MS,

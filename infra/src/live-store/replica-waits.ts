@@ -1,9 +1,9 @@
-// Whether the replicas of one node have what was written there. WAIT holds up its connection until they do, or for 100 ms:
-// so it has a connection of its own, one WAIT is under way at a time, and all writes that are answered meanwhile share the
-// next one. However many batches there are, and whatever the replicas do, a batch waits for that one and its own.
+// Whether the replicas of one node have what was written there. WAIT blocks its connection until they do, or for 100 ms.
+// So it has a separate connection, with one WAIT in flight at a time, and all writes that are answered meanwhile share the
+// next one. A batch waits for at most two: the one in flight and its own.
 //
-// WAIT counts from the last write of its own connection. The writes came by another one, so an empty write goes ahead of
-// each WAIT: replicas take in writes in order, and who has that one has all that were answered before it.
+// WAIT counts from the last write of its own connection. The writes came by another one, so an empty write precedes each
+// WAIT: replicas apply writes in order, so a replica that has the empty write has everything before it.
 
 import type { Redis } from 'ioredis';
 import type { Argument } from './command-bytes.js';

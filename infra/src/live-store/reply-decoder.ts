@@ -7,7 +7,7 @@ export class ReplyError {
   constructor(readonly message: string) {}
 }
 
-/** A bulk or simple string is a part of the chunk it came in: whoever keeps it for long keeps a copy. */
+/** A bulk or simple string is a view into the chunk it came in: copy it to keep it for long. */
 export type ReplyValue = Buffer | number | null | ReplyError | ReplyValue[];
 
 const [CR, PLUS, MINUS, COLON, DOLLAR, STAR] = [13, 43, 45, 58, 36, 42];
@@ -30,7 +30,7 @@ export class ReplyDecoder {
     this.#onReply = onReply;
   }
 
-  /** Throws where the bytes are no replies; nothing that comes after can be read then. */
+  /** Throws if the bytes are not replies; nothing after them can be read then. */
   write(chunk: Buffer): void {
     this.#waiting += chunk.length;
     if (this.#chunks.length > 0 || this.#waiting < this.#needed) {

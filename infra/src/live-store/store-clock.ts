@@ -1,9 +1,9 @@
-// The nodes' time, carried on by the monotonic clock of this process.
+// The nodes' time, continued by the monotonic clock of this process.
 //
-// An answer tells the node's time of some moment before we read it, so what it says of the difference between the two
-// clocks is never too much, and too little by as long as it was on its way or waited to be read. The greatest
-// difference of the last seconds is therefore the nearest: an answer that a stalled process read late changes nothing.
-// Where the nodes' clocks differ, this is the one that is ahead.
+// An answer has the node's time at some moment before we read it. So the difference between the two clocks that it shows
+// is never too great, and too small by the time on the way and the wait to be read. The greatest difference of the last
+// seconds is therefore the best estimate: an answer that a stalled process read late changes nothing. If the nodes'
+// clocks differ, this follows the one that is ahead.
 
 /** A clock that was set back is followed within two of these. */
 const WINDOW_MS = 10_000;

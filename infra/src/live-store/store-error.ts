@@ -19,7 +19,7 @@ const RETRYABLE: readonly StoreErrorCode[] = ['region_unavailable', 'overloaded'
 export class StoreError extends Error {
   readonly code: StoreErrorCode;
   readonly retryable: boolean;
-  /** The node as a whole cannot serve us now, whatever is asked: a probe of it tells when it can again. */
+  /** The node as a whole cannot serve us now, whatever the call. A probe shows when it can again. */
   readonly ofNode: boolean;
 
   constructor(code: StoreErrorCode, message: string, o: { cause?: unknown; ofNode?: boolean } = {}) {

@@ -1,4 +1,4 @@
-// Which node owns which slots, as the nodes themselves tell it (CLUSTER NODES).
+// Which node owns which slots, according to the nodes themselves (CLUSTER NODES).
 
 import { formatAddress, parseAddress } from '../node-address.js';
 
@@ -6,6 +6,10 @@ export interface NodeClaim {
   id: string;
   /** As announced. */
   address: string;
+  /** As announced (cluster-announce-hostname), or null. */
+  hostname: string | null;
+  /** The node that was asked. */
+  myself: boolean;
   master: boolean;
   /** The id of its master, for a replica. */
   masterId: string | null;
@@ -21,7 +25,7 @@ export interface NodeClaim {
   slots: [from: number, to: number][];
 }
 
-/** `askedAddress` stands in for a node that does not know its own address yet. */
+/** `askedAddress` is used for a node that does not know its own address yet. */
 export function parseClusterNodes(text: string, askedAddress: string): NodeClaim[] {
   const claims: NodeClaim[] = [];
   for (const line of text.split('\n')) {
@@ -31,10 +35,14 @@ export function parseClusterNodes(text: string, askedAddress: string): NodeClaim
     if (!id || !endpoint || !flagText || epoch === undefined) continue;
     const flags = flagText.split(',');
     if (flags.includes('handshake') || flags.includes('noaddr')) continue;
-    const announced = parseAddress(endpoint.split('@')[0] as string);
+    // ip:port@bus-port[,hostname]
+    const [place, more = ''] = endpoint.split('@') as [string, string?];
+    const announced = parseAddress(place);
     claims.push({
       id,
       address: announced.host === '' ? askedAddress : formatAddress(announced),
+      hostname: more.split(',')[1] || null,
+      myself: flags.includes('myself'),
       master: flags.includes('master'),
       masterId: masterId === undefined || masterId === '-' ? null : masterId,
       failing: flags.includes('fail') || flags.includes('fail?'),

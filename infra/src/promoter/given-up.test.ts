@@ -82,6 +82,33 @@ test('each node is watched once, by its own address', async () => {
   assert.equal(await metric('masters'), 3);
 });
 
+test('each node tells whether it is up, its memory and its clock; of a silent one only that it is silent', async () => {
+  const [master, replica] = await shard(0);
+  const ofNode = async (name: string, port: number): Promise<number | undefined> => {
+    const text = await metrics.registry.metrics();
+    const series = `whereabouts_promoter_node_${name}{redis_node="${at(port)}"} `;
+    const line = text.split('\n').find((each) => each.startsWith(series));
+    return line === undefined ? undefined : Number(line.slice(series.length));
+  };
+  assert.deepEqual([await ofNode('up', master), await ofNode('up', replica)], [1, 1]);
+  assert.deepEqual([await ofNode('is_master', master), await ofNode('is_master', replica)], [1, 0]);
+  assert.equal(await ofNode('max_memory_bytes', master), 0);
+  await onNode(master, 'CONFIG', 'SET', 'maxmemory', '1gb');
+  await waitFor('its limit is told', DEADLINE_MS, async () =>
+    (await ofNode('max_memory_bytes', master)) === 2 ** 30 ? true : undefined,
+  );
+  assert.ok(((await ofNode('used_memory_bytes', master)) ?? 0) > 100_000);
+  // One machine has one clock.
+  assert.ok(Math.abs((await ofNode('clock_offset_seconds', master)) ?? 9) < 1);
+  cluster.kill(replica, 'SIGSTOP');
+  await waitFor('the silent one is down', DEADLINE_MS, async () =>
+    (await ofNode('up', replica)) === 0 ? true : undefined,
+  );
+  assert.deepEqual([await ofNode('used_memory_bytes', replica), await ofNode('up', master)], [undefined, 1]);
+  cluster.kill(replica, 'SIGCONT');
+  await told('replicas', 'masters without one: 0');
+});
+
 test('a replica that is frozen, or linked no more, is none', async () => {
   const [master, replica] = await shard(0);
   cluster.kill(replica, 'SIGSTOP');

@@ -1,4 +1,4 @@
-// The promoter: a process of its own that does not wait for Redis to agree on a failure. Any number may run.
+// The promoter: a separate process that does not wait for Redis to agree on a failure. Any number may run.
 
 import { launch } from '../service/launch.js';
 import { createLogger } from '../service/log.js';

@@ -1,5 +1,5 @@
-// How the replication offset of a replica moves, and whether it has stopped: held against its own pace, since a master to
-// which little is written sends little.
+// How the replication offset of a replica moves, and whether it has stopped. Stopped is relative to its usual pace,
+// because a master with few writes sends little.
 
 const KEPT_MOVES = 8;
 const LEAST_STILL_MS = 500;

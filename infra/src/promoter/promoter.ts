@@ -1,13 +1,13 @@
-// Promotes a replica as soon as it is certain that its master acknowledges nothing any more, instead of waiting until
-// the cluster has agreed on it (about 2.4 s at a node timeout of 1 s).
+// Promotes a replica as soon as it is certain that its master no longer acknowledges anything, without waiting for the
+// cluster to agree on that (about 2.4 s at a node timeout of 1 s).
 //
 //   two refused connections, 50 ms apart    the process is gone        CLUSTER FAILOVER FORCE to the best replica
 //   no answer for 600 ms after a time-out,  frozen: our clients gave   the same
 //   and others do not hear it either        up before (300 ms)
 //   back, but not yet writable              rebooted with its data     CLUSTER FAILOVER, once a replica is linked
 //
-// A time-out alone may be the network between the master and us: witnesses.ts says whose word counts. FORCE still needs
-// the votes of most masters, so promoters can run in any number and cannot split the cluster.
+// A time-out alone may come from the network between the master and us: witnesses.ts decides which nodes have to agree.
+// FORCE still needs the votes of most masters, so any number of promoters may run and cannot split the cluster.
 
 import type { NodeClaim } from '../live-store/topology.js';
 import { Backoff } from '../service/backoff.js';
@@ -15,6 +15,7 @@ import type { Logger } from '../service/log.js';
 import type { Counter, Metrics } from '../service/metrics.js';
 import type { RedisSettings } from '../service/settings.js';
 import type { ReadinessReport } from '../service/shell.js';
+import { registerNodeMetrics } from './node-metrics.js';
 import { isRefused } from './refused.js';
 import { testimoniesOf, WatchList } from './watch-list.js';
 import type { ReplicaState, WatchedNode } from './watched-node.js';
@@ -31,14 +32,14 @@ const CHECK_EVERY_MS = 100;
 const REFUSED_AGAIN_AFTER_MS = 50;
 const FROZEN_AFTER_MS = 600;
 const STEP_MS = 25;
-/** A promotion that has not come about by then is left to Redis for a while. */
+/** After this time a promotion is left to Redis for a while. */
 const GIVE_UP_AFTER_MS = 5000;
 const AFTER_GIVING_UP = { firstMs: 1000, limitMs: 10_000 };
 /** A replica that was asked by force and did not get the votes is asked again. */
 const ASK_AGAIN_AFTER_MS = 400;
 /**
- * Masters vote once in two node timeouts for the replicas of one master, and a handover without votes holds up the
- * writes of the master meanwhile. One that was restarted takes writes by itself after 2 s: it is not worth a second try.
+ * Masters vote only once in two node timeouts for the replicas of one master, and a handover without votes blocks the
+ * master's writes meanwhile. A restarted master takes writes after 2 s by itself, so a second try is not worth it.
  */
 const VOTES_AGAIN_AFTER_MS = 2500;
 
@@ -52,7 +53,7 @@ export class Promoter {
   readonly #askedAtMs = new Map<string, number>();
   /** Masters for whom a promotion is under way, or thought about. */
   readonly #underWay = new Set<string>();
-  /** Masters that do not answer us, while nobody else says that anything is wrong with them. */
+  /** Masters that do not answer us, while no other node reports a problem with them. */
   readonly #unconfirmed = new Set<string>();
   /** Masters for whom a promotion was given up, and when it is tried again. */
   readonly #givenUp = new Map<string, Backoff>();
@@ -77,6 +78,7 @@ export class Promoter {
           this.set(read());
         },
       });
+    registerNodeMetrics(metrics, this.#list);
     gauge('nodes', 'Nodes that are watched, replicas too.', () => this.#list.nodes.length);
     gauge('masters', 'Masters that are watched.', () => this.#list.masters.length);
     gauge(
@@ -107,7 +109,7 @@ export class Promoter {
     this.#list.close();
   }
 
-  /** Ready as long as it sees any node: to be restarted would help nobody. */
+  /** Ready as long as it sees any node: a restart would not help. */
   readiness(): ReadinessReport {
     const masters = this.#list.masters.length;
     const [bare, givenUp, unconfirmed] = [this.#bare(), [...this.#givenUp.keys()], [...this.#unconfirmed]];
@@ -119,12 +121,18 @@ export class Promoter {
     return {
       ready: reached,
       checks: [
-        { name: 'cluster', ok: reached, detail: `${masters} masters are watched` },
+        { name: 'cluster', ok: reached, detail: `${masters} masters are watched${this.#whyNoneIsReached()}` },
         check('replicas', 'masters without one', bare),
         check('promotions', 'given up', givenUp),
         check('witnesses', 'masters that are silent to this process alone', unconfirmed),
       ],
     };
+  }
+
+  #whyNoneIsReached(): string {
+    const { nodes } = this.#list;
+    const trouble = nodes.some(({ isReady }) => isReady) ? undefined : nodes.find((node) => node.trouble);
+    return trouble === undefined ? '' : `; ${trouble.address}: ${trouble.trouble}`;
   }
 
   /** Masters without a replica that could take over. */
@@ -244,7 +252,7 @@ export class Promoter {
     }
     if (this.#isStopped) return;
     this.#ended(address, why, result, Math.round(performance.now() - startedAtMs));
-    // Until it is seen who is master now, the old one would be taken for another failure.
+    // Until the new master is seen, the old one would count as another failure.
     await this.#look();
     this.#underWay.delete(address);
   }
@@ -296,7 +304,7 @@ export class Promoter {
   }
 }
 
-/** Whether most masters can hear that replica and be heard by it: links both ways carry the question and the vote. */
+/** Whether most masters have links with that replica in both directions: one for its request, one for their vote. */
 export function isHeardByMost(replica: string, views: ReadonlyMap<string, readonly NodeClaim[]>): boolean {
   const isLinked = (from: string, to: string) =>
     views.get(from)?.some(({ address, linked }) => address === to && linked) === true;

@@ -3,7 +3,7 @@ import { parseAddress } from '../node-address.js';
 
 const CONNECT_DEADLINE_MS = 200;
 
-/** Whether nobody listens at this address: the one sign that a process is gone, and not merely slow. */
+/** Whether nothing listens at this address: the only proof that a process is gone, and not merely slow. */
 export function isRefused(address: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ ...parseAddress(address), timeout: CONNECT_DEADLINE_MS });

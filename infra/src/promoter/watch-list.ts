@@ -1,13 +1,14 @@
 // Which nodes there are, by what they say themselves, and a connection to each. A node that leaves the cluster leaves the
 // list.
 
+import { NodeNames } from '../live-store/node-names.js';
 import type { NodeClaim } from '../live-store/topology.js';
 import { addressOfUrl } from '../node-address.js';
 import type { RedisSettings } from '../service/settings.js';
 import { type Testimony, WatchedNode } from './watched-node.js';
 import { isOwner } from './witnesses.js';
 
-/** Longer than nodes take to agree on who is there. */
+/** Longer than the nodes take to agree on their list. */
 const UNLISTED_DROP_MS = 10_000;
 
 export interface WatchListEvents {
@@ -20,6 +21,7 @@ export class WatchList {
   readonly #events: WatchListEvents;
   readonly #nodes = new Map<string, WatchedNode>();
   readonly #listedAtMs = new Map<string, number>();
+  readonly #names = new NodeNames();
   #claims: readonly NodeClaim[] = [];
   #isClosed = false;
 
@@ -63,7 +65,7 @@ export class WatchList {
   node(address: string): WatchedNode {
     const known = this.#nodes.get(address);
     if (known) return known;
-    const node = new WatchedNode(address, this.#redis);
+    const node = new WatchedNode(address, this.#redis, this.#names.nameOf(address));
     if (this.#isClosed) {
       node.close();
       return node;
@@ -81,6 +83,7 @@ export class WatchList {
     const best = bestView(views);
     if (best === null || this.#isClosed) return;
     this.#claims = best.claims;
+    for (const renamed of this.#names.learn(best.claims)) if (this.#redis.tls) this.#drop(renamed);
     const nowMs = performance.now();
     for (const { address } of best.claims) {
       this.node(address);
@@ -96,12 +99,17 @@ export class WatchList {
     this.#nodes.clear();
   }
 
+  #drop(address: string): void {
+    this.#nodes.get(address)?.close();
+    this.#nodes.delete(address);
+    this.#listedAtMs.delete(address);
+  }
+
   #dropUnlisted(nowMs: number): void {
-    for (const [address, node] of this.#nodes) {
+    for (const address of [...this.#nodes.keys()]) {
       if (nowMs - (this.#listedAtMs.get(address) ?? 0) < UNLISTED_DROP_MS) continue;
-      node.close();
-      this.#nodes.delete(address);
-      this.#listedAtMs.delete(address);
+      this.#drop(address);
+      this.#names.forget(address);
     }
     if (!this.nodes.some(({ isReady }) => isReady)) this.#seed();
   }
@@ -114,8 +122,15 @@ export class WatchList {
 /** Of those that answer. */
 export async function testimoniesOf(nodes: readonly WatchedNode[]): Promise<Testimony[]> {
   const told = await Promise.all(nodes.map((node) => node.testimony()));
-  return told.filter((testimony) => testimony !== null);
+  return onePerNode(told.filter((testimony) => testimony !== null));
 }
+
+/** A node may be watched under two addresses for a while: a host name of REDIS_URL, and what the cluster calls it. */
+function onePerNode(testimonies: readonly Testimony[]): Testimony[] {
+  return [...new Map(testimonies.map((testimony) => [nodeOf(testimony), testimony])).values()];
+}
+
+const nodeOf = ({ claims, address }: Testimony): string => claims.find(({ myself }) => myself)?.id ?? address;
 
 /** The newest, but not of a node that the others have forgotten: it still takes itself for a member. */
 function bestView(views: readonly Testimony[]): Testimony | null {
@@ -123,7 +138,7 @@ function bestView(views: readonly Testimony[]): Testimony | null {
   for (const view of views) {
     const isForgotten =
       views.length > 1 &&
-      !views.some((other) => other !== view && other.claims.some(({ address }) => address === view.address));
+      !views.some((other) => other !== view && other.claims.some(({ id }) => id === nodeOf(view)));
     if (isForgotten) continue;
     if (best === null || epochOf(view) > epochOf(best)) best = view;
   }

@@ -1,4 +1,4 @@
-// One Redis node as the promoter sees it: does it answer, and what does it say of itself and of others.
+// One Redis node as the promoter sees it: whether it answers, and what it says about itself and the other nodes.
 
 import { EventEmitter } from 'node:events';
 import { Redis } from 'ioredis';
@@ -21,24 +21,43 @@ export interface Testimony {
   claims: NodeClaim[];
 }
 
+/** As it last told. */
+export interface NodeFacts {
+  usedMemoryBytes: number;
+  /** 0: without a limit. */
+  maxMemoryBytes: number;
+  /** Its clock, less ours. */
+  clockOffsetMs: number;
+}
+
 const ANSWER_DEADLINE_MS = 300;
 
 export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   readonly address: string;
   readonly #redis: Redis;
   #asking = false;
+  #trouble: string | null = null;
   #firstTimeoutAtMs: number | null = null;
   /** Of a replica: as it last told, and how its offset has moved. */
   readonly offsets = new OffsetTrace();
   #replica: ReplicaState | null = null;
+  #facts: NodeFacts | null = null;
 
-  constructor(address: string, settings: RedisSettings) {
+  /** `name`: what it calls itself beside its address. */
+  constructor(address: string, settings: RedisSettings, name?: string) {
     super();
     this.address = address;
-    this.#redis = new Redis({ ...redisOptions(address, settings), commandTimeout: ANSWER_DEADLINE_MS });
-    this.#redis.on('error', () => {});
+    this.#redis = new Redis({ ...redisOptions(address, settings, name), commandTimeout: ANSWER_DEADLINE_MS });
+    this.#redis.on('error', (error: Error) => {
+      this.#trouble = error.message || error.name;
+    });
     this.#redis.on('close', () => this.emit('closed'));
     this.#redis.on('ready', () => this.emit('ready'));
+  }
+
+  /** Why it could not be connected to last; null once it has answered. */
+  get trouble(): string | null {
+    return this.#trouble;
   }
 
   get isReady(): boolean {
@@ -48,6 +67,10 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   /** It follows its master as far as is known. */
   get isInStep(): boolean {
     return this.isReady && this.#replica?.linked === true && !this.#replica.syncing;
+  }
+
+  get facts(): NodeFacts | null {
+    return this.#facts;
   }
 
   close(): void {
@@ -68,6 +91,7 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
       if (isReplica) this.#follow(String(await this.#redis.info('replication')));
       else await this.#redis.ping();
       this.#firstTimeoutAtMs = null;
+      this.#trouble = null;
     } catch (error) {
       this.#replica = null;
       const isTimeout = error instanceof Error && error.message === 'Command timed out';
@@ -78,9 +102,18 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
   }
 
   async testimony(): Promise<Testimony | null> {
-    const [text, info] = await Promise.all([this.#ask('CLUSTER', 'NODES'), this.#ask('INFO', 'server')]);
+    const askedAtMs = Date.now();
+    const [text, info] = await Promise.all([
+      this.#ask('CLUSTER', 'NODES'),
+      this.#ask('INFO', 'server', 'memory'),
+    ]);
     if (text === null || info === null) return null;
     const nowMs = Number(fieldOf(info, 'server_time_usec')) / 1000;
+    this.#facts = {
+      usedMemoryBytes: Number(fieldOf(info, 'used_memory')),
+      maxMemoryBytes: Number(fieldOf(info, 'maxmemory')),
+      clockOffsetMs: nowMs - (askedAtMs + Date.now()) / 2,
+    };
     return { address: this.address, nowMs, claims: parseClusterNodes(text, this.address) };
   }
 

@@ -1,12 +1,12 @@
-// Whether a master that does not answer the promoter is frozen, or only cut off from the promoter: what others say of it.
+// Whether a master that does not answer the promoter is frozen, or only cut off from the promoter. The other nodes decide:
 //
-//   heard    somebody has had an answer of it lately: nothing is wrong with it
-//   frozen   as many nodes as have to vote wait for an answer, or a replica in step has had nothing new for long
+//   heard    some node had an answer of it recently: the master is well
+//   frozen   as many nodes as have to vote wait for an answer, or a replica in step has received nothing for long
 //   unclear  neither
 //
-// At a node timeout of T every node pings every other one at least every T/2 + 100 ms. With our 1000 ms all of them wait
-// before the promoter asks. With longer timeouts each pings another node every second, so with little traffic it takes
-// seconds; where there is traffic, the replica tells at once.
+// With a node timeout of T every node pings every other one at least every T/2 + 100 ms. With our 1000 ms all of them are
+// waiting before the promoter asks. With longer timeouts each node pings one other node a second: without traffic the
+// decision takes seconds, with traffic the replica shows it at once.
 
 import type { NodeClaim } from '../live-store/topology.js';
 import type { Testimony } from './watched-node.js';

@@ -1,10 +1,10 @@
-// How long to wait before trying again: longer each time, up to a limit, and at random within the upper half, so that
-// several processes do not come back in step.
+// How long to wait before a retry: longer each time, up to a limit, and random within the upper half, so that several
+// processes do not retry at the same moment.
 
 export interface BackoffPace {
   firstMs: number;
   limitMs: number;
-  /** How much longer each wait is than the one before: 2, where nothing is said. */
+  /** How much longer each wait is than the one before; 2 by default. */
   growth?: number;
 }
 

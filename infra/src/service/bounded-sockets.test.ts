@@ -3,7 +3,13 @@ import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BoundedSockets, type SocketBounds, type SocketLoss, socketsWithin } from './bounded-sockets.js';
+import {
+  BoundedSockets,
+  LASTING,
+  type SocketBounds,
+  type SocketLoss,
+  socketsWithin,
+} from './bounded-sockets.js';
 
 const DEADLINE_MS = 10_000;
 
@@ -144,4 +150,30 @@ test('sockets: as many as the open files allow', () => {
   assert.equal(socketsWithin(10_000, 1_024), 832);
   assert.equal(socketsWithin(10_000, 128), 64);
   assert.equal(socketsWithin(64, 1_024), 64);
+});
+
+test('sockets: one whose answer lasts is not closed for others, however long ago it began', async (t) => {
+  const bounds = { inAll: 3, perAddress: 3 };
+  const { port, bounded, lost, clock } = await listening(t, bounds, ({ url }, response) => {
+    if (url === '/lasting') response.emit(LASTING);
+    response.write('x');
+  });
+  const ask = async (path: string) => {
+    const asking = await peer(t, port);
+    asking.socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await until(() => answered(asking));
+    return asking;
+  };
+  const [first, second] = [await ask('/lasting'), await ask('/lasting')];
+  const stuck = await ask('/stuck');
+  clock.ms = 3_600_000;
+  const newcomer = await ask('/lasting');
+  await until(() => !stuck.isOpen());
+  assert.deepEqual([first.isOpen(), second.isOpen(), newcomer.isOpen()], [true, true, true]);
+  clock.ms *= 2;
+  const refused = await peer(t, port);
+  await until(() => /^HTTP\/1\.1 503 /.test(refused.text()));
+  assert.deepEqual(lost, ['address_limit', 'refused']);
+  first.socket.destroy();
+  await until(() => bounded.size <= 2);
 });

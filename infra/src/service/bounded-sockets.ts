@@ -1,13 +1,17 @@
 // A bound on the sockets of an HTTP server, in all and for each remote address.
 //
 // A socket is busy while a request is under way on it, else idle: connected without a whole request yet, or kept
-// alive. At the bound the socket that has been idle longest is closed in favour of the newcomer, so a newcomer is
-// always answered, whoever holds sockets open. An address at its own bound loses a socket of its own.
+// alive. At the bound the socket that has been idle longest is closed in favour of the new one. So a new caller is always
+// answered, however many sockets others hold open. An address at its own bound loses one of its own sockets.
+// A socket with a streamed answer is not closed for others: the service itself bounds how many there are.
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { maxOpenFiles } from './open-files.js';
 import { endWithProblem } from './raw-problem.js';
+
+/** What an answer emits that goes on for as long as the caller wants. */
+export const LASTING = Symbol('lasting');
 
 export interface SocketBounds {
   inAll: number;
@@ -17,7 +21,7 @@ export interface SocketBounds {
 /** `limit`: a socket was closed for a newcomer. `refused`: all were busy, and the newcomer heard 503. */
 export type SocketLoss = 'limit' | 'address_limit' | 'refused';
 
-// No request takes this long. A client that has not read its answer by then is closed like an idle one.
+// No request takes this long. A client that still has not read its answer is closed like an idle one.
 const BUSY_DEADLINE_MS = 30_000;
 // Files that a process opens besides these sockets: connections to Redis, the ops listener, the event loop.
 const OTHER_FILES = 192;
@@ -32,20 +36,20 @@ export function socketsWithin(wanted: number, files = maxOpenFiles()): number {
 class Group {
   readonly idle = new Set<Socket>();
   readonly busy = new Set<Socket>();
+  readonly lasting = new Set<Socket>();
 
   get size(): number {
-    return this.idle.size + this.busy.size;
+    return this.idle.size + this.busy.size + this.lasting.size;
   }
 
   remove(socket: Socket): void {
-    this.idle.delete(socket);
-    this.busy.delete(socket);
+    for (const set of [this.idle, this.busy, this.lasting]) set.delete(socket);
   }
 }
 
 interface Held {
   address: string;
-  /** Requests under way: several, where they are pipelined. */
+  /** Requests in progress: several, if they are pipelined. */
   requests: number;
   busySinceMs: number;
 }
@@ -69,8 +73,10 @@ export class BoundedSockets {
     this.#lost = options.lost ?? (() => {});
     this.#nowMs = options.nowMs ?? (() => performance.now());
     server.on('connection', (socket: Socket) => this.#opened(socket));
-    server.on('request', ({ socket }: { socket: Socket }, response: ServerResponse) => {
+    // Before the answer, which may say at once that it lasts.
+    server.prependListener('request', ({ socket }: { socket: Socket }, response: ServerResponse) => {
       this.#began(socket);
+      response.once(LASTING, () => this.#move(socket, 'lasting'));
       response.once('close', () => this.#ended(socket));
     });
   }
@@ -119,18 +125,21 @@ export class BoundedSockets {
     const held = this.#heldOf(socket);
     if (!held || held.requests++ > 0) return;
     held.busySinceMs = this.#nowMs();
-    for (const group of [this.#all, this.#byAddress.get(held.address)]) {
-      group?.idle.delete(socket);
-      group?.busy.add(socket);
-    }
+    this.#move(socket, 'busy');
   }
 
   #ended(socket: Socket): void {
     const held = this.#heldOf(socket);
     if (!held || --held.requests > 0) return;
+    this.#move(socket, 'idle');
+  }
+
+  #move(socket: Socket, to: 'idle' | 'busy' | 'lasting'): void {
+    const held = this.#heldOf(socket);
+    if (!held) return;
     for (const group of [this.#all, this.#byAddress.get(held.address)]) {
-      group?.busy.delete(socket);
-      group?.idle.add(socket);
+      group?.remove(socket);
+      group?.[to].add(socket);
     }
   }
 

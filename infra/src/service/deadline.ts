@@ -1,6 +1,6 @@
 /**
- * `work`, or after `deadlineMs` what `onLate` returns or throws: an error, where it is left out. Late work goes on, and
- * its result is dropped.
+ * The result of `work`, or after `deadlineMs` what `onLate` returns or throws (an error by default). Late work continues,
+ * and its result is dropped.
  */
 export async function withDeadline<T>(
   work: Promise<T>,

@@ -1,11 +1,11 @@
-// The token issuer's published keys (a JSON Web Key Set), fetched in the background and used while the issuer is away.
+// The token issuer's published keys (a JSON Web Key Set), fetched in the background and used while the issuer is down.
 //
 //   none ──fetched──▶ usable ──nothing fetched for maxAgeMs──▶ too old
 //                       ▲────────────────fetched──────────────────┘
 //
-// Always: one fetch at a time, and none sooner than cooldownMs after the last one ended, whoever asks. So a stranger
-// who invents key ids cannot make us flood the issuer. A fetch that fails changes nothing; one that succeeds replaces
-// all keys, so that a key which the issuer has withdrawn is refused from then on.
+// Always: one fetch at a time, and none sooner than cooldownMs after the last one ended, whatever the reason. So a
+// stranger who invents key ids cannot make us flood the issuer. A failed fetch changes nothing. A successful one replaces
+// all keys, so a withdrawn key is refused from then on.
 import { backoffMs } from './backoff.js';
 import { withDeadline } from './deadline.js';
 import type { Logger } from './log.js';
@@ -63,17 +63,17 @@ export class IssuerKeys {
     this.#fetching = this.#fetch();
   }
 
-  /** Null where they were never fetched, or not for too long. */
+  /** Null if they were never fetched, or too long ago. */
   current(): readonly IssuerKey[] | null {
     return this.#fetchedAtMs !== null && this.ageMs <= this.#maxAgeMs ? this.#keys : null;
   }
 
-  /** Since the last good fetch, or since the start where there was none. */
+  /** Since the last good fetch; since the start if there was none. */
   get ageMs(): number {
     return performance.now() - (this.#fetchedAtMs ?? this.#startedAtMs);
   }
 
-  /** Fetches anew, as soon as it may. Resolves after that fetch, and in any case after a moment. */
+  /** Fetches again as soon as allowed. Resolves after that fetch, or after a short deadline. */
   async refreshed(): Promise<void> {
     if (this.#fetching === null) {
       if (performance.now() < this.#notBeforeMs) {

@@ -1,4 +1,4 @@
-// The outermost lines of every service's main.ts: what happens when it cannot even start.
+// The outermost lines of every service's main.ts. They handle a failed start.
 
 import { createLogger } from './log.js';
 import { SettingsError } from './settings-reader.js';

@@ -7,8 +7,8 @@ export type { DestinationStream, Logger } from 'pino';
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-// A net below care: nobody means to log these. An ioredis error carries its command's arguments, which are a
-// password (AUTH) or where drivers are.
+// A safety net: none of these is logged on purpose. An ioredis error carries its command's arguments, which may be a
+// password (AUTH) or positions of drivers.
 const SECRETS = ['authorization', 'password', 'secret', 'token'];
 const REDACTED = [
   ...SECRETS,

@@ -1,7 +1,18 @@
-// How many files a process may have open: each connection is one.
-import { readFileSync } from 'node:fs';
+// How many files a process has open, and may have: each connection is one.
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 
-/** null: without a limit, or the system does not tell. */
+const FILE_DESCRIPTORS = '/proc/self/fd';
+
+/** null: the system does not tell. Linux 6.2 and newer tell the number as the folder's size, without a listing. */
+export function openFiles(): number | null {
+  try {
+    return statSync(FILE_DESCRIPTORS).size || readdirSync(FILE_DESCRIPTORS).length;
+  } catch {
+    return null;
+  }
+}
+
+/** Null: no limit, or the system does not say. */
 export function maxOpenFiles(): number | null {
   let limits: string;
   try {

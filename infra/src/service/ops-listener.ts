@@ -14,7 +14,7 @@ export interface ReadinessReport {
   checks: { name: string; ok: boolean; detail: string }[];
 }
 
-/** A prom-client Registry, or whoever gathers the metrics of several processes. */
+/** A prom-client Registry, or one that gathers the metrics of several processes. */
 export interface MetricsSource {
   metrics(): Promise<string>;
 }
@@ -22,7 +22,7 @@ export interface MetricsSource {
 export interface OpsSources {
   log: Logger;
   registry: MetricsSource;
-  /** Asked anew for each request. */
+  /** Called for each request. */
   readiness(): ReadinessReport | Promise<ReadinessReport>;
 }
 

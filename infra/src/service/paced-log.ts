@@ -1,5 +1,5 @@
-// For what may happen thousands of times a second: each kind is logged when it first happens, and then once in a while
-// for as long as it goes on, with how often it happened meanwhile.
+// Logs events that may happen thousands of times a second: each kind when it first happens, and then now and then while
+// it continues, with the number since the last line.
 
 const DEFAULT_EVERY_MS = 10_000;
 const MAX_KINDS = 256;

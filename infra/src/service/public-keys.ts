@@ -48,8 +48,8 @@ export function readKeySet(text: string): IssuerKey[] {
 }
 
 /**
- * A key id chooses its key. Keys without an id fit every token, as the id is only a hint (RFC 7515, 4.1.4); so do all
- * keys where the token names none.
+ * A key id selects its key. Keys without an id are tried for every token, as the id is only a hint (RFC 7515, 4.1.4). For
+ * a token without an id, all keys are tried.
  */
 export function fittingKeys(
   keys: readonly IssuerKey[],
@@ -64,7 +64,7 @@ export function fittingKeys(
 function readKey(jwk: unknown): IssuerKey | null {
   if (typeof jwk !== 'object' || jwk === null) return null;
   const { use, key_ops, alg, kid, d } = jwk as Record<string, unknown>;
-  // A private key that was published by mistake: whoever read it can sign as anyone.
+  // A private key that was published by mistake: everyone who read it can sign for any driver.
   if (d !== undefined) return null;
   if (use !== undefined && use !== 'sig') return null;
   if (Array.isArray(key_ops) && !key_ops.includes('verify')) return null;

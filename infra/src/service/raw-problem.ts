@@ -36,7 +36,7 @@ const REFUSALS = new Map<string | undefined, RawProblem>([
   ],
 ]);
 
-/** Answers what the parser refuses, which the application never hears of. `refused` is told each status. */
+/** Answers what the parser refuses, which never reaches the application. `refused` is called with each status. */
 export function answerBadRequests(server: Server, refused: (status: number) => void = () => {}): void {
   const responses = new WeakMap<Duplex, ServerResponse>();
   server.on('request', ({ socket }, response) => responses.set(socket, response));

@@ -1,8 +1,8 @@
 // Reads the environment once into a frozen object and reports everything that is wrong with it at once.
 //
-// A reader goes on after a problem with a stand-in value, so that one start names all of them; `finish` throws
-// before anyone can see a stand-in. An empty variable counts as absent, since compose files and shells cannot
-// easily leave one out. Each read also describes its setting, which the README's table is checked against.
+// After a problem the reader continues with a stand-in value, so that one start names all problems; `finish` throws
+// before a stand-in can be used. An empty variable counts as absent, since compose files and shells cannot
+// easily leave one out. Each read also describes its setting, which docs/settings.md is checked against.
 
 import { readFileSync } from 'node:fs';
 
@@ -17,7 +17,7 @@ export class SettingsError extends Error {
 
 export interface SettingDescription {
   name: string;
-  /** As text; null where there is none. */
+  /** As text; null if there is none. */
   default: string | null;
   required: boolean;
   about: string;
@@ -42,7 +42,7 @@ export class SettingsReader {
     this.#env = env;
   }
 
-  /** Required where there is no default. */
+  /** Required if there is no default. */
   string(name: string, form: Form & { default?: string }): string {
     this.#describe(name, form.about, form.default ?? null, form.default === undefined);
     const value = this.#value(name) ?? form.default;
@@ -83,7 +83,7 @@ export class SettingsReader {
     return this.choice(name, { values: BOOLEANS, default: fallback, about: setting.about }) === 'true';
   }
 
-  /** Separated by commas; the pattern holds for each item. Required where there is no default. */
+  /** Separated by commas; the pattern holds for each item. Required if there is no default. */
   list(name: string, form: Form & { default?: readonly string[] }): string[] {
     this.#describe(name, form.about, form.default?.join(',') ?? null, form.default === undefined);
     const given = this.#value(name);
@@ -111,7 +111,7 @@ export class SettingsReader {
     // Editors and `echo` end a file with a newline that is no part of the secret.
     const content = this.#read(fileName, path)?.replace(/\r?\n$/, '');
     if (content === '') this.refuse(fileName, path, 'a file with content, as that one is empty');
-    // Given, if in vain: a stand-in, so that nobody also reports it as not set.
+    // A stand-in, so that it is not reported as not set too.
     return content ?? '';
   }
 
@@ -124,7 +124,7 @@ export class SettingsReader {
     return path ?? '';
   }
 
-  /** As `file`, for one that need not be given; the content is null where it could not be read. */
+  /** Like `file`, but optional; the content is null if it could not be read. */
   optionalFile(
     name: string,
     setting: { about: string },
@@ -149,7 +149,7 @@ export class SettingsReader {
     return deepFreeze(settings);
   }
 
-  /** Every setting that was asked for, in that order; complete also where the environment was wrong. */
+  /** Every setting that was read, in that order; complete even if the environment was wrong. */
   described(): SettingDescription[] {
     return [...this.#described.values()];
   }

@@ -59,11 +59,32 @@ test('Redis: what would not work is refused', () => {
   const withPassword = problems({ REDIS_URL: 'redis://u:hush@a:7100' }, redisSettings);
   assert.match(withPassword[0] ?? '', /^REDIS_URL is "redis:\/\/\*\*\*@a:7100": give .*REDIS_PASSWORD/);
   const env = { REDIS_URL: 'redis://a:1' };
-  assert.equal(problems({ REDIS_URL: 'rediss://a:1' }, redisSettings).length, 1);
   assert.equal(problems({ REDIS_URL: 'redis://a:1/3' }, redisSettings).length, 1);
   assert.match(problems({ ...env, REDIS_USERNAME: 'u' }, redisSettings)[0] ?? '', /without a password/);
   assert.match(problems({ ...env, REDIS_SOCKET_TIMEOUT_MS: '299' }, redisSettings)[0] ?? '', /not below/);
   assert.match(problems({ ...env, REDIS_COMMAND_TIMEOUT_MS: '601' }, redisSettings)[0] ?? '', /20 to 600/);
+});
+
+test('Redis over TLS: asked for by the scheme of all addresses', () => {
+  const env = { REDIS_URL: 'rediss://a.test:1,rediss://b.test:2' };
+  assert.deepEqual(read(env, redisSettings).tls, {});
+  assert.equal(read({ REDIS_URL: 'redis://a:1' }, redisSettings).tls, undefined);
+  assert.deepEqual(read({ ...env, REDIS_TLS_SERVER_NAME: 'redis.test' }, redisSettings).tls, {
+    serverName: 'redis.test',
+  });
+  const said = (more: NodeJS.ProcessEnv) => problems({ ...env, ...more }, redisSettings).join('\n');
+  assert.match(said({ REDIS_URL: 'redis://a:1,rediss://b:2' }), /with and without TLS/);
+  assert.match(said({ REDIS_TLS_CA_FILE: join(dir, 'nowhere') }), /REDIS_TLS_CA_FILE/);
+  assert.match(
+    said({ REDIS_TLS_CA_FILE: fileWith('no.pem', 'no') }),
+    /REDIS_TLS_CA_FILE holds no certificate/,
+  );
+  assert.match(said({ REDIS_TLS_CERT_FILE: fileWith('cert.pem', 'no') }), /belong together/);
+  assert.match(said({ REDIS_TLS_SERVER_NAME: 'not a name' }), /give a host name/);
+  assert.match(
+    said({ REDIS_URL: 'redis://a:1', REDIS_TLS_SERVER_NAME: 'redis.test' }),
+    /REDIS_TLS_SERVER_NAME given, but REDIS_URL is without TLS/,
+  );
 });
 
 test('tokens: exactly one key source', () => {

@@ -3,6 +3,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { LOG_LEVELS, type LogLevel } from './log.js';
 import { algorithmOf } from './public-keys.js';
+import { type RedisTls, redisTlsSettings } from './redis-tls.js';
 import type { SettingsReader } from './settings-reader.js';
 import type { TokenSettings } from './tokens.js';
 
@@ -12,6 +13,8 @@ export interface RedisSettings {
   redisUrls: string[];
   username?: string;
   password?: string;
+  /** Without it in plain text. */
+  tls?: RedisTls;
   commandTimeoutMs: number;
   connectTimeoutMs: number;
   socketTimeoutMs: number;
@@ -40,16 +43,19 @@ const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export function redisSettings(reader: SettingsReader): RedisSettings {
   const redisUrls = reader.list('REDIS_URL', {
-    about: 'some nodes of the Redis Cluster, redis://HOST:PORT, separated by commas; the others are found',
-    // No credentials in it: addresses are logged. No TLS: better refused than quietly left out.
-    pattern: /^redis:\/\/([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}\/?$/,
-    hint: 'redis://HOST:PORT, several separated by commas (credentials: REDIS_USERNAME, REDIS_PASSWORD)',
+    about:
+      'some nodes of the Redis Cluster, redis://HOST:PORT or with TLS rediss://HOST:PORT, separated by commas; ' +
+      'the others are found',
+    // No credentials in it: addresses are logged.
+    pattern: /^rediss?:\/\/([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}\/?$/,
+    hint: 'redis://HOST:PORT or rediss://HOST:PORT, several separated by commas (credentials: REDIS_USERNAME, REDIS_PASSWORD)',
   });
   const username = reader.optionalString('REDIS_USERNAME', { about: 'the Redis ACL user' });
   const password = reader.secret('REDIS_PASSWORD', { about: 'the password of the Redis user' });
   if (username !== undefined && password === undefined) {
     reader.problem('REDIS_USERNAME is set without a password: give REDIS_PASSWORD or REDIS_PASSWORD_FILE');
   }
+  const tls = redisTlsSettings(reader, redisUrls);
   const commandTimeoutMs = reader.integer('REDIS_COMMAND_TIMEOUT_MS', {
     default: 300,
     min: 20,
@@ -78,6 +84,7 @@ export function redisSettings(reader: SettingsReader): RedisSettings {
     redisUrls,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls }),
     commandTimeoutMs,
     connectTimeoutMs,
     socketTimeoutMs,
@@ -182,7 +189,7 @@ export function partitionMapSettings(reader: SettingsReader): { partitionMapFile
   return { partitionMapFile: reader.file('PARTITION_MAP_FILE', { about: 'the partition map (JSON)' }) };
 }
 
-/** Whoever can answer in the issuer's place can sign as anyone, so plain http is for one machine alone. */
+/** With plain http somebody else could answer for the issuer and sign for any driver, so it is for loopback only. */
 function isKeySetUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);

@@ -4,9 +4,9 @@
 //       └─────────────────────▲            ▲
 //       a failed start, a second signal, a broken invariant
 //
-// SIGTERM, SIGINT and a parent that has gone all drain: /readyz turns to 503, then `drain` gets
+// SIGTERM, SIGINT and the end of the parent process all drain: /readyz turns to 503, then `drain` gets
 // `drainDeadlineMs` to finish. Exit codes: 0 drained; 1 not in time, or a second signal; 70 broken invariant
-// (an error that nobody caught leaves unknown state behind, and going on could acknowledge what is lost).
+// (an uncaught error leaves unknown state behind, and to continue could acknowledge what is lost).
 
 import { withDeadline } from './deadline.js';
 import type { Logger } from './log.js';
@@ -22,7 +22,7 @@ export interface ServiceParts {
   opsPort: number | null;
   registry: MetricsSource;
   readiness(): ReadinessReport | Promise<ReadinessReport>;
-  /** Runs with the ops listener up and not ready. Where it rejects, so does `runService`. */
+  /** Runs with the ops listener up and not ready. If it rejects, so does `runService`. */
   start?(): Promise<void>;
   /** Called once, also where `start` was not through yet. */
   drain(): Promise<void>;
@@ -32,7 +32,7 @@ export interface ServiceParts {
 }
 
 export interface RunningService {
-  /** 0 where there is no listener. */
+  /** 0 if there is no listener. */
   opsPort: number;
   /** As a signal does, so the process ends with it. */
   stop(reason: string): Promise<void>;
@@ -102,7 +102,7 @@ class ServiceLife {
       await this.#close();
       throw error;
     }
-    // process.connected is undefined where there never was a parent to talk to.
+    // process.connected is undefined if there never was an IPC channel to a parent.
     if (process.connected === false) this.#onParentGone();
     if (this.#state !== 'starting') return;
     this.#moveTo('ready');

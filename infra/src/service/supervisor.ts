@@ -20,7 +20,7 @@ export interface Supervised {
     steadyMs: number;
   };
   shouldRestart?(end: ChildEnd): boolean;
-  /** `waitMs` until the next start, or null where there will be none. Never called once it is being stopped. */
+  /** `waitMs` until the next start; null if there will be none. Never called while it is being stopped. */
   onEnd(end: ChildEnd, waitMs: number | null): void;
 }
 
@@ -62,7 +62,7 @@ export class Supervisor {
     });
   }
 
-  /** `ask` tells the child to end. Resolves with its end, or with null where there is no child. */
+  /** `ask` asks the child to end. Resolves with its end, or with null if there is no child. */
   async stop(ask: (child: ChildProcess) => void): Promise<ChildEnd | null> {
     this.#stopping = true;
     clearTimeout(this.#timer);

@@ -1,7 +1,7 @@
-// Who is calling, and what may they do: JSON Web Tokens, verified against one key source.
+// Identifies a caller and its rights: JSON Web Tokens, verified against one key source.
 //
-// The algorithms follow from the key source and never from the token, so a public key can not be taken for an
-// HS256 secret. A token must have issuer, audience, expiry and a subject that is fit to be a driver's id.
+// The algorithms depend on the key source and never on the token, so a public key cannot be used as an HS256 secret. A
+// token must have issuer, audience, expiry and a subject that is a valid driver id.
 
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -12,17 +12,18 @@ import {
   type JWTPayload,
   type JWTVerifyOptions,
   jwtVerify,
-  SignJWT,
 } from 'jose';
 import { type FetchPace, IssuerKeys } from './issuer-keys.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import { ALGORITHM_NAMES, algorithmOf, fittingKeys, type IssuerKey } from './public-keys.js';
 
+export { signDevelopmentToken } from './development-token.js';
+
 /** Exactly one of the first three. */
 export interface TokenSettings {
   jwksUrl?: string;
-  /** With jwksUrl: how long its keys are used after they were fetched last; a day where nothing is said. */
+  /** With jwksUrl: how long its keys are used after the last fetch; a day by default. */
   keysMaxAgeMs?: number;
   publicKeyFile?: string;
   secret?: string;
@@ -41,7 +42,7 @@ export interface VerifiedToken {
 export type TokenVerifier = (token: string, scope: string) => Promise<VerifiedToken>;
 
 export interface RunningTokenVerifier extends TokenVerifier {
-  /** For `/readyz?verbose`: how it stands with the issuer's keys, where they are fetched. */
+  /** For `/readyz?verbose`: the state of the issuer's keys, if they are fetched. */
   checks(): { name: string; ok: boolean; detail: string }[];
   close(): void;
 }
@@ -54,8 +55,8 @@ export interface TokenVerifierParts {
 }
 
 /**
- * The last two are no fault of the token, so try again: `keys_unavailable` where the issuer's keys could not be
- * fetched, `key_unknown` where the token's key is not among them, perhaps not yet.
+ * The last two are not the token's fault, so try again: `keys_unavailable` if the issuer's keys could not be fetched,
+ * `key_unknown` if the token's key is not among them, perhaps not yet.
  */
 export type TokenErrorCode =
   | 'token_missing'
@@ -121,7 +122,7 @@ export async function createTokenVerifier(
   });
 }
 
-/** Who a token says that it is of, unverified: good for nothing but to be refused early. Null where it does not say. */
+/** The subject of a token, unverified: only good for an early refusal. Null if it has none. */
 export function claimedSubject(token: string): string | null {
   try {
     const { sub } = decodeJwt(token);
@@ -131,32 +132,12 @@ export function claimedSubject(token: string): string | null {
   }
 }
 
-/** For `npm start`, drills and tests: whoever has the secret may be anyone. */
-export async function signDevelopmentToken(token: {
-  secret: string;
-  issuer: string;
-  audience: string;
-  subject: string;
-  scope: string;
-  ttlS: number;
-}): Promise<string> {
-  const nowS = Math.floor(Date.now() / 1000);
-  return await new SignJWT({ scope: token.scope })
-    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-    .setIssuer(token.issuer)
-    .setAudience(token.audience)
-    .setSubject(token.subject)
-    .setIssuedAt(nowS)
-    .setExpirationTime(nowS + token.ttlS)
-    .sign(createSecretKey(token.secret, 'utf8'));
-}
-
 /** A public key from a file, or a secret. */
 async function ownKey({ publicKeyFile, secret }: TokenSettings): Promise<Verify> {
   let algorithms: string[] = ['HS256'];
   let key: KeyObject;
   if (publicKeyFile === undefined) {
-    // A KeyObject, as jose imports raw bytes anew for each token.
+    // A KeyObject, because jose imports raw bytes again for each token.
     key = createSecretKey(secret ?? '', 'utf8');
   } else {
     key = createPublicKey(await readFile(publicKeyFile, 'utf8'));
@@ -167,7 +148,7 @@ async function ownKey({ publicKeyFile, secret }: TokenSettings): Promise<Verify>
   return async (token, options) => (await jwtVerify(token, key, { ...options, algorithms })).payload;
 }
 
-/** Where no known key verifies the token, the issuer may have changed its keys: asked once more before the verdict. */
+/** If no known key verifies the token, the issuer may have changed its keys: fetch them once before the verdict. */
 function issuerKeys(keys: IssuerKeys): Verify {
   return async (token, options) => {
     const header = headerOf(token);
@@ -200,7 +181,7 @@ function headerOf(token: string): { alg: string; kid: string | undefined } {
   return { alg, kid };
 }
 
-/** Null where the signature is of none of these keys. */
+/** Null if none of these keys verifies the signature. */
 async function verifiedByAny(
   keys: readonly IssuerKey[],
   token: string,

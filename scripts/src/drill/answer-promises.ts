@@ -1,6 +1,6 @@
 // What is promised of answers and of other regions while one is broken.
 import type { PromiseVerdict, RegionReport } from './report.js';
-import { ms, none } from './verdicts.js';
+import { figureOf, ms, none } from './verdicts.js';
 
 const ELSEWHERE_P99_FLOOR_MS = 50;
 const ELSEWHERE_P99_FACTOR = 2;
@@ -31,6 +31,7 @@ export function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
       measured: `${ms(shown?.during ?? null)} (${ms(shown?.before ?? null)} before)`,
       budget: `at most twice that before, or ${ELSEWHERE_P99_FLOOR_MS} ms`,
       detail: over.map(({ node, during }) => `${node}: ${ms(during)}`).join(', '),
+      ...figureOf(shown?.during ?? null, 'ms'),
     },
   ];
 }

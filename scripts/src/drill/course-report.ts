@@ -187,6 +187,9 @@ export function reportOf(course: Course): DrillReport {
       durability === 'replicated' && lost !== null && typeof lost !== 'string' ? lost.replicated.least : null,
     busiestReconnect: reconnectsOf(course),
     replicaAway: replicaAwayOf(course),
+    streamsTookMs: load.observations.streams
+      .filter(({ atMs }) => atMs >= faultAtMs && atMs < endAtMs)
+      .map(({ tookMs }) => tookMs),
   });
   const { acks, nacks, answers } = load.observations;
   return {

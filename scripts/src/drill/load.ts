@@ -10,6 +10,7 @@ import { DrillDriver, type DriverBook, spotOf } from './drill-driver.js';
 import { Observations } from './observations.js';
 import { watchRegion } from './region-watch.js';
 import { type Region, readerHeaders } from './regions.js';
+import { watchStream } from './stream-watch.js';
 
 /** Four reports a second are within the limit of five; staggered, a partition reports every 80 ms or so. */
 export const REPORT_INTERVAL_MS = 250;
@@ -52,7 +53,10 @@ export class Load implements DriverBook {
     await load.#connect(map);
     load.#report();
     load.#asking = true;
-    for (const index of regions.keys()) void load.#watch(index, map);
+    for (const index of regions.keys()) {
+      void load.#watch(index, map);
+      void load.#watchStream(index, map);
+    }
     return load;
   }
 
@@ -170,6 +174,20 @@ export class Load implements DriverBook {
           .filter((driver) => driver.spot.partition === partition && known(driver))
           .map(({ driverId }) => driverId),
       seen: (answer) => this.observations.answers[region]?.push(answer),
+      isOver: () => !this.#asking,
+    });
+  }
+
+  /** Around the drivers of a partition in the middle of the region. */
+  #watchStream(region: number, map: PartitionMap): Promise<void> {
+    const rows = this.#regions[region]?.partitions ?? [];
+    const partition = rows[rows.length >> 1]?.partition ?? 0;
+    return watchStream({
+      url: this.#stack.query.url,
+      authorization: this.#headers.authorization ?? '',
+      spot: spotOf(map, partition),
+      get: (path) => this.get(path),
+      seen: (look) => this.observations.streams.push(look),
       isOver: () => !this.#asking,
     });
   }

@@ -26,10 +26,18 @@ export interface AnswerSeen {
   lacking: number;
 }
 
+/** A stream that was held against a question. */
+export interface StreamSeen {
+  atMs: number;
+  /** Until it showed what the question answers; null: it did not. */
+  tookMs: number | null;
+}
+
 export class Observations {
   readonly acks: Ack[][];
   readonly nacks: { atMs: number; code: string }[][];
   readonly answers: AnswerSeen[][];
+  readonly streams: StreamSeen[] = [];
   readonly connections: { atMs: number; driverId: string }[] = [];
 
   constructor(regions: number) {

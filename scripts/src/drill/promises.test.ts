@@ -49,6 +49,7 @@ function evidence(change: Partial<Evidence> = {}): Evidence {
     persistedMs: null,
     alarm: null,
     replicaAway: null,
+    streamsTookMs: [0, 510],
     ...change,
   };
 }
@@ -69,6 +70,13 @@ test('what is within every budget passes, what the hit region suffers included',
   assert.deepEqual(broken({}), []);
   const suffers = { nacks: { region_unavailable: 40 }, ackP99DuringMs: 900 };
   assert.deepEqual(broken(hit(suffers)), []);
+});
+
+test('a stream shows within 2 s what a question answers; never, and not measured, is not in time', () => {
+  const promise = 'streams show what questions answer, each second: the longest until one did';
+  assert.deepEqual(broken({ streamsTookMs: [0, 2_000] }), []);
+  for (const streamsTookMs of [[0, 2_001], [null, 0], []])
+    assert.deepEqual(broken({ streamsTookMs }), [promise]);
 });
 
 test('time dark: 500 ms with the promoter, 3 s without; never is never in time', () => {

@@ -2,7 +2,7 @@
 import type { AlarmSeen } from './alarm-watch.js';
 import { answered, elsewhere } from './answer-promises.js';
 import { type LossAudit, lostText, type PromiseVerdict, type RegionReport } from './report.js';
-import { none, within, withinAfter, worst } from './verdicts.js';
+import { figureOf, none, within, withinAfter, worst } from './verdicts.js';
 
 /** Milliseconds from the fault until the region takes writes again. */
 export const DARK_BUDGET_MS = {
@@ -20,6 +20,8 @@ const HERD_PART = 1 / 3;
 const ALARM_SLACK_MS = 3_000;
 /** After Postgres is back: the flusher's longest pause, and a pass. */
 const CAUGHT_UP_MS = 10_000;
+/** A lost connection is tried again within a second, and a stream is looked at twice a second. */
+const STREAM_MS = 2_000;
 /** A frozen replica costs the wait that is under way and the report's own, 100 ms each; the rest is noise. */
 const REPLICA_WAIT_MS = 200;
 const REPLICA_NOISE_FLOOR_MS = 100;
@@ -79,6 +81,8 @@ export interface Evidence {
   persistedMs: number | null;
   alarm: { budgetMs: number; seen: readonly AlarmSeen[] } | null;
   replicaAway: ReplicaAway | null;
+  /** From the fault on, of all regions: until a stream showed what a question answers; null: it did not. */
+  streamsTookMs: readonly (number | null)[];
 }
 
 function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean): PromiseVerdict[] {
@@ -91,6 +95,7 @@ function audited({ lost, counted, allowed, how }: LossAudit, mustLose: boolean):
       measured,
       budget: `at most ${allowed}`,
       detail: how,
+      ...figureOf(lost?.least ?? null, 'count'),
     });
   }
   if (mustLose) {
@@ -156,6 +161,7 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
     measured: `${connections}`,
     budget: `at most ${most}, a third of the drivers`,
     detail: '',
+    ...figureOf(connections, 'count'),
   };
 }
 
@@ -183,6 +189,17 @@ function regional({ expected, regions, faultLastsMs }: Evidence): PromiseVerdict
   return verdicts;
 }
 
+function streamed(tookMs: Evidence['streamsTookMs']): PromiseVerdict {
+  const longest = tookMs.length === 0 ? null : worst(tookMs);
+  const detail = tookMs.length === 0 ? 'not measured' : `${tookMs.length} looks`;
+  return within(
+    'streams show what questions answer, each second: the longest until one did',
+    longest,
+    STREAM_MS,
+    detail,
+  );
+}
+
 function cameBack(foundInThePast: number | null): PromiseVerdict {
   return {
     promise:
@@ -191,6 +208,7 @@ function cameBack(foundInThePast: number | null): PromiseVerdict {
     measured: foundInThePast === null ? 'not measured' : String(foundInThePast),
     budget: 'none',
     detail: '',
+    ...figureOf(foundInThePast, 'count'),
   };
 }
 
@@ -203,6 +221,7 @@ function atTheEnd({ wrongRows, wholeAgain }: Evidence): PromiseVerdict[] {
       measured: wrongRows === null ? 'not compared' : `${wrongRows.wrong} of ${wrongRows.of} differ`,
       budget: 'none differs',
       detail: wrongRows?.first ?? '',
+      ...figureOf(wrongRows?.wrong ?? null, 'count'),
     },
     {
       promise: 'the cluster is whole again',
@@ -222,6 +241,7 @@ export function judge(evidence: Evidence): PromiseVerdict[] {
     verdicts.push(withinAfter(promise, reconnectedMs, faultLastsMs, expected.reconnectMs));
     verdicts.push(noHerd(evidence.busiestReconnect));
   }
+  verdicts.push(streamed(evidence.streamsTookMs));
   if (expected.comesBack) verdicts.push(cameBack(evidence.foundInThePast));
   if (expected.checkpoint) verdicts.push(...checkpointed(evidence.persistedMs, faultLastsMs));
   if (expected.alarm && alarm !== null) verdicts.push(...alarmed(alarm, faultLastsMs));

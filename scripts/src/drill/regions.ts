@@ -1,5 +1,5 @@
 // Regions: what each master carries, as GET /v1/partitions tells it.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readSecret, type Stack } from '../stack-file.js';
 
 export interface PartitionRow {

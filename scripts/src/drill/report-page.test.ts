@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import { lineChart, ticksUpTo } from '../report/line-chart.js';
 import { escapeText } from '../report/markup.js';
 import { gatherRunFacts, settingsTold } from '../report/run-facts.js';
+import { historyOf } from './history.js';
 import type { DrillReport, RegionReport, RegionSample } from './report.js';
 import { SAMPLE_MS } from './report.js';
 import { type PageReport, reportPage } from './report-page.js';
+import { within } from './verdicts.js';
 
 const FROM_MS = -10_000;
 const TO_MS = 20_000;
@@ -103,14 +105,18 @@ function assertWellFormed(page: string): void {
 }
 
 test('the page says the verdict first, each promise, each fact, and draws four charts', () => {
-  const page = reportPage(sample());
+  const page = reportPage(sample(), null);
   assertWellFormed(page);
   assert.match(page, /<title>Drill freeze: failed<\/title>/);
   assert.ok(page.indexOf('1 of 2 promises broken') < page.indexOf('<h2>Promises</h2>'));
-  assert.match(page, /<td>2<small>two questions failed<\/small><\/td><td>0<\/td><td class="fail">fail<\/td>/);
+  assert.match(
+    page,
+    /<td data-head="measured">2<small>two questions failed<\/small><\/td><td data-head="budget">0<\/td><td class="fail">fail<\/td>/,
+  );
   assert.equal(page.match(/<figure>/g)?.length, 4);
   for (const text of ['fault', 'repaired', 'writes again after 1500 ms', 'all found again after 3600 ms']) {
-    assert.equal(page.split(`>${text}</text>`).length - 1, 4, text);
+    // Each for a wide screen and for a narrow one.
+    assert.equal(page.split(`>${text}</text>`).length - 1, 8, text);
   }
   for (const text of [
     '+1100 ms',
@@ -129,9 +135,13 @@ test('the page has one zero: marks, numbers and events count from the fault, and
       faultLastsMs: 1_000,
       events: [{ atMs: -1_000, kind: 'observed', text: 'SIGSTOP of its replica' }],
     }),
+    null,
   );
   assert.match(page, /All times count from the fault\. The fault lasted 1000 ms\./);
-  assert.match(page, /<td class="time">\u22121000 ms<\/td><td>observed<\/td><td>SIGSTOP of its replica/);
+  assert.match(
+    page,
+    /<th scope="row" class="time">\u22121000 ms<\/th>.*<td>observed<\/td><td>SIGSTOP of its replica/,
+  );
   // From -10 s at the left edge to +20 s at the right one.
   const atMs = (label: string) => {
     const place = new RegExp(
@@ -150,6 +160,44 @@ test('the page has one zero: marks, numbers and events count from the fault, and
   }
 });
 
+test('beside each time from the fault stands the time of day, with UTC on hover', () => {
+  const page = reportPage(sample(), null);
+  // The fault was ten seconds after the sampling began.
+  assert.match(
+    page,
+    /The fault was on <time datetime="2026-11-23T17:00:10\.000Z" title="2026-11-23 17:00:10\.000 UTC">/,
+  );
+  assert.ok(page.includes(`Times of day are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`));
+  assert.match(
+    page,
+    /\+1100 ms<\/th><td data-head="time of day"><time [^>]*title="2026-11-23 17:00:11\.100 UTC">/,
+  );
+  const local = new Date('2026-11-23T17:00:10Z').toLocaleTimeString('en-GB');
+  assert.ok(page.includes(`>${local}</text>`), 'below the axis');
+});
+
+test('earlier runs: a small line for each promise, and a run that is worse than they were stands out', () => {
+  const runs = (day: number, darkMs: number) => ({
+    ...sample({ passed: true, startedAt: `2026-11-2${day}T17:00:00.000Z` }),
+    promises: [within('time dark', darkMs, 500), { ...within('whole', null, 1), passed: true }],
+  });
+  const reports = [200, 210, 190, 400].map((darkMs, i) => runs(i, darkMs));
+  const last = reports.at(-1);
+  assert.ok(last);
+  const page = reportPage(last, historyOf(reports));
+  assertWellFormed(page);
+  assert.match(page, /2 promises kept, <b class="warn">1 worse than in the runs before<\/b>/);
+  assert.match(page, /aria-label="4 runs: 200 ms, 210 ms, 190 ms, 400 ms"/);
+  assert.match(
+    page,
+    /<circle class="warn"[^>]*\/><\/svg><b class="warn">worse than before<\/b><small>median before 200 ms/,
+  );
+  assert.match(page, /kept in 4 of 4/);
+  assert.ok(page.includes('A figure is worse if'));
+  const first = reportPage(last, historyOf([last]));
+  assert.ok(!first.includes('runs on this machine'), 'there is nothing to compare with');
+});
+
 test('nothing is fetched, nothing runs, and whatever a report holds is text', () => {
   const [first] = sample().regions;
   assert.ok(first);
@@ -165,6 +213,7 @@ test('nothing is fetched, nothing runs, and whatever a report holds is text', ()
       notes: [EVIL],
       facts: { machine: EVIL, commit: EVIL, versions: { [EVIL]: EVIL }, settings: { [EVIL]: EVIL } },
     }),
+    null,
   );
   assertWellFormed(page);
   assert.doesNotMatch(
@@ -181,10 +230,13 @@ test('what was not measured is no number', () => {
     fromMs: 0,
     toMs: 0,
   };
-  const page = reportPage(nothing);
+  const page = reportPage(nothing, null);
   assertWellFormed(page);
   assert.doesNotMatch(page, /NaN|Infinity|undefined|null|writes again after/);
-  assert.match(page, /<td>to the end<\/td>\s*<td>never<\/td>/);
+  assert.match(
+    page,
+    /<td data-head="dark until">to the end<\/td><td data-head="all found after">never<\/td>/,
+  );
 });
 
 test('a gap in a line stays a gap, and a sample between two gaps is a dot', () => {

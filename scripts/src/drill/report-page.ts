@@ -1,13 +1,23 @@
-// A drill's report as one page that can be attached to a ticket: no script, no remote asset, drawn from the report
-// alone. All times on it count from the fault, and it says so.
+// A drill's report as one page that can be attached to a ticket: no script, no remote asset, drawn from the report and
+// those of earlier runs. Times count from the fault, and it says so; beside them stands the time of day.
 
 import { lineChart } from '../report/line-chart.js';
-import { Markup, markup } from '../report/markup.js';
+import { type Filling, Markup, markup } from '../report/markup.js';
 import { REPORT_STYLE } from '../report/report-style.js';
 import type { RunFacts } from '../report/run-facts.js';
+import { sparkline } from '../report/sparkline.js';
+import { dayAndTime, timeOfDay, zoneName } from '../report/wall-clock.js';
+import {
+  COMPARED_RUNS,
+  type DrillHistory,
+  HOW_JUDGED,
+  type PromiseHistory,
+  type Standing,
+} from './history.js';
 import {
   type DrillEvent,
   type DrillReport,
+  faultAtMs,
   type LossAudit,
   lostText,
   type PromiseVerdict,
@@ -17,8 +27,13 @@ import { timeline } from './report-timeline.js';
 
 export type PageReport = DrillReport & { facts?: RunFacts };
 
-export function reportPage(report: PageReport): string {
+/** Text for a cell, or with a class of its own. */
+type Cell = Filling | { of: Filling; class: string };
+
+/** `history`: of this drill, this run included; null: there is none. */
+export function reportPage(report: PageReport, history: DrillHistory | null): string {
   const verdict = report.passed ? 'passed' : 'failed';
+  const past = history !== null && history.runs.length > 1 ? history : null;
   const page = markup`<html lang="en">
 <head>
 <meta charset="utf-8"/>
@@ -28,17 +43,21 @@ export function reportPage(report: PageReport): string {
 <style>${new Markup(REPORT_STYLE)}</style>
 </head>
 <body>
-${verdictOf(report)}
+${verdictOf(report, past)}
 <h2>Promises</h2>
-${table(['promise', 'measured', 'budget', ''], report.promises.map(promiseRow))}
+${promisesOf(report, past)}
 <h2>Timeline</h2>
 ${timeline(report).map(lineChart)}
 <h2>Regions</h2>
-${table(['region', 'drivers', 'dark until', 'all found after', 'ack p99 before, during', 'failed writes', 'answers: failed, incomplete, a driver missing', 'nacks'], report.regions.map(regionRow))}
+${table('regions', ['region', 'drivers', 'dark until', 'all found after', 'ack p99 before, during', 'failed writes', 'answers: failed, incomplete, a driver missing', 'nacks'], report.regions.map(regionRow))}
 <h2>Acknowledged positions lost</h2>
 ${auditOf(report.audit)}
 <h2>What happened</h2>
-${table(['from the fault', '', ''], report.events.map(eventRow))}
+${table(
+  'events',
+  ['from the fault', 'time of day', '', ''],
+  report.events.map((event) => eventRow(event, faultAtMs(report))),
+)}
 ${notesOf(report.notes)}
 <h2>Facts</h2>
 ${factList(factsOf(report))}
@@ -48,39 +67,75 @@ ${factList(factsOf(report))}
   return `<!doctype html>\n${page.text}`;
 }
 
-function verdictOf(report: DrillReport): Markup {
+function verdictOf(report: DrillReport, past: DrillHistory | null): Markup {
   const verdict = report.passed ? 'pass' : 'fail';
   const broken = report.promises.filter(({ passed }) => !passed).length;
+  const worse = past?.promises.filter(({ standing }) => standing === 'worse').length ?? 0;
   const kept = report.passed
     ? `${report.promises.length} promises kept`
     : `${broken} of ${report.promises.length} promises broken`;
+  const faultMs = faultAtMs(report);
   return markup`<header class="verdict ${verdict}">
 <h1>Drill: ${report.drill}</h1>
-<strong>${verdict.toUpperCase()}</strong> ${kept}
+<strong>${verdict.toUpperCase()}</strong> ${kept}${worse === 0 ? '' : markup`, <b class="warn">${worse} worse than in the runs before</b>`}
 <p>${report.about}</p>
-<p class="quiet">${report.startedAt}, ${seconds(report.toMs - report.fromMs)}. All times count from the fault.${lasts(report.faultLastsMs)}</p>
+<p class="quiet">The fault was on ${dayAndTime(faultMs)}; it was watched for ${seconds(report.toMs - report.fromMs)}. All times count from the fault.${lasts(report.faultLastsMs)} Times of day are those of ${zoneName()}, with UTC on hover.</p>
 </header>`;
 }
 
-function promiseRow({ promise, passed, measured, budget, detail }: PromiseVerdict): Markup {
-  const verdict = passed ? 'pass' : 'fail';
-  const more = detail ? markup`<small>${detail}</small>` : '';
-  return markup`<tr><th scope="row">${promise}</th><td>${measured}${more}</td><td>${budget}</td><td class="${verdict}">${verdict}</td></tr>`;
+const TONE = { usual: 'pass', worse: 'warn', broken: 'fail', new: 'quiet' } as const;
+
+function promisesOf(report: DrillReport, past: DrillHistory | null): Markup {
+  const heads = ['promise', 'measured', 'budget', ...(past === null ? [] : ['runs on this machine']), ''];
+  const rows = report.promises.map((verdict) => {
+    const history = past?.promises.find(({ promise }) => promise === verdict.promise);
+    return promiseRow(verdict, past === null ? [] : [history === undefined ? '' : pastOf(history)]);
+  });
+  const note = past === null ? '' : markup`<p class="quiet">${HOW_JUDGED}</p>`;
+  return markup`${table('promises', heads, rows)}${note}`;
 }
 
-function regionRow(region: RegionReport): Markup {
+function promiseRow({ promise, passed, measured, budget, detail }: PromiseVerdict, past: Cell[]): Cell[] {
+  const verdict = passed ? 'pass' : 'fail';
+  const more = detail ? markup`<small>${detail}</small>` : '';
+  return [promise, markup`${measured}${more}`, budget, ...past, { of: verdict, class: verdict }];
+}
+
+/** Of a promise that is no number: how often it was kept. */
+function pastOf({ runs, unit, median, standing }: PromiseHistory): Markup {
+  const shown = runs.slice(-COMPARED_RUNS - 1);
+  const kept = shown.filter(({ passed }) => passed).length;
+  if (unit === null) return markup`<small>kept in ${kept} of ${shown.length}</small>`;
+  const valueText = (value: number) => (unit === 'ms' ? milliseconds(value) : String(value));
+  const values = shown.map(({ value }) => value);
+  const said = values.map((value) => (value === null ? 'never' : valueText(value))).join(', ');
+  const label = `${shown.length} runs: ${said}`;
+  const usual = median === null ? '' : markup`<small>median before ${valueText(median)}</small>`;
+  return markup`${sparkline({ values, usual: median, label, tone: TONE[standing] })}${standingNote(standing)}${usual}`;
+}
+
+const standingNote = (standing: Standing): Markup | string =>
+  standing === 'worse' ? markup`<b class="warn">worse than before</b>` : '';
+
+function regionRow(region: RegionReport): Cell[] {
   const ranges = region.ranges.map(({ from, to }) => `${from} to ${to}`).join(', ');
   const nacks = Object.entries(region.nacks).map(([code, count]) => `${code} ${count}`);
   const { answers } = region;
   const hit = region.affected ? markup` <b class="fail">hit</b>` : '';
-  return markup`<tr><th scope="row">${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small></th>
-<td>${region.drivers}</td><td>${region.affected ? duration(region.darkMs, 'to the end') : 'not hit'}</td><td>${region.affected ? duration(region.healedMs, 'never') : 'not hit'}</td>
-<td>${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}</td>
-<td>${region.failedWrites}</td><td>${answers.failed}, ${answers.incomplete}, ${answers.lacking}</td><td>${nacks.join(', ') || 'none'}</td></tr>`;
+  return [
+    markup`${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small>`,
+    region.drivers,
+    region.affected ? duration(region.darkMs, 'to the end') : 'not hit',
+    region.affected ? duration(region.healedMs, 'never') : 'not hit',
+    `${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}`,
+    region.failedWrites,
+    `${answers.failed}, ${answers.incomplete}, ${answers.lacking}`,
+    nacks.join(', ') || 'none',
+  ];
 }
 
-function eventRow({ atMs, kind, text }: DrillEvent): Markup {
-  return markup`<tr><td class="time">${fromFault(atMs)}</td><td>${kind}</td><td>${text}</td></tr>`;
+function eventRow({ atMs, kind, text }: DrillEvent, zeroMs: number): Cell[] {
+  return [{ of: fromFault(atMs), class: 'time' }, timeOfDay(zeroMs + atMs), kind, text];
 }
 
 function auditOf(audit: LossAudit | null): Markup {
@@ -115,10 +170,23 @@ function factList(facts: Record<string, string | number>): Markup {
   return markup`<dl>${rows}</dl>`;
 }
 
-function table(heads: readonly string[], rows: readonly Markup[]): Markup {
+/** Its heads stand in each cell too, for narrow screens. */
+function table(name: string, heads: readonly string[], rows: readonly Cell[][]): Markup {
   if (rows.length === 0) return markup`<p>None.</p>`;
   const head = heads.map((text) => markup`<th scope="col">${text}</th>`);
-  return markup`<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+  return markup`<div class="scroll"><table class="cards ${name}"><thead><tr>${head}</tr></thead><tbody>${rows.map((cells) => tableRow(cells, heads))}</tbody></table></div>`;
+}
+
+function tableRow(cells: readonly Cell[], heads: readonly string[]): Markup {
+  const filled = cells.map((cell, i) => {
+    const isClassed = typeof cell === 'object' && 'of' in cell;
+    const of = isClassed ? cell.of : cell;
+    const classed = isClassed ? markup` class="${cell.class}"` : '';
+    if (i === 0) return markup`<th scope="row"${classed}>${of}</th>`;
+    const head = heads[i] ? markup` data-head="${heads[i]}"` : '';
+    return markup`<td${classed}${head}>${of}</td>`;
+  });
+  return markup`<tr>${filled}</tr>\n`;
 }
 
 const duration = (ms: number | null, otherwise = 'none'): string =>

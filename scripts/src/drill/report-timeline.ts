@@ -1,7 +1,8 @@
 // What of a report is drawn over time: one chart for each question, one line in it for each region.
 
 import type { Line, LineChart, Mark } from '../report/line-chart.js';
-import { type DrillReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
+import { clockAt } from '../report/wall-clock.js';
+import { type DrillReport, faultAtMs, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 /** More points than this no eye tells apart: neighbouring samples are then put together. */
 const MOST_POINTS = 800;
@@ -25,6 +26,7 @@ const MEASURES: readonly { title: string; unit: string; of: Measure }[] = [
 
 export function timeline(report: DrillReport): LineChart[] {
   const marks = marksOf(report);
+  const zeroMs = faultAtMs(report);
   const isRefused = report.regions.some(({ samples }) => samples.some(({ nacks }) => nacks > 0));
   const drawn = isRefused ? MEASURES : MEASURES.filter(({ title }) => title !== REFUSALS);
   return drawn.map(({ title, unit, of }) => ({
@@ -35,6 +37,7 @@ export function timeline(report: DrillReport): LineChart[] {
     fromMs: report.fromMs,
     toMs: report.toMs,
     originMs: 0,
+    clock: (atMs) => clockAt(zeroMs + atMs),
   }));
 }
 

@@ -52,6 +52,13 @@ export interface PromiseVerdict {
   budget: string;
   /** What the worst case was, or why it failed; may be empty. */
   detail: string;
+  /** The same for comparisons with other runs: less is better. Not there where it is no number, or never came. */
+  figure?: Figure;
+}
+
+export interface Figure {
+  value: number;
+  unit: 'ms' | 'count';
 }
 
 /** A region: what one master carried before the fault. */
@@ -130,6 +137,9 @@ export interface LossAudit {
   /** How the truth was taken, or why it was not. */
   how: string;
 }
+
+/** Times of a report count from the fault; this is when that was. */
+export const faultAtMs = ({ startedAt, fromMs }: DrillReport): number => Date.parse(startedAt) - fromMs;
 
 export const lostText = ({ least, most }: LostCount): string =>
   least === most ? String(least) : `${least} to ${most}`;

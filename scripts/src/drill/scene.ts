@@ -8,9 +8,9 @@ import { namespaceOf, setCable } from '@whereabouts/infra/local/network-namespac
 import { postgresPlace } from '@whereabouts/infra/local/postgres-place';
 import { withAdmin } from '@whereabouts/infra/local/redis-node';
 import { childPids, isAlive, waitFor } from '@whereabouts/infra/local/server-process';
+import { redisUserName } from '@whereabouts/infra/redis-setup/users';
 import { sql } from '../outside/archive-rows.js';
 import { redisAdminPassword } from '../stack/redis-admin.js';
-import { redisUserName } from '../stack/redis-users.js';
 import type { Stack } from '../stack-file.js';
 import { type NodeView, pidOf, withNode } from './cluster-view.js';
 import { killNow, type Recipe, recipeOf, startAgain } from './processes.js';

@@ -1,9 +1,13 @@
 // Verdicts about what was measured, as people read them.
-import type { PromiseVerdict } from './report.js';
+import type { Figure, PromiseVerdict } from './report.js';
 
 export const ms = (value: number | null) => (value === null ? 'never' : `${Math.round(value)} ms`);
 export const worst = (values: readonly (number | null)[]): number | null =>
   values.some((value) => value === null) ? null : Math.max(0, ...(values as number[]));
+
+/** Nothing where it never came. */
+export const figureOf = (value: number | null, unit: Figure['unit']): { figure?: Figure } =>
+  value === null ? {} : { figure: { value: Math.round(value), unit } };
 
 export function within(
   promise: string,
@@ -17,6 +21,7 @@ export function within(
     measured: ms(measuredMs),
     budget: `at most ${budgetMs} ms`,
     detail,
+    ...figureOf(measuredMs, 'ms'),
   };
 }
 
@@ -37,5 +42,6 @@ export function withinAfter(
 }
 
 export function none(promise: string, count: number, detail = ''): PromiseVerdict {
-  return { promise, passed: count === 0, measured: String(count), budget: 'none', detail };
+  const measured = String(count);
+  return { promise, passed: count === 0, measured, budget: 'none', detail, ...figureOf(count, 'count') };
 }

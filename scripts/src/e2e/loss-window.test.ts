@@ -1,5 +1,5 @@
 // The loss window, with the flusher stopped, held against the times that a driver knows from outside; its alarm; and
-// how both end when the flusher goes on.
+// how both end when the flusher goes on. And what --observe shows of such a stack.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/local/server-process';
@@ -10,6 +10,7 @@ import { OwnStack } from '../stack/own-stack.js';
 import { parseMetrics, total } from '../stack/scrape.js';
 import { readSecret } from '../stack-file.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
+import { assertAllNamedMetricsAreTold, assertPrometheusSees } from '../testing/observed.js';
 import { mapOf } from '../testing/places.js';
 
 const BUDGET_MS = 3_000;
@@ -22,11 +23,12 @@ let dispatcher: Dispatcher;
 let token: string;
 
 before(async () => {
-  stack = await OwnStack.start(mapOf([BERLIN], 0.3, seededRandom(5)), {
+  const settings = {
     FLUSH_INTERVAL_MS: '1000',
     LOSS_BUDGET_MS: String(BUDGET_MS),
     FRESHNESS_MS: '120000',
-  });
+  };
+  stack = await OwnStack.start(mapOf([BERLIN], 0.3, seededRandom(5)), settings, ['--observe']);
   fleet = new FleetSockets(stack.now);
   dispatcher = await Dispatcher.of(stack.now);
   const { issuer, audience } = stack.now.auth;
@@ -98,4 +100,21 @@ test('with the flusher stopped the window is the age of the oldest unflushed pos
   }
   await clean();
   await waitFor('the alarm ends', DEADLINE_MS, async () => (await alarm()).metric === 0 || undefined);
+});
+
+test('every metric that a dashboard, a rule or a page names is told by a service', async () => {
+  await assertAllNamedMetricsAreTold(stack.now);
+});
+
+test('--observe: Prometheus sees the stack and can answer every query, or it is said how to install it', async (t) => {
+  const { prometheus, grafana } = stack.now.observe ?? {};
+  const said = stack.said('observe').join('\n');
+  if (!prometheus) {
+    assert.match(said, /Prometheus is not on the PATH.*apt-get install prometheus/);
+    t.skip('there is no Prometheus (Debian: apt-get install prometheus)');
+    return;
+  }
+  assert.ok(said.includes(prometheus.url));
+  assert.match(said, grafana ? /Grafana: http/ : /Grafana was not found.*Install it/);
+  await assertPrometheusSees(prometheus.url);
 });

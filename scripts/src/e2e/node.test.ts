@@ -84,11 +84,23 @@ test('a region whose nodes are all dead is told as dark, and goes on when one is
   const port = stack.now.redis[0]?.port as number;
   await kill(partnerOf(port));
   await kill(port);
-  const dark = new RegExp(`^dark: \\d+ of ${stack.map.partitions} partitions \\(127\\.0\\.0\\.1:\\d+\\)$`);
+  const dark = new RegExp(
+    `^dark since [\\d:]{8}: \\S.*, \\d+ of ${stack.map.partitions} partitions \\(127\\.0\\.0\\.1:\\d+\\)$`,
+  );
   await until('the live line tells it first', () => dark.test(stack.troubles[0] ?? ''));
   assert.equal(at(port).role, 'master', 'nobody took its slots');
   for (const each of [port, partnerOf(port)]) assert.equal(node('start', String(each)).status, 0);
   await until('nothing is dark or down', () => stack.troubles.length === 0);
+  assert.match(stack.said('dark').join(), /^Dark since /);
+  assert.match(stack.said('dark_over').join(), /^Nothing is dark any more, after \d+ s\.$/);
+});
+
+test('a service that is started again has its new process in stack.json', async () => {
+  for (const pidOf of [() => stack.now.flusher.pid, () => stack.now.promoter?.pid as number]) {
+    const before = pidOf();
+    process.kill(before, 'SIGKILL');
+    await until('it has another process', () => pidOf() !== before && isAlive(pidOf()));
+  }
 });
 
 test('Postgres too', async () => {
@@ -97,9 +109,11 @@ test('Postgres too', async () => {
   process.kill(pid, 'SIGKILL');
   await until('it is gone', () => !isAlive(pid));
   await until('it is listed as down', () => node().servers.at(-1)?.state === 'down');
+  await until('the live line tells it', () => stack.troubles.join().includes('node -- start postgres'));
   const { status, servers, error } = node('start', 'postgres');
   assert.equal(status, 0, error);
   await until('stack.json has its new process', () => stack.now.postgres.pid === servers.at(-1)?.pid);
+  await until('the live line is quiet', () => stack.troubles.length === 0);
 });
 
 test('what runs, what is frozen and what is not there is not started', async () => {

@@ -1,7 +1,7 @@
 // A trace in a file, and an account of the rows in it that are no positions.
 import { createReadStream, existsSync } from 'node:fs';
 import { type MalformedLine, PositionCsv, PositionCsvError } from '@whereabouts/infra/position-csv';
-import { UsageError } from '../cli.js';
+import { UsageError } from '../usage-error.js';
 
 const TOLD_LINES = 5;
 

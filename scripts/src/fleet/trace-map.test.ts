@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { PartitionMapError } from '@whereabouts/infra/partition-map';
-import { UsageError } from '../cli.js';
+import { UsageError } from '../usage-error.js';
 import { mapOfTrace, traceExample } from './trace-map.js';
 
 let dir: string;

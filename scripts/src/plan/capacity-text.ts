@@ -1,5 +1,5 @@
 // A capacity plan for people: as text, and several side by side as a Markdown table.
-import { style } from '../cli.js';
+import { style } from '../terminal.js';
 import { ASSUMPTIONS, NOT_PLANNED } from './assumptions.js';
 import type { CapacityPlan, Part } from './capacity-plan.js';
 import type { UsedCost } from './measured-costs.js';

@@ -8,9 +8,9 @@ import { freeRedisPorts } from '@whereabouts/infra/local/ports';
 import { type adminConnection, startRedisNode, withAdmin } from '@whereabouts/infra/local/redis-node';
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import { parseAddress } from '@whereabouts/infra/node-address';
+import { redisUsers } from '@whereabouts/infra/redis-setup/users';
 import { provideRedis } from '../servers/provide.js';
 import { clusterDir, GROWN, redisAdminPassword, redisPasswords } from '../stack/redis-admin.js';
-import { redisUsers } from '../stack/redis-users.js';
 import { stackSecrets } from '../stack/secrets.js';
 import type { KnownNode } from './redis-commands.js';
 
@@ -55,7 +55,7 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
     port,
     ...(await settingsOf(entry)),
     locale: 'C',
-    users: redisUsers(stackSecrets(o.home)),
+    users: redisUsers(stackSecrets(o.home).redis),
     passwords: redisPasswords(o.home),
     orphanGraceS: 0,
   });

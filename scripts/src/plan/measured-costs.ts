@@ -1,8 +1,8 @@
 // What things cost on this machine, as the last run of each bench left it in bench/results.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from '../cli.js';
 import { root } from '../home.js';
+import { UsageError } from '../usage-error.js';
 
 export interface Cost {
   /** In the unit that stands in its name. */

@@ -26,14 +26,28 @@ export interface LineChart {
   toMs: number;
   /** The 0 of the axis of time. */
   originMs: number;
+  /** The time of day, below the axis. */
+  clock?: (atMs: number) => string;
 }
 
-const WIDTH = 900;
-const HEIGHT = 230;
-const LEFT = 64;
-const RIGHT = 24;
+/** Drawn once for each, since text that is scaled down cannot be read; the page shows the one that fits. */
+interface Size {
+  name: 'wide' | 'narrow';
+  width: number;
+  height: number;
+  left: number;
+  right: number;
+  /** About so many ticks of time. */
+  ticks: number;
+}
+
+const SIZES: readonly Size[] = [
+  { name: 'wide', width: 900, height: 230, left: 64, right: 24, ticks: 10 },
+  { name: 'narrow', width: 380, height: 230, left: 52, right: 18, ticks: 4 },
+];
 const TOP = 62;
 const BOTTOM = 26;
+const CLOCK = 14;
 const DASHES = ['7 3', '2 3', '10 3 2 3', '14 4', '4 2 1 2', '1 5'];
 const MARK_ROWS = 4;
 
@@ -48,21 +62,29 @@ export function ticksUpTo(greatest: number, wanted = 4): number[] {
 }
 
 export function lineChart(chart: LineChart): Markup {
+  return markup`<figure>
+<figcaption><b>${chart.title}</b>${chart.lines.map(legendOf)}</figcaption>
+${SIZES.map((size) => drawing(chart, size))}
+</figure>`;
+}
+
+function drawing(chart: LineChart, size: Size): Markup {
   const values = chart.lines.flatMap(({ samples }) => samples.map(({ value }) => value ?? 0));
   const ticks = ticksUpTo(Math.max(0, ...values));
   const top = ticks.at(-1) ?? 1;
   const span = Math.max(1, chart.toMs - chart.fromMs);
-  const x = (atMs: number) => LEFT + ((WIDTH - LEFT - RIGHT) * (atMs - chart.fromMs)) / span;
-  const y = (value: number) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / top;
-  return markup`<figure>
-<figcaption><b>${chart.title}</b>${chart.lines.map(legendOf)}</figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${chart.title}">
-${ticks.map((tick) => valueTick(tick, chart.unit, y(tick)))}
-${secondsTicks(chart).map(({ atMs, label }) => timeTick(label, x(atMs)))}
-${chart.marks.filter(({ atMs }) => atMs >= chart.fromMs && atMs <= chart.toMs).map((mark, i) => markLine(mark.label, x(mark.atMs), i))}
+  const height = size.height + (chart.clock ? CLOCK : 0);
+  const floor = size.height - BOTTOM;
+  const x = (atMs: number) =>
+    size.left + ((size.width - size.left - size.right) * (atMs - chart.fromMs)) / span;
+  const y = (value: number) => floor - ((floor - TOP) * value) / top;
+  const marks = chart.marks.filter(({ atMs }) => atMs >= chart.fromMs && atMs <= chart.toMs);
+  return markup`<svg class="${size.name}" viewBox="0 0 ${size.width} ${height}" role="img" aria-label="${chart.title}">
+${ticks.map((tick) => valueTick(tick, chart.unit, y(tick), size))}
+${secondsTicks(chart, size).map((tick) => timeTick(tick, x(tick.atMs), size, chart.clock))}
+${marks.map((mark, i) => markLine(mark.label, x(mark.atMs), i, size))}
 ${chart.lines.map((line, i) => path(line, i, x, y))}
-</svg>
-</figure>`;
+</svg>`;
 }
 
 function legendOf(line: Line, i: number): Markup {
@@ -75,14 +97,14 @@ const dashOf = ({ isStrong }: Line, i: number): string =>
   isStrong ? 'none' : (DASHES[i % DASHES.length] ?? 'none');
 const place = (pixels: number): string => pixels.toFixed(1);
 
-function valueTick(tick: number, unit: string, y: number): Markup {
+function valueTick(tick: number, unit: string, y: number, { left, right, width }: Size): Markup {
   const label = `${tick.toLocaleString('en-GB')}${unit && ` ${unit}`}`;
-  return markup`<path class="grid" d="M${LEFT} ${place(y)}H${WIDTH - RIGHT}"/><text class="tick" x="${LEFT - 6}" y="${place(y + 4)}" text-anchor="end">${label}</text>`;
+  return markup`<path class="grid" d="M${left} ${place(y)}H${width - right}"/><text class="tick" x="${left - 6}" y="${place(y + 4)}" text-anchor="end">${label}</text>`;
 }
 
 /** Whole seconds from the origin, both ways. */
-function secondsTicks({ fromMs, toMs, originMs }: LineChart): Mark[] {
-  const stepS = ticksUpTo((toMs - fromMs) / 1000, 10)[1] ?? 1;
+function secondsTicks({ fromMs, toMs, originMs }: LineChart, { ticks }: Size): Mark[] {
+  const stepS = ticksUpTo((toMs - fromMs) / 1000, ticks)[1] ?? 1;
   const marks: Mark[] = [];
   for (let i = Math.ceil((fromMs - originMs) / 1000 / stepS); originMs + i * stepS * 1000 <= toMs; i++) {
     const s = Number((i * stepS).toPrecision(12));
@@ -91,16 +113,18 @@ function secondsTicks({ fromMs, toMs, originMs }: LineChart): Mark[] {
   return marks;
 }
 
-function timeTick(label: string, x: number): Markup {
-  return markup`<text class="tick" x="${place(x)}" y="${HEIGHT - 8}" text-anchor="middle">${label}</text>`;
+function timeTick({ atMs, label }: Mark, x: number, { height }: Size, clock: LineChart['clock']): Markup {
+  const text = (of: string, y: number) =>
+    markup`<text class="tick" x="${place(x)}" y="${y}" text-anchor="middle">${of}</text>`;
+  return markup`${text(label, height - 8)}${clock ? text(clock(atMs), height - 8 + CLOCK) : ''}`;
 }
 
 /** Labels stand in rows in turn, so that two marks that are close do not cover each other. */
-function markLine(label: string, x: number, i: number): Markup {
-  const atRight = x > WIDTH * 0.75;
+function markLine(label: string, x: number, i: number, { width, height }: Size): Markup {
+  const atRight = x > width * (width < 500 ? 0.5 : 0.75);
   const labelX = place(x + (atRight ? -4 : 4));
   const labelY = 11 + (i % MARK_ROWS) * 14;
-  return markup`<path class="mark" d="M${place(x)} ${labelY - 9}V${HEIGHT - BOTTOM}"/><text class="mark-label" x="${labelX}" y="${labelY}" text-anchor="${atRight ? 'end' : 'start'}">${label}</text>`;
+  return markup`<path class="mark" d="M${place(x)} ${labelY - 9}V${height - BOTTOM}"/><text class="mark-label" x="${labelX}" y="${labelY}" text-anchor="${atRight ? 'end' : 'start'}">${label}</text>`;
 }
 
 function path(line: Line, i: number, x: (atMs: number) => number, y: (value: number) => number): Markup {

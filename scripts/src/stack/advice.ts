@@ -17,7 +17,13 @@ export const exampleIn = (city: City, driverId: string): Example => ({
   driverId,
 });
 
-export function whatToTry(stack: Stack, example: Example): string {
+/** The map at the example, with a token in the fragment, which no server sees. */
+function mapLink({ query }: Stack, { lat, lon }: Example, token: string): string {
+  return `${query.url}/#at=${lat.toFixed(4)},${lon.toFixed(4)}&zoom=11&token=${token}`;
+}
+
+/** `token` lets the map read. */
+export function whatToTry(stack: Stack, example: Example, token: string): string {
   const point = `lat=${example.lat.toFixed(4)}&lon=${example.lon.toFixed(4)}`;
   const { url } = stack.query;
   return [
@@ -30,7 +36,8 @@ export function whatToTry(stack: Stack, example: Example): string {
     '  the partitions and their nodes',
     `  curl -s ${READER} "${url}/v1/partitions"`,
     '',
-    `  the map in a browser: ${url}/`,
+    '  the map in a browser (the link carries a token that is valid for a day)',
+    `  ${mapLink(stack, example, token)}`,
     '',
     'Ctrl-C stops everything and keeps the data.',
   ].join('\n');

@@ -14,12 +14,12 @@ import {
 } from '@whereabouts/infra/local/redis-servers';
 import { BrokenStateError } from '@whereabouts/infra/local/state-file';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { redisUsers } from '@whereabouts/infra/redis-setup/users';
 import { createLogger } from '@whereabouts/infra/service/log';
-import { UsageError } from '../cli.js';
 import { provideRedis } from '../servers/provide.js';
+import { UsageError } from '../usage-error.js';
 import type { StackOptions } from './options.js';
 import { GROWN } from './redis-admin.js';
-import { redisUsers } from './redis-users.js';
 import type { StackSecrets } from './secrets.js';
 
 export interface CacheOptions {
@@ -66,7 +66,7 @@ export async function startCache(o: CacheOptions): Promise<RedisCluster> {
       ports: o.ports,
       namespace: o.namespace,
       appendfsync: appendfsync(),
-      users: redisUsers(o.secrets),
+      users: redisUsers(o.secrets.redis),
       redisServer,
       orphanGraceS: o.orphanGraceS,
     });

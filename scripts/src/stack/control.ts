@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { UsageError } from '../cli.js';
+import { UsageError } from '../usage-error.js';
 
 /** What a socket's path may have on every system that we know. */
 const MAX_PATH_BYTES = 100;

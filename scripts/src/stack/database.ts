@@ -9,9 +9,9 @@ import {
   startPostgres,
 } from '@whereabouts/infra/local/postgres-server';
 import { BrokenStateError } from '@whereabouts/infra/local/state-file';
-import { UsageError } from '../cli.js';
 import { root } from '../home.js';
 import { providePostgres } from '../servers/provide.js';
+import { UsageError } from '../usage-error.js';
 import { StartError } from './readiness.js';
 import type { StackSecrets } from './secrets.js';
 import { migrateEnv, migrateGivenEnv } from './service-env.js';

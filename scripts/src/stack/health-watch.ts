@@ -1,7 +1,8 @@
 // What the stack says of itself while it runs: which node went down or came back, and what is dark.
 import { formatAddress } from '@whereabouts/infra/node-address';
+import { Places } from '../places/places.js';
 import type { Stack, StackNode } from '../stack-file.js';
-import { type Dark, darkText, lookForDark } from './dark.js';
+import { type Dark, DarkWatch, darkText, partitionsNow } from './dark.js';
 import { NodeWatch } from './node-watch.js';
 
 export const startCommand = ({ port }: { port: number }): string => `npm run node -- start ${port}`;
@@ -24,12 +25,17 @@ export interface HealthHooks {
 export class HealthWatch {
   readonly #hooks: HealthHooks;
   readonly #nodeWatch: NodeWatch;
-  #dark: Dark | null = null;
+  readonly #darkWatch = new DarkWatch();
+  readonly #places = new Places();
+  /** With its text. */
+  #dark: (Dark & { text: string }) | null = null;
+  #isAnswered = true;
   #isLooking = false;
 
   constructor(hooks: HealthHooks) {
     this.#hooks = hooks;
     this.#nodeWatch = new NodeWatch(hooks.stack);
+    void this.#places.load().catch(() => {}); // then they are told as geohashes
   }
 
   /** One look at a time: a frozen node makes it take longer than the pace at which we are called. */
@@ -43,21 +49,38 @@ export class HealthWatch {
 
   /** For the live line: what is dark first, then what is down; empty while all is well. */
   troubles(): string[] {
-    const dark = this.#dark !== null && this.#dark.dark > 0 ? [darkText(this.#dark)] : [];
-    const down = this.#hooks.stack.redis.filter(({ state }) => state === 'down');
-    const commands = down.map((node) => `${formatAddress(node)} is down: ${startCommand(node)}`);
-    return [...dark, ...commands];
+    const troubles = this.#dark === null ? [] : [this.#dark.text];
+    if (!this.#isAnswered) troubles.push('query-api does not answer');
+    for (const node of this.#hooks.stack.redis) {
+      if (node.state === 'down') troubles.push(`${formatAddress(node)} is down: ${startCommand(node)}`);
+      if (node.state === 'silent') troubles.push(`${formatAddress(node)} does not answer`);
+    }
+    return troubles;
   }
 
   async #lookOnce(): Promise<void> {
     const { stack } = this.#hooks;
     const before = stack.redis;
-    const [nodes, dark] = await Promise.all([this.#nodeWatch.look(before), lookForDark(stack)]);
-    this.#dark = dark;
+    const [nodes, rows] = await Promise.all([this.#nodeWatch.look(before), partitionsNow(stack)]);
+    this.#isAnswered = rows !== null;
+    if (rows !== null) this.#tellDark(this.#darkWatch.look(rows));
     for (const [i, node] of nodes.entries()) {
       const news = newsOf(before[i] as StackNode, node);
       if (news !== null) this.#hooks.say(news.text, news.event, { node: formatAddress(node) });
     }
     stack.redis = nodes;
+  }
+
+  #tellDark(now: Dark | null): void {
+    const before = this.#dark;
+    this.#dark = now && { ...now, text: darkText(now, this.#places) };
+    if (before === null && this.#dark !== null) {
+      const { text, rows } = this.#dark;
+      const partitions = rows.map(({ partition }) => partition);
+      this.#hooks.say(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`, 'dark', { partitions });
+    } else if (before !== null && now === null) {
+      const lasted = Math.round((Date.now() - before.sinceMs) / 1000);
+      this.#hooks.say(`Nothing is dark any more, after ${lasted} s.`, 'dark_over', {});
+    }
   }
 }

@@ -14,10 +14,10 @@ import {
   PartitionMapError,
   parsePartitionMap,
 } from '@whereabouts/infra/partition-map';
-import { UsageError } from '../cli.js';
 import { CITIES } from '../fleet/cities.js';
 import { fleetSample } from '../fleet/simulated-driver.js';
 import { mapOfTrace } from '../fleet/trace-map.js';
+import { UsageError } from '../usage-error.js';
 import type { StackOptions } from './options.js';
 import { clusterDir } from './redis-admin.js';
 

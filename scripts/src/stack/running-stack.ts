@@ -12,6 +12,7 @@ import type { PostgresServer } from '@whereabouts/infra/local/postgres-server';
 import type { RedisCluster } from '@whereabouts/infra/local/redis-servers';
 import { childPids } from '@whereabouts/infra/local/server-process';
 import { START_SCRIPT } from '../home.js';
+import { type Observers, startObservers } from '../observe/observers.js';
 import { removeStack, type Stack, writeStack } from '../stack-file.js';
 import { type BestEffort, bestEffort } from './best-effort.js';
 import { loadFunctions, makeCacheNamespace, startCache } from './cache.js';
@@ -26,13 +27,15 @@ import { ServerWatch } from './server-watch.js';
 import { HOST, type StackAddresses } from './service-env.js';
 import { fleetSpecs, type ServiceName, serviceSpec } from './services.js';
 import { describeStack } from './stack-description.js';
-import { chooseStackPorts, type StackPorts } from './stack-ports.js';
+import { type ChosenPorts, chooseStackPorts, type StackPorts } from './stack-ports.js';
 import { type ChildSpec, StackProcess } from './stack-process.js';
 import { postgresProcess, redisProcess } from './stack-servers.js';
 import { UndoList } from './undo-list.js';
 
 /** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
 const ORPHAN_GRACE_S = 15;
+
+const OBSERVER_STOP_MS = 5_000;
 
 /** The wish to stop came before everything was up. */
 class StoppedEarly extends Error {}
@@ -134,8 +137,9 @@ export class RunningStack {
     const chosen = await this.#chooseMap();
     const secrets = stackSecrets(this.#home, (text) => this.#say(text, 'damaged'));
     const redisNodes = this.#options.redisMasters * (1 + this.#options.replicas);
-    const { ports, replaced, release } = await chooseStackPorts(redisNodes, START_SCRIPT);
-    this.#releasePorts = release;
+    const chosenPorts = await chooseStackPorts(redisNodes, START_SCRIPT);
+    const { ports, replaced } = chosenPorts;
+    this.#releasePorts = chosenPorts.release;
     if (replaced.length > 0) this.#say(`Taken ports are replaced: ${replaced.join(', ')}`, 'ports');
     this.#check();
     const servers = await this.#startServers(chosen, secrets, ports);
@@ -153,6 +157,9 @@ export class RunningStack {
     // The last to come and the first to go: Redis nodes that we stop are no failure.
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
     const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
+    if (this.#options.promoter) stack.promoter = { ops: `http://${HOST}:${ports.promoterOps}`, pid: 0 };
+    if (this.#options.observe) stack.observe = await this.#observe(stack, chosenPorts.more);
+    this.#check();
     this.#stack = stack;
     this.#servers = await ServerWatch.open({
       home: this.#home,
@@ -238,6 +245,27 @@ export class RunningStack {
     this.#undo.add({ what: 'Postgres', undo: () => postgres.stop(), force });
   }
 
+  async #observe(stack: Stack, choosePort: ChosenPorts['more']): Promise<Observers> {
+    const { ingest, query, flusher, promoter } = stack;
+    return startObservers({
+      home: this.#home,
+      logsDir: this.#logsDir,
+      scraped: {
+        ingest: ingest.ops,
+        query: query.ops,
+        flusher: flusher.ops,
+        promoter: promoter?.ops ?? null,
+      },
+      choosePort,
+      say: (text) => this.#say(text, 'observe'),
+      started: (name, dir, server) => {
+        this.#own.add({ pid: server.pid, marker: dir, name, signal: 'SIGTERM' });
+        const force = () => server.kill('SIGKILL');
+        this.#undo.add({ what: name, undo: () => server.stop(OBSERVER_STOP_MS), force });
+      },
+    });
+  }
+
   async #startService(service: ServiceName, addresses: StackAddresses, opsPort: number): Promise<void> {
     const child = this.#up(serviceSpec(service, addresses));
     await waitUntilReady(child, `http://${HOST}:${opsPort}`, () => this.#stopping);
@@ -277,7 +305,7 @@ export class RunningStack {
     stack.ingest.pids = serving.length > 0 ? serving : [pid('ingest')];
     stack.query.pid = pid('query-api');
     stack.flusher.pid = pid('flusher');
-    stack.promoter = this.#options.promoter ? { pid: pid('promoter') } : null;
+    if (stack.promoter !== null) stack.promoter.pid = pid('promoter');
     // Of one that is down, the last.
     stack.postgres.pid = this.#servers?.postgresPid() ?? stack.postgres.pid;
   }

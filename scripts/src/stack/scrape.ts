@@ -55,6 +55,13 @@ export function largest(samples: readonly Sample[], name: string): number | unde
   return values.length === 0 ? undefined : Math.max(...values);
 }
 
+/** What a counter has grown by; a service that was restarted counts from 0 again. */
+export function growth(before: readonly Sample[], after: readonly Sample[], name: string): number | null {
+  const [from, to] = [total(before, name), total(after, name)];
+  if (from === undefined || to === undefined) return null;
+  return to >= from ? to - from : to;
+}
+
 /**
  * A quantile of what a histogram counted between two scrapes, interpolated within its bucket as Prometheus does;
  * undefined where nothing was counted.

@@ -1,7 +1,7 @@
 // The environment of each service: what the person set for it (FLUSH_INTERVAL_MS=1000 npm start), and over it what
 // the stack knows better. Secrets go by file where there is one, else by environment, never by command line.
 
-import { redisUserName } from './redis-users.js';
+import { redisUserName } from '@whereabouts/infra/redis-setup/users';
 import type { StackSecrets } from './secrets.js';
 import type { StackPorts } from './stack-ports.js';
 

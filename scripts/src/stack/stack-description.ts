@@ -1,7 +1,7 @@
 // What stack.json says before the services have their pids.
 import type { RedisNode } from '@whereabouts/infra/local/redis-servers';
+import { redisUserName } from '@whereabouts/infra/redis-setup/users';
 import type { Stack } from '../stack-file.js';
-import { redisUserName } from './redis-users.js';
 import { AUDIENCE, HOST, ISSUER, type StackAddresses } from './service-env.js';
 
 export function describeStack(
@@ -17,6 +17,7 @@ export function describeStack(
     query: { url: http(ports.query), ops: http(ports.queryOps), pid: 0 },
     flusher: { ops: http(ports.flusherOps), pid: 0 },
     promoter: null,
+    observe: null,
     redis: redis.map((node) => ({ ...node, state: 'up' })),
     postgres: { url: databaseUrl, pid: postgresPid },
     auth: { secretFile: secrets.jwtSecretFile, issuer: ISSUER, audience: AUDIENCE },

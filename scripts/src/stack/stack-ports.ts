@@ -24,6 +24,8 @@ export interface ChosenPorts {
   ports: StackPorts;
   /** A word for each port that had to move: `ingest 8082 (8080)`. */
   replaced: string[];
+  /** One more, promised as the others are. */
+  more(name: string, usual: number): Promise<number>;
   release(): void;
 }
 
@@ -123,5 +125,5 @@ export async function chooseStackPorts(redisNodes: number, marker: string): Prom
     postgres: await choose('Postgres', USUAL.postgres),
     redis,
   };
-  return { ports, replaced, release: () => promises.release() };
+  return { ports, replaced, more: choose, release: () => promises.release() };
 }

@@ -69,6 +69,10 @@ export class StackServers implements Servers {
     return this.#o.postgres && postgresPid(join(this.#o.home, 'postgres'));
   }
 
+  isArchiveDown(): boolean {
+    return this.#o.postgres !== null && this.postgresPid() === null;
+  }
+
   /** Who asks twice waits for the same start. */
   async start(name: string): Promise<void> {
     if (this.#o.stopping()) throw new WishError(409, 'the stack is stopping');

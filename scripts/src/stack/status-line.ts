@@ -1,6 +1,6 @@
 // The live line: how fast positions come in, how soon they are acknowledged, how much would be lost now, and how
 // much work the archive is spared. Differences between two looks at the services' /metrics.
-import { largest, quantile, type Sample, scrape, total } from './scrape.js';
+import { growth, largest, quantile, type Sample, scrape, total } from './scrape.js';
 
 export interface StatusFigures {
   positions_per_s: number | null;
@@ -27,13 +27,6 @@ interface Look {
   atMs: number;
   ingest: Sample[];
   flusher: Sample[];
-}
-
-/** What a counter has grown by; a service that was restarted counts from 0 again. */
-function growth(before: readonly Sample[], after: readonly Sample[], name: string): number | null {
-  const [from, to] = [total(before, name), total(after, name)];
-  if (from === undefined || to === undefined) return null;
-  return to >= from ? to - from : to;
 }
 
 const orNull = (value: number | undefined): number | null => value ?? null;

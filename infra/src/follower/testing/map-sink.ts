@@ -1,5 +1,4 @@
-// A sink that is as simple as can be: what the follower's contract says, in a map. And a fold over all that the store
-// holds, which it is held against.
+// The simplest possible sink: the follower's contract on a Map. And a fold over everything in the store, to compare it with.
 
 import type { LogStore } from '../../live-store/log-store.js';
 import {

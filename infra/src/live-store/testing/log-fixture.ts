@@ -12,6 +12,7 @@ import {
 import { evenPartitionMap, type PartitionMap } from '../../partition-map.js';
 import type { Position } from '../../position.js';
 import { BatchWriter } from '../../record.js';
+import type { RedisTls } from '../../service/redis-tls.js';
 import { LogStore, type LogStoreOptions } from '../log-store.js';
 import { QUIET } from './store-fixture.js';
 
@@ -25,13 +26,18 @@ export interface LogFixture {
   stop(): Promise<void>;
 }
 
-export async function startLogStore(options: Partial<RedisClusterOptions> = {}): Promise<LogFixture> {
+export async function startLogStore({
+  connects,
+  ...options
+}: Partial<RedisClusterOptions> & { connects?: RedisTls } = {}): Promise<LogFixture> {
   const dir = await mkdtemp(join(tmpdir(), 'whereabouts-log-'));
   const redisServer = await findRedisServer();
   const cluster = await startRedisCluster({ masters: 3, replicas: 0, dir, redisServer, ...options });
   const map = evenPartitionMap(64);
+  const { tls } = options;
   const redis = {
     redisUrls: cluster.urls,
+    ...(connects !== undefined && { tls: connects }),
     ...(cluster.password !== undefined && { password: cluster.password }),
     commandTimeoutMs: 300,
     connectTimeoutMs: 500,
@@ -51,7 +57,7 @@ export async function startLogStore(options: Partial<RedisClusterOptions> = {}):
     connect,
     async command(partition, ...args) {
       const [name, ...rest] = args;
-      const connection = adminConnection(store.nodeOf(partition) ?? '', cluster.password);
+      const connection = adminConnection(store.nodeOf(partition) ?? '', cluster.password, tls?.admin);
       try {
         return await connection.callBuffer(
           name,

@@ -1,0 +1,61 @@
+// What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that the
+// functions it calls use (infra/redis/log.lua), on the keys that it works on and on no others.
+
+type Key = 'log' | 'snapshot' | 'meta' | 'checkpoints' | 'sessions' | 'refused' | 'lease' | 'compaction';
+
+const writes = (...keys: Key[]) => keys.map((key) => `~${key}:{*}`).join(' ');
+const reads = (...keys: Key[]) => keys.map((key) => `%R~${key}:{*}`).join(' ');
+
+/** To find the masters, and to follow a slot that moves. */
+const FIND = '+ping +asking +cluster|nodes';
+/** What LogStore reads with: plain commands. */
+const READ = '+time +hget +hmget +hgetall +hscan +hlen +xrange +xlen';
+/** Whoever writes proves by `info` which process it writes to. */
+const WRITE = `+fcall +info +hset +hdel +xadd +xtrim +xinfo|stream +set`;
+/** Leases: to take one and to give it back. */
+const LEASE = '+get +del +pttl';
+/** Processes of ingest tell each other on channels of their own which connections are superseded. */
+const TELL = '+ssubscribe +sunsubscribe +spublish &supersession:*';
+const VIEW = reads('log', 'snapshot', 'meta', 'checkpoints', 'refused');
+/** It sees no key and runs no function. */
+const PROMOTER = '+ping +info +cluster|nodes +cluster|info +cluster|failover';
+
+const RULES = {
+  ingest: [
+    writes('log', 'snapshot', 'meta', 'checkpoints', 'sessions', 'compaction'),
+    `${FIND} ${READ} ${WRITE} +wait`,
+    TELL,
+  ],
+  flusher: [
+    writes('log', 'snapshot', 'meta', 'checkpoints', 'sessions', 'refused', 'lease', 'compaction'),
+    `${FIND} ${READ} ${WRITE} ${LEASE} +function|load`,
+  ],
+  query: [VIEW, `${FIND} ${READ}`],
+  promoter: [PROMOTER],
+  /** Who looks from outside: drills, `npm run inspect`, the stack's own watch on its nodes; also at replicas. */
+  reader: [VIEW, reads('sessions'), `${FIND} ${READ} +info +readonly`],
+} as const;
+
+type UserName = keyof typeof RULES;
+
+/** `rules` as in an ACL file, for example `~{*}* +fcall +ping`. */
+export interface RedisUser {
+  name: string;
+  password: string;
+  rules: string;
+}
+
+export const USER_NAMES = Object.keys(RULES) as UserName[];
+
+export const redisUserName = (service: UserName): string => `whereabouts_${service}`;
+
+export const redisUsers = (passwords: Readonly<Record<UserName, string>>): RedisUser[] =>
+  USER_NAMES.map((service) => ({
+    name: redisUserName(service),
+    password: passwords[service],
+    rules: RULES[service].join(' '),
+  }));
+
+/** What a replica needs at its master, and nothing else. */
+export const REPLICA = { name: 'replica', rules: 'resetchannels -@all +psync +replconf +ping' } as const;
+export const ADMIN_RULES = '~* &* +@all';

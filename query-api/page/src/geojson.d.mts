@@ -1,0 +1,2 @@
+// The build strips types; browsers know no packages.
+export type * from 'geojson';

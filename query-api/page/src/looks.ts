@@ -1,0 +1,54 @@
+// What the page and its worker tell each other. A look is one question for what is in view, and its answer.
+
+import type { Box, Coverage, Driver } from './api.js';
+import type * as GeoJSON from './geojson.mjs';
+
+export interface LookWanted {
+  id: number;
+  token: string;
+  box: Box;
+  limit: number;
+  /** Null: drivers are wanted; else counts for cells of this many characters. */
+  precision: number | null;
+  /** Whose trail is wanted. */
+  watched: string | null;
+  /** For the table. */
+  rows: number;
+}
+
+/** The driver that is watched was seen by another question. */
+export interface SeenElsewhere {
+  driverId: string;
+  lat: number;
+  lon: number;
+}
+
+export interface LookSeen {
+  kind: 'seen';
+  id: number;
+  drivers: number;
+  available: number;
+  busy: number;
+  /** There are more than these. */
+  truncated: boolean;
+  coverage: Coverage;
+  /** GeoJSON of drivers; null where counts were wanted. */
+  features: Blob | null;
+  cells: GeoJSON.FeatureCollection | null;
+  trail: [number, number][];
+  rows: Driver[];
+  /** Around all of them; null where there is nobody. */
+  around: Box | null;
+}
+
+export interface LookFailed {
+  kind: 'failed';
+  id: number;
+  /** 0: there was no answer. */
+  status: number;
+  code: string;
+  detail: string;
+}
+
+export type ToWorker = { look: LookWanted } | { seen: SeenElsewhere };
+export type FromWorker = LookSeen | LookFailed;

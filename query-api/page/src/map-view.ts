@@ -1,0 +1,229 @@
+// The map on the screen: MapLibre with our ground and overlay. What is shown is kept here too, as another palette begins
+// with another style.
+
+import type { Box } from './api.js';
+import type { Layer } from './fragment.js';
+import type * as GeoJSON from './geojson.mjs';
+import { addPieces } from './ground-pieces.js';
+import { ATTRIBUTION, groundStyle } from './ground-style.js';
+import { IMAGE_RATIO, IMAGES, imageOf } from './images.js';
+import {
+  AttributionControl,
+  type GeoJSONSource,
+  Map as MapLibre,
+  type MapMouseEvent,
+  NavigationControl,
+  ScaleControl,
+} from './maplibre-gl.mjs';
+import {
+  CLUSTER_LAYER,
+  DRIVER_LAYER,
+  overlayOf,
+  SOURCES,
+  type SourceName,
+  SWITCHED,
+  sourceOf,
+} from './overlay.js';
+import { paletteNow, whenPaletteChanges } from './palette.js';
+import type { Point } from './typed-point.js';
+
+export type Shown = GeoJSON.FeatureCollection | string;
+
+export const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
+
+export interface MapEvents {
+  picked(point: Point): void;
+  pickedDriver(driverId: string): void;
+  /** By a person, or because we went somewhere; `isByHand` where it was a person. */
+  moved(isByHand: boolean): void;
+}
+
+/** Whoever clicks twice wants to zoom, not to ask. */
+const SECOND_CLICK_MS = 250;
+const MAX_ZOOM = 19;
+const TOLD_APART_ZOOM = 9;
+
+export function hasWebGl(): boolean {
+  return document.createElement('canvas').getContext('webgl2') !== null;
+}
+
+export class MapView {
+  readonly #map: MapLibre;
+  readonly #events: MapEvents;
+  readonly #styleUrl: string | null;
+  readonly #shown = new Map<SourceName, Shown>();
+  #layers: readonly Layer[] = [];
+  #isStyled = false;
+
+  constructor(start: { at: Point | null; zoom: number; styleUrl: string | null }, events: MapEvents) {
+    this.#events = events;
+    this.#styleUrl = start.styleUrl;
+    this.#map = new MapLibre({
+      container: 'map',
+      style: this.#style(),
+      center: start.at ? [start.at.lon, start.at.lat] : [10, 25],
+      zoom: start.at ? start.zoom : 1,
+      maxZoom: MAX_ZOOM,
+      fadeDuration: 0,
+      dragRotate: false,
+      pitchWithRotate: false,
+      touchPitch: false,
+      attributionControl: false,
+      locale: { 'Map.Title': 'Map of drivers' },
+    });
+    this.#map.touchZoomRotate.disableRotation();
+    this.#map.keyboard.disableRotation();
+    this.#map.addControl(
+      new AttributionControl(start.styleUrl === null ? { customAttribution: ATTRIBUTION } : {}),
+      'bottom-right',
+    );
+    this.#map.addControl(new NavigationControl({ showCompass: false }), 'top-left');
+    this.#map.addControl(new ScaleControl(), 'bottom-left');
+    this.#map.getCanvas().setAttribute('aria-describedby', 'map-help');
+    this.#map.on('style.load', () => this.#addOverlay());
+    this.#watchHands();
+    whenPaletteChanges(() => {
+      this.#isStyled = false;
+      this.#map.setStyle(this.#style(), { diff: false });
+    });
+  }
+
+  get centre(): Point {
+    const { lat, lng } = this.#map.getCenter();
+    return { lat, lon: ((((lng + 180) % 360) + 360) % 360) - 180 };
+  }
+
+  get zoom(): number {
+    return this.#map.getZoom();
+  }
+
+  /** What is seen and a margin around it, so that a small move shows drivers at once. */
+  box(margin = 0.15): Box {
+    const bounds = this.#map.getBounds();
+    const [west, east] = [bounds.getWest(), bounds.getEast()];
+    const [south, north] = [bounds.getSouth(), bounds.getNorth()];
+    const [x, y] = [(east - west) * margin, (north - south) * margin];
+    const latitudes = [Math.max(-90, south - y), Math.min(90, north + y)] as const;
+    if (east - west + 2 * x >= 360) return [-180, latitudes[0], 180, latitudes[1]];
+    return [wrapped(west - x), latitudes[0], wrapped(east + x), latitudes[1]];
+  }
+
+  /** Close enough to be told apart, and within what is seen. */
+  isInView({ lat, lon }: Point): boolean {
+    if (this.zoom < TOLD_APART_ZOOM) return false;
+    const bounds = this.#map.getBounds();
+    return bounds.contains([lon + 360 * Math.round((this.#map.getCenter().lng - lon) / 360), lat]);
+  }
+
+  show(name: SourceName, data: Shown): void {
+    this.#shown.set(name, data);
+    if (this.#isStyled) this.#map.getSource<GeoJSONSource>(name)?.setData(data);
+  }
+
+  showLayers(layers: readonly Layer[]): void {
+    this.#layers = layers;
+    if (!this.#isStyled) return;
+    for (const [layer, ids] of Object.entries(SWITCHED)) {
+      const visibility = layers.includes(layer as Layer) ? 'visible' : 'none';
+      for (const id of ids)
+        if (this.#map.getLayer(id)) this.#map.setLayoutProperty(id, 'visibility', visibility);
+    }
+  }
+
+  goTo({ lat, lon }: Point, zoom = this.zoom): void {
+    this.#map.easeTo({ center: [lon, lat], zoom, duration: motionMs(500) });
+  }
+
+  fit([west, south, east, north]: Box): void {
+    const bounds: [[number, number], [number, number]] = [
+      [west, south],
+      [east, north],
+    ];
+    this.#map.fitBounds(bounds, {
+      padding: this.#map.getContainer().clientWidth * 0.1,
+      maxZoom: 14,
+      duration: motionMs(500),
+    });
+  }
+
+  resize(): void {
+    this.#map.resize();
+  }
+
+  #style() {
+    return this.#styleUrl ?? groundStyle(paletteNow());
+  }
+
+  #addOverlay(): void {
+    const palette = paletteNow();
+    for (const name of IMAGES) {
+      if (!this.#map.hasImage(name))
+        this.#map.addImage(name, imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
+    }
+    for (const name of SOURCES) if (!this.#map.getSource(name)) this.#map.addSource(name, sourceOf(name));
+    for (const layer of overlayOf(palette)) {
+      // Names stand above areas and below drivers.
+      const isBelowNames =
+        this.#map.getLayer('places') && /^(nodes|silent|dark|outlines|unwell|grid|supply$)/.test(layer.id);
+      this.#map.addLayer(layer, isBelowNames ? 'places' : undefined);
+    }
+    addPieces(this.#map, this.box());
+    this.#isStyled = true;
+    for (const [name, data] of this.#shown) this.show(name, data);
+    this.showLayers(this.#layers);
+  }
+
+  #watchHands(): void {
+    let first: ReturnType<typeof setTimeout> | undefined;
+    this.#map.on('click', (event) => {
+      clearTimeout(first);
+      if (event.originalEvent.detail > 1) return;
+      first = setTimeout(() => this.#clicked(event), SECOND_CLICK_MS);
+    });
+    this.#map.on('moveend', (event) => {
+      addPieces(this.#map, this.box());
+      this.#events.moved('originalEvent' in event);
+    });
+    for (const layer of [CLUSTER_LAYER, DRIVER_LAYER]) {
+      this.#map.on('mouseenter', layer, () => this.#cursor('pointer'));
+      this.#map.on('mouseleave', layer, () => this.#cursor('crosshair'));
+    }
+    this.#cursor('crosshair');
+    this.#map.getCanvas().addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') this.#events.picked(this.centre);
+    });
+  }
+
+  #cursor(name: string): void {
+    this.#map.getCanvas().style.cursor = name;
+  }
+
+  #clicked({ point, lngLat }: MapMouseEvent): void {
+    const near: [[number, number], [number, number]] = [
+      [point.x - 6, point.y - 6],
+      [point.x + 6, point.y + 6],
+    ];
+    const layers = [DRIVER_LAYER, CLUSTER_LAYER].filter((id) => this.#map.getLayer(id));
+    const [hit] = this.#map.queryRenderedFeatures(near, { layers });
+    const { id, cluster_id } = hit?.properties ?? {};
+    if (typeof id === 'string') this.#events.pickedDriver(id);
+    else if (typeof cluster_id === 'number') void this.#open(cluster_id, lngLat);
+    else this.#events.picked({ lat: lngLat.lat, lon: wrapped(lngLat.lng) });
+  }
+
+  /** Closer, until the cluster falls apart. */
+  async #open(cluster: number, { lat, lng }: { lat: number; lng: number }): Promise<void> {
+    const source = this.#map.getSource<GeoJSONSource>('drivers');
+    // Meanwhile there may be other clusters.
+    const zoom = await source?.getClusterExpansionZoom(cluster).catch(() => this.zoom + 2);
+    this.goTo({ lat, lon: lng }, Math.min(MAX_ZOOM, Math.max(zoom ?? 0, this.zoom + 1)));
+  }
+}
+
+function wrapped(lon: number): number {
+  return ((((lon + 180) % 360) + 360) % 360) - 180;
+}
+
+function motionMs(ms: number): number {
+  return matchMedia('(prefers-reduced-motion: reduce)').matches ? 0 : ms;
+}

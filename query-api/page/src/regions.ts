@@ -1,0 +1,88 @@
+// Partitions that are not well, put together to regions that a person can name: neighbours on the curve with the same
+// trouble are one region. The borders between partitions lie where the drivers are, so the cities near the borders name it.
+
+import type { Health, Partition } from './api.js';
+import type { Cities, City } from './cities.js';
+import { centreOf } from './geohash.js';
+
+export interface Region {
+  health: Exclude<Health, 'ok'>;
+  partitions: number[];
+  /** `u3q8..u3qc` */
+  range: string;
+  cities: City[];
+  sinceMs: number | null;
+}
+
+export const TROUBLE: Record<Exclude<Health, 'ok'>, string> = {
+  unreachable: 'cannot be written or read',
+  timeout: 'cannot be read',
+  not_ready: 'cannot be written or read',
+  map_mismatch: 'is written under another partition map',
+  silent: 'is not written',
+  warming: 'has a new owner and may not be healed yet',
+};
+
+/** What the map hatches: nothing that is shown there is of now. */
+export const isDark = (health: Health): boolean =>
+  health !== 'ok' && health !== 'silent' && health !== 'warming';
+
+const CITIES_AT_MOST = 3;
+/** The ends of the curve are no border. */
+const FIRST = '000000';
+const END = '~~~~~~';
+
+export function regionsOf(partitions: readonly Partition[], cities: Cities): Region[] {
+  const regions: Region[] = [];
+  let before: Partition | undefined;
+  for (const partition of partitions) {
+    const { health } = partition;
+    const last = regions.at(-1);
+    if (health !== 'ok') {
+      if (last && before?.health === health) join(last, partition);
+      else regions.push({ health, partitions: [], range: '', cities: [], sinceMs: null });
+      join(regions.at(-1) as Region, partition);
+    }
+    before = partition;
+  }
+  for (const region of regions) {
+    const its = region.partitions.map(
+      (i) => partitions.find(({ partition }) => partition === i) as Partition,
+    );
+    region.range = `${shortCell(its[0]?.from ?? '')}..${shortCell(its.at(-1)?.to ?? '')}`;
+    region.cities = citiesOf(its, cities);
+  }
+  return regions;
+}
+
+function join(region: Region, { partition, unwell_since }: Partition): void {
+  if (!region.partitions.includes(partition)) region.partitions.push(partition);
+  const sinceMs = unwell_since === null ? null : Date.parse(unwell_since);
+  if (sinceMs !== null) region.sinceMs = Math.min(region.sinceMs ?? sinceMs, sinceMs);
+}
+
+/** Those that most borders are near to first. */
+function citiesOf(partitions: readonly Partition[], cities: Cities): City[] {
+  const borders = new Set(partitions.flatMap(({ from, to }) => [from, to]));
+  const votes = new Map<City, number>();
+  for (const border of borders) {
+    if (border === FIRST || border === END) continue;
+    const city = cities.near(centreOf(border));
+    if (city) votes.set(city, (votes.get(city) ?? 0) + 1);
+  }
+  const ranked = [...votes].sort((a, b) => b[1] - a[1] || b[0].population - a[0].population);
+  return ranked.slice(0, CITIES_AT_MOST).map(([city]) => city);
+}
+
+/** `Near Warsaw and Minsk` */
+export function placeText({ cities, range }: Region): string {
+  const names = cities.map(({ name }) => name);
+  if (names.length === 0) return `The range ${range}`;
+  const last = names.pop() as string;
+  return `Near ${names.length === 0 ? last : `${names.join(', ')} and ${last}`}`;
+}
+
+/** Without the zeros that say nothing. */
+function shortCell(cell: string): string {
+  return cell === END ? 'end' : cell.replace(/0+$/, '') || '0';
+}

@@ -1,0 +1,133 @@
+// Where drivers are asked for: a `bbox`, a `polygon` with the boxes around it, or what both hold. A box is one, or the
+// two that meet at the antimeridian. Their bounds are also given in the index's own units, so that whether a driver is within is decided
+// by comparing whole numbers.
+
+import type { Bounds } from '@whereabouts/infra/geohash';
+import type { PartitionMap } from '@whereabouts/infra/partition-map';
+import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
+import type { GridBox } from './adaptive-grid.js';
+import type { DriverIndex } from './driver-index.js';
+import type { Polygon } from './polygon.js';
+import { polygonOf } from './polygon-text.js';
+import { badParameters } from './problem.js';
+
+/** Where the boxes hold more than this, all slots are gone through in their order instead. */
+const FOUND_AT_MOST = 20_000;
+const SLOTS_EACH_TURN = 16_384;
+/** To hold a place against so many edges takes about as long as to look it up. */
+const EDGES_EACH = 8;
+const ON_DUTY = [STATUSES.indexOf('available'), STATUSES.indexOf('busy')];
+
+/** In degrees, and the same in units of 1e-7 degree; all bounds belong to it. */
+export interface Box extends GridBox {
+  minLat: number;
+  minLon: number;
+  maxLat: number;
+  maxLon: number;
+}
+
+export interface Area {
+  boxes: readonly Box[];
+  /** Null: all that is within the boxes. */
+  polygon: Polygon | null;
+}
+
+/** Of the box, of the polygon, or of what both hold. The schema cannot say that one of them is needed. */
+export function areaOf({ bbox, polygon: text }: { bbox?: readonly number[]; polygon?: string }): Area {
+  if (!bbox && text === undefined) {
+    throw badParameters([
+      { parameter: 'bbox', code: 'missing', detail: 'is missing (polygon is taken too)' },
+    ]);
+  }
+  const polygon = text === undefined ? null : polygonOf(text);
+  return { boxes: boxesOf(bbox ?? boundsOf(polygon as Polygon)), polygon };
+}
+
+function boundsOf({ bounds: { minLon, minLat, maxLon, maxLat } }: Polygon): readonly number[] {
+  return [minLon, minLat, maxLon, maxLat];
+}
+
+/** Of `minLon,minLat,maxLon,maxLat`. */
+export function boxesOf(bbox: readonly number[]): Box[] {
+  const [minLon, oneLat, maxLon, otherLat] = bbox as [number, number, number, number];
+  const south = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, oneLat, otherLat));
+  const north = Math.min(MAX_LATITUDE, Math.max(-MAX_LATITUDE, oneLat, otherLat));
+  if (minLon <= maxLon && !(maxLon === 180 && minLon > -180)) return [boxOf(south, minLon, north, maxLon)];
+  // What is recorded at 180 degrees is stored at -180, so a box that ends there has a second, hair-thin part.
+  const east = maxLon === 180 ? -180 : maxLon;
+  return [boxOf(south, minLon, north, 180), boxOf(south, -180, north, east)];
+}
+
+/** Those that the area touches, and perhaps a neighbour that it nearly touches. */
+export function partitionsOf(map: PartitionMap, { boxes, polygon }: Area): number[] {
+  const touches = (bounds: Bounds) => polygon === null || isTouched(polygon, bounds);
+  const cover = ({ minLat, minLon, maxLat, maxLon }: Box) =>
+    map.coverBox(minLat, minLon, maxLat, maxLon, touches);
+  return [...new Set(boxes.flatMap(cover))];
+}
+
+/** The column at -180 degrees also holds what is at 180. */
+function isTouched(polygon: Polygon, bounds: Bounds): boolean {
+  return polygon.touches(bounds) || (bounds.minLon === -180 && polygon.bounds.maxLon === 180);
+}
+
+export function isWithin(latE7: number, lonE7: number, { boxes, polygon }: Area): boolean {
+  for (const { minLatE7, minLonE7, maxLatE7, maxLonE7 } of boxes) {
+    if (latE7 < minLatE7 || latE7 > maxLatE7 || lonE7 < minLonE7 || lonE7 > maxLonE7) continue;
+    return polygon === null || isHeld(polygon, latE7, lonE7);
+  }
+  return false;
+}
+
+/** What is recorded at 180 degrees is stored at -180. */
+function isHeld(polygon: Polygon, latE7: number, lonE7: number): boolean {
+  const lat = fromE7(latE7);
+  return polygon.holds(lat, fromE7(lonE7)) || (lonE7 === -180e7 && polygon.holds(lat, 180));
+}
+
+/** How many looks one look at a driver counts for. */
+export function looksEach({ polygon }: Area): number {
+  return polygon === null ? 1 : 1 + Math.floor(polygon.edgesEach / EDGES_EACH);
+}
+
+/** Slots to look at, as they stand in the index when their turn comes: of a list, or all, from one up to another. */
+export interface Turn {
+  slots: readonly number[] | null;
+  from: number;
+  to: number;
+}
+
+/** A turn ends before others have waited long. Each slot is in one turn, in ascending order. */
+export function turnsOf(index: DriverIndex, area: Area): Turn[] {
+  const slots = slotsWithin(index, area.boxes);
+  const end = slots ? slots.length : index.slotsUsed;
+  const each = Math.ceil(SLOTS_EACH_TURN / looksEach(area));
+  const turns: Turn[] = [];
+  for (let from = 0; from < end; from += each) turns.push({ slots, from, to: Math.min(from + each, end) });
+  return turns;
+}
+
+/** The slots of those on duty within, fresh or not, ascending. Null: they are too many for a list. */
+function slotsWithin({ grid }: DriverIndex, boxes: readonly Box[]): number[] | null {
+  const found: number[] = [];
+  for (const box of boxes) {
+    for (const root of ON_DUTY) {
+      if (!grid.within(root, box, FOUND_AT_MOST - found.length, (slot) => found.push(slot))) return null;
+    }
+  }
+  return found.sort((a, b) => a - b);
+}
+
+function boxOf(minLat: number, minLon: number, maxLat: number, maxLon: number): Box {
+  return {
+    ...{ minLat, minLon, maxLat, maxLon },
+    ...{ minLatE7: firstFrom(minLat), maxLatE7: -firstFrom(-maxLat) },
+    ...{ minLonE7: firstFrom(minLon), maxLonE7: -firstFrom(-maxLon) },
+  };
+}
+
+/** The least coordinate that is not below. */
+function firstFrom(degrees: number): number {
+  const e7 = toE7(degrees);
+  return fromE7(e7) < degrees ? e7 + 1 : e7;
+}

@@ -1,0 +1,95 @@
+// GET /v1/supply: how many drivers are on duty in each cell of a geohash.
+
+import { STATUSES } from '@whereabouts/infra/position';
+import { STATUS_BITS } from '@whereabouts/infra/record';
+import type { Static } from 'typebox';
+import type { Api } from './api-instance.js';
+import { type Area, areaOf, isWithin, looksEach, partitionsOf, type Turn, turnsOf } from './area.js';
+import { CellCounts } from './cell-counts.js';
+import type { DriverIndex } from './driver-index.js';
+import { withMembers } from './driver-text.js';
+import { SupplyParameters } from './parameter-schemas.js';
+import { badParameters, unavailable } from './problem.js';
+import { askInTurns, type Ground } from './questions.js';
+import { JSON_TYPE, responses } from './route-schema.js';
+import { SupplyAnswer } from './schemas.js';
+import { weightOfCells } from './weight.js';
+
+const MAX_CELLS = 10_000;
+const AVAILABLE = STATUSES.indexOf('available');
+
+export function addSupply(app: Api, ground: Ground): void {
+  const route = '/v1/supply';
+  const schema = {
+    operationId: 'supply',
+    summary: 'How many drivers are on duty in each cell of a geohash',
+    description:
+      'Available and busy ones. A driver counts in the cell of the geohash of his position, if he is within the ' +
+      `box or polygon, so the cells add up to the drivers in it. The box, or the one around the polygon, may touch ` +
+      `${MAX_CELLS} cells at most; where it touches more, the refusal names a precision that fits. In a part that ` +
+      '`missing` names, drivers may be there that are not counted.',
+    querystring: SupplyParameters,
+    response: responses(
+      { [JSON_TYPE]: SupplyAnswer },
+      { 503: 'No partition in the area can be seen, or the service is overloaded' },
+    ),
+  };
+  app.get(route, { schema }, async ({ query, subject }) => {
+    const area = areaOf(query);
+    const cells = cellsOf(area, query.precision);
+    const question = { caller: subject, route, weight: weightOfCells(cells.size) };
+    const notBeforeMs = ground.store.nowMs() - ground.freshnessMs;
+    await askInTurns(ground, question, turnsOf(ground.index, area), (turn, looked) => {
+      looked.count += (turn.to - turn.from) * looksEach(area);
+      countTurn(ground.index, turn, area, notBeforeMs, cells);
+    });
+    return supplyText(ground, query, area, cells.texts());
+  });
+}
+
+function supplyText(
+  { store, views }: Ground,
+  query: Static<typeof SupplyParameters>,
+  area: Area,
+  cells: readonly string[],
+): string {
+  const partitions = partitionsOf(store.map, area);
+  if (
+    cells.length === 0 &&
+    partitions.length > 0 &&
+    !partitions.some((partition) => views.isSeen(partition))
+  ) {
+    const missing = views.rangesOf(partitions);
+    throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
+  }
+  const { bbox, polygon, precision } = query;
+  const members = { query: { bbox, polygon, precision }, ...views.coverageOf(partitions) };
+  return withMembers(members, `"cells":[${cells.join()}],"provisional":true`);
+}
+
+function cellsOf({ boxes }: Area, precision: number): CellCounts {
+  const cells = new CellCounts(boxes, precision);
+  if (cells.size <= MAX_CELLS) return cells;
+  let fits = precision - 1;
+  while (new CellCounts(boxes, fits).size > MAX_CELLS) fits--;
+  const detail = `is too fine: the box touches ${cells.size} cells, ${MAX_CELLS} at most; ${fits} fits`;
+  throw badParameters([{ parameter: 'precision', code: 'out_of_range', detail }]);
+}
+
+export function countTurn(
+  index: DriverIndex,
+  { slots, from, to }: Turn,
+  area: Area,
+  notBeforeMs: number,
+  cells: CellCounts,
+): void {
+  const { recordedAtMs, latE7: lats, lonE7: lons, statusAndFlags } = index;
+  for (let i = from; i < to; i++) {
+    const slot = slots ? (slots[i] as number) : i;
+    if ((recordedAtMs[slot] as number) < notBeforeMs || !index.isListed(slot)) continue;
+    const latE7 = lats[slot] as number;
+    const lonE7 = lons[slot] as number;
+    if (!isWithin(latE7, lonE7, area)) continue;
+    cells.add(latE7, lonE7, ((statusAndFlags[slot] as number) & STATUS_BITS) === AVAILABLE);
+  }
+}

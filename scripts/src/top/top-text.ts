@@ -1,0 +1,135 @@
+// What `npm run top` shows, as lines that fit the terminal.
+import { clockText } from '../stack/dark.js';
+import { cut, style, tableText } from '../terminal.js';
+import type { NodeFigures, PartitionFigures, ServiceFigures, TopSnapshot } from './top-snapshot.js';
+
+const MIB = 2 ** 20;
+const BAR_CELLS = 20;
+/** Of the budget: from here on it is told in colour. */
+const NEAR = 0.8;
+
+const UNKNOWN = '-';
+const STATE_COLOUR = { up: 'green', down: 'red', silent: 'yellow' } as const;
+
+const shown = (value: number | null, digits = 0, unit = ''): string =>
+  value === null
+    ? UNKNOWN
+    : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
+const seconds = (ms: number | null): string => shown(ms === null ? null : ms / 1000, 1, ' s');
+const memory = (bytes: number | null): string => shown(bytes === null ? null : bytes / MIB, 0, ' MiB');
+/** Below ten a second a fraction counts. */
+const rate = (perS: number | null, unit = '/s'): string =>
+  shown(perS, perS !== null && perS > 0 && perS < 10 ? 1 : 0, unit);
+
+function windowColour(ms: number | null, budgetMs: number | null): 'red' | 'yellow' | 'green' {
+  if (ms === null || budgetMs === null) return 'yellow';
+  if (ms > budgetMs) return 'red';
+  return ms > NEAR * budgetMs ? 'yellow' : 'green';
+}
+
+function bar(part: number): string {
+  const full = Math.max(0, Math.min(BAR_CELLS, Math.round(part * BAR_CELLS)));
+  return '█'.repeat(full) + '░'.repeat(BAR_CELLS - full);
+}
+
+function fleetLine({ fleet }: TopSnapshot): string {
+  const nacks = `${rate(fleet.nacks_per_s)} nacks`;
+  return [
+    `${shown(fleet.connected)} drivers`,
+    `${rate(fleet.positions_per_s, '')} positions/s`,
+    `${rate(fleet.acks_per_s, '')} acks/s`,
+    fleet.nacks_per_s ? style('yellow', nacks) : nacks,
+    `p99 ${shown(fleet.ack_p99_ms, 0, ' ms')}`,
+  ].join('   ');
+}
+
+function archiveLine({ archive }: TopSnapshot): string {
+  const { loss_window_ms: ms, loss_budget_ms: budgetMs, postgres_up: up } = archive;
+  const part = ms === null || budgetMs === null ? 0 : ms / budgetMs;
+  const window = `${seconds(ms)} of ${seconds(budgetMs)}  ${bar(part)}`;
+  const postgres = up === null ? 'Postgres unknown' : up ? 'Postgres up' : 'Postgres DOWN';
+  return [
+    style(archive.over_budget ? 'red' : windowColour(ms, budgetMs), window),
+    `${rate(archive.rows_per_s, '')} rows/s`,
+    up === false ? style('red', postgres) : postgres,
+  ].join('   ');
+}
+
+function questionLine({ questions }: TopSnapshot): string {
+  const incomplete = `${rate(questions.incomplete_per_s)} incomplete`;
+  return [
+    rate(questions.per_s),
+    `p99 ${shown(questions.p99_ms, 0, ' ms')}`,
+    questions.incomplete_per_s ? style('yellow', incomplete) : incomplete,
+    `${rate(questions.refused_per_s)} refused`,
+  ].join('   ');
+}
+
+function darkLine({ dark }: TopSnapshot): string {
+  if (dark === null) return style('green', 'nothing');
+  const where = `${dark.where}, ${dark.partitions} of ${dark.of} partitions`;
+  const since = clockText(Date.parse(dark.since));
+  return style(
+    'red',
+    `${where}, since ${since}${dark.nodes.length > 0 ? ` (${dark.nodes.join(', ')})` : ''}`,
+  );
+}
+
+const serviceRow = ({ name, pids, answers, cpu, memory_bytes }: ServiceFigures) => [
+  name,
+  answers ? style('green', 'up') : style('red', 'silent'),
+  pids.length > 1 ? `${pids.length} processes` : (pids[0] ?? UNKNOWN),
+  shown(cpu === null ? null : cpu * 100, 0, ' %'),
+  memory(memory_bytes),
+];
+
+const nodeRow = (node: NodeFigures, budgetMs: number | null) => [
+  node.address,
+  node.role,
+  style(STATE_COLOUR[node.state], node.state),
+  memory(node.memory_bytes),
+  node.partitions === 0 ? UNKNOWN : node.partitions,
+  shown(node.drivers),
+  node.loss_window_ms === null
+    ? UNKNOWN
+    : style(windowColour(node.loss_window_ms, budgetMs), seconds(node.loss_window_ms)),
+];
+
+const partitionRow = (row: PartitionFigures, budgetMs: number | null) => [
+  row.partition,
+  row.city ?? `${row.from} to ${row.to}`,
+  row.node ?? UNKNOWN,
+  row.health === 'ok' ? 'ok' : style('red', row.health),
+  shown(row.drivers),
+  style(windowColour(row.loss_window_ms, budgetMs), seconds(row.loss_window_ms)),
+];
+
+export function topText(snapshot: TopSnapshot, columns: number | null): string[] {
+  const title = (text: string) => style('bold', text.padEnd(12));
+  const budgetMs = snapshot.archive.loss_budget_ms;
+  const table = (heads: string[], rows: (string | number)[][], right: number[]) =>
+    tableText(heads, rows, { right, columns }).split('\n');
+  const lines = [
+    `${style('bold', 'Whereabouts')} ${clockText(Date.parse(snapshot.at))}`,
+    '',
+    `${title('fleet')}${fleetLine(snapshot)}`,
+    `${title('loss window')}${archiveLine(snapshot)}`,
+    `${title('questions')}${questionLine(snapshot)}`,
+    `${title('dark')}${darkLine(snapshot)}`,
+    '',
+    ...table(['service', 'state', 'pid', 'cpu', 'memory'], snapshot.services.map(serviceRow), [3, 4]),
+    '',
+    ...table(
+      ['redis node', 'role', 'state', 'memory', 'partitions', 'drivers', 'loss window'],
+      snapshot.nodes.map((node) => nodeRow(node, budgetMs)),
+      [3, 4, 5, 6],
+    ),
+    '',
+    ...table(
+      ['partition', 'near', 'node', 'health', 'drivers', 'loss window'],
+      snapshot.worst.map((row) => partitionRow(row, budgetMs)),
+      [0, 4, 5],
+    ),
+  ];
+  return columns === null ? lines : lines.map((line) => cut(line, columns));
+}
