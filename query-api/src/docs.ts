@@ -69,7 +69,8 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: CONTENT_POLICY,
-    uiConfig: { validatorUrl: null },
+    // Without the bar of another product on top.
+    uiConfig: { validatorUrl: null, layout: 'BaseLayout' },
   });
   let document: Buffer | undefined;
   app.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {

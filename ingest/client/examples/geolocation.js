@@ -17,8 +17,18 @@ let way = [];
 // ---- the driver
 
 function start(url, token) {
-  client = new DriverClient({ url, token, ack: 'each', onState: show });
-  client.on('hello', ({ limits }) => showPace(limits.report_interval_ms));
+  const starting = new DriverClient({
+    url,
+    token,
+    ack: 'each',
+    onState: (state) => starting === client && show(state),
+  });
+  client = starting;
+  show(client.state);
+  client.on('hello', ({ limits }) => {
+    note('connected');
+    showPace(limits.report_interval_ms);
+  });
   client.on('pace', ({ report_interval_ms }) => showPace(report_interval_ms));
   client.on('ack', ({ seq }) => {
     $('acked').textContent = `report ${seq}`;
@@ -32,6 +42,7 @@ function start(url, token) {
     note(`the token was refused: ${reason}. Paste another and press Start`, 'bad'),
   );
   client.on('close', ({ code, reason, reconnectInMs }) => {
+    if (starting !== client) return; // stopped by hand
     const back = reconnectInMs === null ? 'for good' : `back in ${(reconnectInMs / 1000).toFixed(1)} s`;
     note(`connection ended: ${reason || code}, ${back}`, 'bad');
   });
@@ -82,8 +93,14 @@ async function stop() {
   note('stopped');
 }
 
-function notLocated({ code, message }) {
-  note(code === 1 ? 'this page may not know where you are: allow it in the address bar' : message, 'bad');
+const NOT_LOCATED = {
+  1: 'this page may not know where you are: allow it in the address bar',
+  2: 'the device does not know where it is',
+  3: 'the device did not find out in time where it is',
+};
+
+function notLocated({ code }) {
+  note(NOT_LOCATED[code], 'bad');
 }
 
 // ---- the page
@@ -101,6 +118,7 @@ function setRunning(isRunning) {
 }
 
 function note(text, kind = '') {
+  if ($('log').firstChild?.lastChild.textContent === text) return; // once is enough
   const line = document.createElement('li');
   const time = document.createElement('time');
   time.textContent = `${new Date().toLocaleTimeString([], { hour12: false })} `;
@@ -164,7 +182,7 @@ $('settings').addEventListener('submit', (event) => {
     client.renewToken(token);
     return;
   }
-  if (client) void client.close();
+  client?.close();
   clearInterval(stillHere);
   if (watch !== undefined) navigator.geolocation.clearWatch(watch);
   try {
