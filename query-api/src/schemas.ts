@@ -92,9 +92,11 @@ export const NearbyAnswer = Type.Object(
   { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
   named('NearbyAnswer'),
 );
+const revision = Type.String({ description: 'The id of the event: what the process held then' });
+const NearbySnapshot = Type.Object({ revision, ...NearbyAnswer.properties }, named('NearbySnapshot'));
 const NearbyChange = Type.Object(
   {
-    revision: Type.String({ description: 'The id of the event: what the process held then' }),
+    revision,
     ...coverage,
     entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
     left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
@@ -112,8 +114,8 @@ const StreamEnd = Type.Object(
 export const NearbyStream = Type.String({
   $id: 'NearbyStream',
   description:
-    'Events: `snapshot` (NearbyAnswer with a `revision`), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
-  'x-events': { snapshot: refTo(NearbyAnswer), change: refTo(NearbyChange), end: refTo(StreamEnd) },
+    'Events: `snapshot` (NearbySnapshot), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
+  'x-events': { snapshot: refTo(NearbySnapshot), change: refTo(NearbyChange), end: refTo(StreamEnd) },
 });
 export const BatchAnswer = Type.Object(
   {
@@ -262,6 +264,7 @@ export const COMPONENTS = [
   NearbyAnswer,
   NearbyCollection,
   BatchAnswer,
+  NearbySnapshot,
   NearbyChange,
   StreamEnd,
   NearbyStream,
