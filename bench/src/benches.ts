@@ -14,6 +14,7 @@ import { NEAREST } from './nearest.js';
 import { PERSISTED } from './persisted.js';
 import { PROFILE } from './profile.js';
 import { QUESTIONS } from './questions.js';
+import { STREAMS_BENCH } from './streams.js';
 import { UPDATE } from './update.js';
 import { VISIBILITY } from './visibility.js';
 
@@ -29,6 +30,7 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
   commits: COMMITS,
   modes: MODES_BENCH,
   questions: QUESTIONS,
+  streams: STREAMS_BENCH,
   visibility: VISIBILITY,
   failover: FAILOVER,
   durability: DURABILITY,

@@ -31,8 +31,8 @@ export interface NearbyReaderOptions {
   url(): string;
   /** The header: `Bearer ...`. */
   authorization: string;
-  /** Sees each event as it comes, with when (performance.now()). */
-  onEvent?(event: string, atMs: number): void;
+  /** Sees each event as it comes. */
+  onEvent?(event: string, body: unknown): void;
 }
 
 const FIRST_RETRY_MS = 500;
@@ -119,7 +119,7 @@ export class NearbyReader {
       if (body.revision !== id) this.misfits.push(`revision ${body.revision} in event ${id}`);
       this.view = body;
     }
-    this.#options.onEvent?.(event, performance.now());
+    this.#options.onEvent?.(event, body);
   }
 
   #apply({ entered, left, moved }: Change): void {

@@ -53,10 +53,27 @@ after(async () => {
   await running.stop();
 });
 
+const COMPONENTS: Record<string, string> = {
+  snapshot: 'NearbySnapshot',
+  change: 'NearbyChange',
+  end: 'StreamEnd',
+};
+/** Events that are not as /openapi.json has them. */
+const undocumented: string[] = [];
+
+function checkEvent(event: string, body: unknown): void {
+  try {
+    running.check.body({ $ref: `#/components/schemas/${COMPONENTS[event]}` }, body);
+  } catch (error) {
+    undocumented.push(String(error));
+  }
+}
+
 function follow(query: string, token = running.token): NearbyReader {
   const reader = new NearbyReader({
     url: () => `${running.url}${STREAM}?${query}`,
     authorization: `Bearer ${token}`,
+    onEvent: checkEvent,
   });
   readers.push(reader);
   return reader;
@@ -286,4 +303,5 @@ test('stream: a process that is stopped ends its streams at once, and says so', 
   assert.ok(performance.now() - startedAtMs < 5_000);
   await eventually(async () => assert.equal(reader.endReason, 'draining'));
   await reader.close();
+  assert.deepEqual(undocumented, []);
 });

@@ -124,12 +124,14 @@ export const NearbyAnswer = Type.Object(
   { query: refTo(Query), ...coverage, drivers: Type.Array(refTo(Driver), { description: 'Nearest first' }) },
   named('NearbyAnswer', 'The drivers nearest to a point'),
 );
+const revision = Type.String({
+  description: 'The id of the event: what the process held then',
+  examples: ['k3f9-120'],
+});
+const NearbySnapshot = Type.Object({ revision, ...NearbyAnswer.properties }, named('NearbySnapshot', 'The nearest drivers as a stream begins'));
 const NearbyChange = Type.Object(
   {
-    revision: Type.String({
-      description: 'The id of the event: what the process held then',
-      examples: ['k3f9-120'],
-    }),
+    revision,
     ...coverage,
     entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
     left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
@@ -152,9 +154,9 @@ const StreamEnd = Type.Object(
 export const NearbyStream = Type.String({
   $id: 'NearbyStream',
   description:
-    'Events: `snapshot` (NearbyAnswer with a `revision`), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
+    'Events: `snapshot` (NearbySnapshot), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
   examples: ['event: end\ndata: {"reason":"draining"}\n\n'],
-  'x-events': { snapshot: refTo(NearbyAnswer), change: refTo(NearbyChange), end: refTo(StreamEnd) },
+  'x-events': { snapshot: refTo(NearbySnapshot), change: refTo(NearbyChange), end: refTo(StreamEnd) },
 });
 export const BatchAnswer = Type.Object(
   {
@@ -406,6 +408,7 @@ export const COMPONENTS = [
   NearbyAnswer,
   NearbyCollection,
   BatchAnswer,
+  NearbySnapshot,
   NearbyChange,
   StreamEnd,
   NearbyStream,

@@ -56,7 +56,12 @@ export class City {
     this.#timer = timer;
   }
 
-  static async start(drivers: number, sigmaKm?: number): Promise<City> {
+  /** `queryEnv`: further settings of query-api. */
+  static async start(
+    drivers: number,
+    sigmaKm?: number,
+    queryEnv: Record<string, string> = {},
+  ): Promise<City> {
     const places = cityFleet(drivers, FLEET_SEED, sigmaKm);
     const nowMs = Date.now();
     const fleet = places.map((place, i) => positionOf(place, isAvailable(i) ? 'available' : 'busy', nowMs));
@@ -66,7 +71,7 @@ export class City {
       await own.load(fleet);
       // Where one fails, the question that finds the partition silent says so.
       timer = setInterval(() => void own.touchAll().catch(() => {}), TOUCH_EVERY_MS);
-      return new City(places, fleet, own, await QueryService.start(own), timer);
+      return new City(places, fleet, own, await QueryService.start(own, queryEnv), timer);
     } catch (error) {
       clearInterval(timer);
       await own.stop();

@@ -29,23 +29,35 @@ interface Answer {
   drivers: unknown[];
 }
 
+interface Ports {
+  port: number;
+  opsPort: number;
+}
+
 export class QueryService {
   readonly #child: ChildProcess;
   readonly #dir: string;
   readonly #url: string;
+  readonly port: number;
+  /** Whoever has it may ask. */
+  readonly token: string;
+  readonly #opsPort: number;
   readonly #headers: Record<string, string>;
   readonly #agent = new Agent({ keepAlive: true });
   /** From the start of the process until it was ready. */
   readyMs = Number.NaN;
 
-  private constructor(child: ChildProcess, dir: string, url: string, token: string) {
+  private constructor(child: ChildProcess, dir: string, ports: Ports, token: string) {
     this.#child = child;
     this.#dir = dir;
-    this.#url = url;
+    this.#url = `http://127.0.0.1:${ports.port}`;
+    this.port = ports.port;
+    this.#opsPort = ports.opsPort;
+    this.token = token;
     this.#headers = { authorization: `Bearer ${token}` };
   }
 
-  static async start(own: StoreUnderTest): Promise<QueryService> {
+  static async start(own: StoreUnderTest, more: Record<string, string> = {}): Promise<QueryService> {
     const dir = await mkdtemp(join(tmpdir(), 'whereabouts-query-'));
     const mapFile = join(dir, 'map.json');
     await writeFile(mapFile, formatPartitionMap(own.store.map));
@@ -66,13 +78,14 @@ export class QueryService {
       MAX_QUESTIONS_PER_S: '1000000',
       JWT_ISSUER: ISSUER,
       JWT_AUDIENCE: AUDIENCE,
+      ...more,
     };
     const scope = { issuer: ISSUER, audience: AUDIENCE, subject: 'bench', scope: 'drivers:read' };
     const token = await signDevelopmentToken({ ...scope, secret, ttlS: TOKEN_TTL_S });
     // When we die the channel closes, and it stops by itself.
     const child = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     const startedAtMs = performance.now();
-    const service = new QueryService(child, dir, `http://127.0.0.1:${port}`, token);
+    const service = new QueryService(child, dir, { port, opsPort }, token);
     const until = async (what: string, isSo: () => Promise<boolean>) => {
       const come = await waitFor(what, START_DEADLINE_MS, async () => {
         if (child.exitCode !== null) return 'ended';
@@ -105,6 +118,10 @@ export class QueryService {
     if (!answer.complete)
       throw new Error(`query-api could not see everything: ${JSON.stringify(answer.missing)}`);
     return answer.drivers.length;
+  }
+
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://127.0.0.1:${this.#opsPort}/metrics`)).text();
   }
 
   async stop(): Promise<void> {

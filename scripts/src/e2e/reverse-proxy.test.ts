@@ -5,10 +5,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
 import { freePorts } from '@whereabouts/infra/local/ports';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { readerHeaders } from '../drill/regions.js';
 import { root } from '../home.js';
 import { Dispatcher } from '../outside/dispatcher.js';
 import { OwnStack } from '../stack/own-stack.js';
@@ -24,6 +26,7 @@ if (skip) console.warn(skip);
 
 const LISBON = { lat: 38.7223, lon: -9.1393 };
 const DEADLINE_MS = 20_000;
+const SILENCE_MS = 7_000;
 
 let stack: OwnStack;
 let nginx: ServerProcess;
@@ -138,6 +141,32 @@ test('proxy: drivers report through it, and dispatch finds them', { skip }, asyn
     ]);
     assert.equal(answer?.drivers.length, 1);
   } finally {
+    await fleet.close();
+  }
+});
+
+test('proxy: a stream comes event by event, and stands through silence', { skip }, async () => {
+  const fleet = new FleetSockets(proxied);
+  const place = { lat: LISBON.lat + 0.1, lon: LISBON.lon };
+  const query = `lat=${place.lat}&lon=${place.lon}&radius_m=2000&status=busy`;
+  const url = () => `${proxied.query.url}/v1/drivers/nearby/stream?${query}`;
+  const { authorization = '' } = await readerHeaders(stack.now);
+  const reader = new NearbyReader({ url, authorization });
+  try {
+    await waitFor('the snapshot', DEADLINE_MS, () => reader.view !== null || undefined);
+    // Longer than nginx waits for an answer.
+    await new Promise((done) => setTimeout(done, SILENCE_MS));
+    const driver = await fleet.connectOne('followed-through-nginx');
+    for (const lat of [place.lat, place.lat + 0.001]) {
+      driver.send({ recorded_at_ms: Date.now(), lat, lon: place.lon, status: 'busy' });
+      await waitFor('the change', DEADLINE_MS, () => {
+        const told = reader.drivers.get('followed-through-nginx')?.lat ?? 0;
+        return Math.abs(told - lat) < 1e-6 || undefined;
+      });
+    }
+    assert.deepEqual([reader.snapshots, reader.changes, reader.misfits], [1, 2, []]);
+  } finally {
+    await reader.close();
     await fleet.close();
   }
 });
