@@ -76,8 +76,11 @@ const COLUMNS: readonly [head: string, cell: (view: PartitionView) => string][] 
   ['refused', ({ refused }) => String(refused)],
 ];
 
+/** Where there is no room: term, bytes, compacted, entries, snapshot, revision. */
+const SPARE = [2, 4, 7, 5, 6, 3];
+
 export function partitionsText(views: readonly PartitionView[]): string {
   const rows = views.map((view) => COLUMNS.map(([, cell]) => cell(view)));
   const heads = COLUMNS.map(([head]) => head);
-  return tableText(heads, rows, { right: heads.map((_, i) => i) });
+  return tableText(heads, rows, { right: heads.map((_, i) => i), spare: SPARE });
 }

@@ -15,6 +15,7 @@ import { RunningStack } from './stack/running-stack.js';
 import { StatusWatch, statusText } from './stack/status-line.js';
 import { type Stack, startLock } from './stack-file.js';
 import { onStop } from './stop-signals.js';
+import { style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const STATUS_EVERY_MS = 1_000;
@@ -41,7 +42,8 @@ async function watch(
     const figures = await watching.look();
     const troubles = running.troubles();
     const text = figures && statusText(figures, process.stdout.columns || 120);
-    if (!over && text !== null) narrator.status([...troubles, text].join('   '), { ...figures, troubles });
+    const told = [...troubles.map((trouble) => style('red', trouble)), text].join('   ');
+    if (!over && text !== null) narrator.status(told, { ...figures, troubles });
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STATUS_EVERY_MS))]);
   }
 }

@@ -22,6 +22,17 @@ test('where the terminal is narrower the longest cells are cut, and it is shown'
   }
 });
 
+test('heads give way first, then spare columns, and cells last', () => {
+  const rows = [['127.0.0.1:7100', 'master', '12 MiB', 3]];
+  const heads = ['node', 'role', 'memory in use', 'loss window of it'];
+  const at = (columns: number) => tableText(heads, rows, { columns, spare: [2, 1] }).split('\n')[1];
+  assert.equal(at(60), '127.0.0.1:7100  master  12 MiB         3');
+  assert.equal(at(38), '127.0.0.1:7100  master  12 MiB  3');
+  assert.equal(at(30), '127.0.0.1:7100  master  3');
+  assert.equal(at(24), '127.0.0.1:7100  3');
+  assert.equal(at(16), '127.0.0…  3');
+});
+
 test('a text with colours is cut by what is seen, and its colours end', () => {
   assert.equal(cut(red('unreachable'), 5), red('unre…'));
   assert.equal(cut('up', 5), 'up');

@@ -48,6 +48,8 @@ export function cut(text: string, width: number): string {
 export interface TableOptions {
   /** Columns that are numbers stand at the right. */
   right?: readonly number[];
+  /** Columns that may go where there is no room, the first of them first. */
+  spare?: readonly number[];
   /** Null: as wide as it is. */
   columns?: number | null;
 }
@@ -57,34 +59,70 @@ const pad = (text: string, width: number, isRight: boolean): string => {
   return isRight ? space + text : text + space;
 };
 
-/** The widest gives way first, as long as the row is too wide. */
-function fittingWidths(widths: readonly number[], columns: number): number[] {
+const widthOfRow = (widths: readonly number[]): number =>
+  widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
+
+/** The widest gives way first, as long as the row is too wide; none below its least. */
+function narrowed(widths: readonly number[], leasts: readonly number[], columns: number): number[] {
   const fitting = [...widths];
-  const wide = () => fitting.reduce((sum, width) => sum + width, GAP.length * (fitting.length - 1));
-  while (wide() > columns) {
-    const widest = fitting.indexOf(Math.max(...fitting));
-    const width = fitting[widest] ?? 0;
-    if (width <= LEAST_CELL) break;
-    fitting[widest] = width - 1;
+  while (widthOfRow(fitting) > columns) {
+    const room = fitting.map((width, i) => (width > (leasts[i] ?? 0) ? width : 0));
+    const widest = room.indexOf(Math.max(...room));
+    if (room[widest] === 0) break;
+    fitting[widest] = (fitting[widest] ?? 0) - 1;
   }
   return fitting;
 }
 
-/** Columns as wide as their widest cell, less where the terminal is narrower: there long cells are cut. */
+/** Which columns are shown, and how wide each is. */
+function layout(
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns: number | null,
+  spare: readonly number[],
+): { shown: number[]; widths: number[] } {
+  const cells = heads.map((_, i) => Math.max(0, ...rows.map((row) => widthOf(row[i] ?? ''))));
+  const natural = heads.map((head, i) => Math.max(widthOf(head), cells[i] ?? 0));
+  const all = heads.map((_, i) => i);
+  if (columns === null) return { shown: all, widths: natural };
+  // Heads give way to cells, then spare columns to the others, and the longest cells last.
+  const leasts = cells.map((width, i) => Math.min(natural[i] ?? 0, Math.max(width, LEAST_CELL)));
+  const gone = new Set<number>();
+  const kept = () => all.filter((i) => !gone.has(i));
+  for (const i of spare) {
+    if (widthOfRow(kept().map((column) => leasts[column] ?? 0)) <= columns) break;
+    gone.add(i);
+  }
+  const shown = kept();
+  const of = (widths: readonly number[]) => shown.map((i) => widths[i] ?? 0);
+  const underHeads = narrowed(of(natural), of(leasts), columns);
+  return {
+    shown,
+    widths: narrowed(
+      underHeads,
+      shown.map(() => LEAST_CELL),
+      columns,
+    ),
+  };
+}
+
+/** Columns as wide as their widest cell, as far as the terminal has room for them. */
 export function tableText(
   heads: readonly string[],
   rows: readonly (readonly (string | number)[])[],
-  { right = [], columns = columnsOf() }: TableOptions = {},
+  { right = [], spare = [], columns = columnsOf() }: TableOptions = {},
 ): string {
   const cells = rows.map((row) => row.map(String));
   const titled = heads.some((head) => head !== '')
     ? [heads.map((head) => style('dim', head)), ...cells]
     : cells;
-  const natural = heads.map((_, i) => Math.max(0, ...titled.map((row) => widthOf(row[i] ?? ''))));
-  const widths = columns === null ? natural : fittingWidths(natural, columns);
+  const { shown, widths } = layout(heads, cells, columns, spare);
   const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0, right.includes(i)))
+    shown
+      .map((column, i) => {
+        const width = widths[i] ?? 0;
+        return pad(cut(row[column] ?? '', width), width, right.includes(column));
+      })
       .join(GAP)
       .trimEnd();
   return titled.map(line).join('\n');

@@ -1,6 +1,7 @@
 // The truth about a loss, read from a real cluster that loses something.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
 import { batchOf, type LogFixture, startLogStore } from '@whereabouts/infra/live-store/testing/log-fixture';
 import { position } from '@whereabouts/infra/live-store/testing/store-fixture';
@@ -19,9 +20,10 @@ const PARTITION = 40;
 
 let fixture: LogFixture;
 
+const USERS = [{ name: READER.username, password: READER.password, rules: RULES }];
+
 before(async () => {
-  const users = [{ name: READER.username, password: READER.password, rules: RULES }];
-  fixture = await startLogStore({ users, replicas: 1 });
+  fixture = await startLogStore({ users: USERS, replicas: 1 });
 });
 after(() => fixture.stop());
 
@@ -49,21 +51,24 @@ test('what a partition had when a term ended: from the log, from the snapshot, a
   assert.equal(await newest(), null, 'a later record hides what there was');
 });
 
-async function shardOf(address: string): Promise<{ replica: string; pids: Record<string, number> }> {
-  const text = await withAdmin(address, fixture.cluster.password, (node) => node.cluster('NODES'));
+async function shardOf(
+  address: string,
+  { cluster }: LogFixture = fixture,
+): Promise<{ replicas: string[]; pids: Record<string, number> }> {
+  const text = await withAdmin(address, cluster.password, (node) => node.cluster('NODES'));
   const nodes = parseClusterNodes(String(text), address);
   const owner = ownersOf(nodes).find((node) => node.address === address);
   assert.ok(owner);
-  const [replica] = replicasOf(nodes, owner);
-  assert.ok(replica);
-  const pids = fixture.cluster.nodes.map(({ host, port, pid }) => [`${host}:${port}`, pid] as const);
-  return { replica: replica.address, pids: Object.fromEntries(pids) };
+  const replicas = replicasOf(nodes, owner).map((replica) => replica.address);
+  const pids = cluster.nodes.map(({ host, port, pid }) => [`${host}:${port}`, pid] as const);
+  return { replicas, pids: Object.fromEntries(pids) };
 }
 
 test('a replica that has not heard all takes over: what it lacks of what was told is lost', async () => {
   const { store, cluster, map } = fixture;
   const master = store.nodeOf(PARTITION) as string;
-  const { replica, pids } = await shardOf(master);
+  const { replicas, pids } = await shardOf(master);
+  const replica = replicas[0] as string;
   const nowMs = Date.now();
   const acks: Ack[] = [];
   const report = async (driverId: string, recordedAtMs: number) => {
@@ -99,5 +104,47 @@ test('a replica that has not heard all takes over: what it lacks of what was tol
     assert.deepEqual(truth.lost(acks, faultAtMs), { all: two, replicated: { least: 0, most: 0 } });
   } finally {
     await truth.stop();
+  }
+});
+
+test('a second replica takes over that had not heard of the first: the first is the next owner', async () => {
+  const of = await startLogStore({ users: USERS, replicas: 2 });
+  const { store, cluster, map } = of;
+  const write = (recordedAtMs: number) =>
+    store.append(PARTITION, batchOf(position('a', { recordedAtMs })), 1);
+  const takeOver = async (address: string, recordedAtMs: number) => {
+    await waitFor(`${address} takes over`, DEADLINE_MS, async () => {
+      await withAdmin(address, cluster.password, (node) => node.call('CLUSTER', 'FAILOVER', 'TAKEOVER'));
+      return true;
+    });
+    await waitFor(`${address} takes writes`, DEADLINE_MS, async () => {
+      await write(recordedAtMs);
+      return store.nodeOf(PARTITION) === address || undefined;
+    });
+  };
+  const master = store.nodeOf(PARTITION) as string;
+  const { replicas, pids } = await shardOf(master, of);
+  const [first, second] = replicas as [string, string];
+  const nowMs = Date.now();
+  await write(nowMs);
+  await withAdmin(master, cluster.password, (node) => node.wait(2, 5_000));
+  const drivers = [{ driverId: 'a', spot: { partition: PARTITION, lat: 0, lon: 0 } }];
+  const region = { partitions: [{ partition: PARTITION, tag: map.tagOf(PARTITION) }] };
+  // The second stands before the first: the order in which they are looked at says nothing.
+  const truth = await LossTruth.of({ redisReader: READER }, [master, second, first], { drivers }, region);
+  try {
+    process.kill(pids[second] as number, 'SIGSTOP');
+    process.kill(pids[master] as number, 'SIGKILL');
+    await takeOver(first, nowMs + 1);
+    await waitFor('the first was seen', DEADLINE_MS, () => truth.nextOwner ?? undefined);
+    assert.equal(truth.nextOwner, first);
+    process.kill(pids[first] as number, 'SIGKILL');
+    process.kill(pids[second] as number, 'SIGCONT');
+    await takeOver(second, nowMs + 2);
+    await sleep(1_000); // time for it to be seen too
+    assert.equal(truth.nextOwner, first);
+  } finally {
+    await truth.stop();
+    await of.stop();
   }
 });

@@ -51,9 +51,15 @@ export function parseTerm(line: string | null): Term | null {
 /** Its owner, before the first colon, is the run id of the process. */
 const isOf = ({ owner }: Term, runId: string): boolean => owner.startsWith(`${runId}:`);
 
+interface TakenOver {
+  /** Its own term, the first of it that was seen. */
+  term: number;
+  orders: Orders;
+}
+
 /** What a candidate took over, for each partition whose next term it began. */
 class Candidate {
-  readonly tookOver = new Map<Group, Orders>();
+  readonly tookOver = new Map<Group, TakenOver>();
 
   constructor(
     readonly address: string,
@@ -88,9 +94,17 @@ class Candidate {
       if (!isOf(term, runId)) continue;
       const ids = group.drivers.map(({ driverId }) => driverId);
       const orders = await newestUpTo(node, group.keys, ids, broken.number);
-      if (orders !== null) this.tookOver.set(group, orders);
+      if (orders !== null) this.tookOver.set(group, { term: term.number, orders });
     }
   }
+}
+
+/** Whose term comes first. */
+export function earliest<T extends { term: number }>(taken: readonly T[]): T | undefined {
+  return taken.reduce<T | undefined>(
+    (first, one) => (first === undefined || one.term < first.term ? one : first),
+    undefined,
+  );
 }
 
 export class LossTruth {
@@ -134,7 +148,10 @@ export class LossTruth {
 
   /** Null: not seen. */
   get nextOwner(): string | null {
-    return this.#candidates.find(({ tookOver }) => tookOver.size > 0)?.address ?? null;
+    const taken = this.#candidates.flatMap(({ address, tookOver }) =>
+      [...tookOver.values()].map(({ term }) => ({ address, term })),
+    );
+    return earliest(taken)?.address ?? null;
   }
 
   /** `acks`: all of the region. A text says why it was not measured. */
@@ -159,7 +176,7 @@ export class LossTruth {
   }
 
   #tookOver(group: Group): Orders | undefined {
-    return this.#candidates.find(({ tookOver }) => tookOver.has(group))?.tookOver.get(group);
+    return earliest(this.#candidates.flatMap(({ tookOver }) => tookOver.get(group) ?? []))?.orders;
   }
 }
 

@@ -190,7 +190,7 @@ test('earlier runs: a small line for each promise, and a run that is worse than 
   assert.match(page, /aria-label="4 runs: 200 ms, 210 ms, 190 ms, 400 ms"/);
   assert.match(
     page,
-    /<circle class="warn"[^>]*\/><\/svg><b class="warn">worse than before<\/b><small>median before 200 ms/,
+    /<circle class="warn"[^>]*\/><\/svg><b class="warn">worse than before<\/b><small class="time">median before 200 ms/,
   );
   assert.match(page, /kept in 4 of 4/);
   assert.ok(page.includes('A figure is worse if'));
@@ -235,7 +235,7 @@ test('what was not measured is no number', () => {
   assert.doesNotMatch(page, /NaN|Infinity|undefined|null|writes again after/);
   assert.match(
     page,
-    /<td data-head="dark until">to the end<\/td><td data-head="all found after">never<\/td>/,
+    /data-head="dark until">to the end<\/td><td class="time" data-head="all found after">never<\/td>/,
   );
 });
 

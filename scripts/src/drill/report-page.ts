@@ -106,11 +106,12 @@ function pastOf({ runs, unit, median, standing }: PromiseHistory): Markup {
   const shown = runs.slice(-COMPARED_RUNS - 1);
   const kept = shown.filter(({ passed }) => passed).length;
   if (unit === null) return markup`<small>kept in ${kept} of ${shown.length}</small>`;
+  if (shown.every(({ value }) => value === 0)) return markup`<small>0 in each of ${shown.length}</small>`;
   const valueText = (value: number) => (unit === 'ms' ? milliseconds(value) : String(value));
   const values = shown.map(({ value }) => value);
   const said = values.map((value) => (value === null ? 'never' : valueText(value))).join(', ');
   const label = `${shown.length} runs: ${said}`;
-  const usual = median === null ? '' : markup`<small>median before ${valueText(median)}</small>`;
+  const usual = median === null ? '' : markup`<small class="time">median before ${valueText(median)}</small>`;
   return markup`${sparkline({ values, usual: median, label, tone: TONE[standing] })}${standingNote(standing)}${usual}`;
 }
 
@@ -125,8 +126,8 @@ function regionRow(region: RegionReport): Cell[] {
   return [
     markup`${region.node}${hit}<small>${region.partitions} partitions: ${ranges}</small>`,
     region.drivers,
-    region.affected ? duration(region.darkMs, 'to the end') : 'not hit',
-    region.affected ? duration(region.healedMs, 'never') : 'not hit',
+    { of: region.affected ? duration(region.darkMs, 'to the end') : 'not hit', class: 'time' },
+    { of: region.affected ? duration(region.healedMs, 'never') : 'not hit', class: 'time' },
     `${duration(region.ackP99BeforeMs)}, ${duration(region.ackP99DuringMs)}`,
     region.failedWrites,
     `${answers.failed}, ${answers.incomplete}, ${answers.lacking}`,

@@ -13,6 +13,7 @@ import type { ServerRow } from '../stack/control.js';
 import { OwnStack } from '../stack/own-stack.js';
 import type { StackNode } from '../stack-file.js';
 import { mapOf } from '../testing/places.js';
+import type { TopSnapshot } from '../top/top-snapshot.js';
 
 const DEADLINE_MS = 60_000;
 
@@ -93,6 +94,57 @@ test('a region whose nodes are all dead is told as dark, and goes on when one is
   await until('nothing is dark or down', () => stack.troubles.length === 0);
   assert.match(stack.said('dark').join(), /^Dark since /);
   assert.match(stack.said('dark_over').join(), /^Nothing is dark any more, after \d+ s\.$/);
+});
+
+const TOP = join(root, 'scripts', 'dist', 'top.js');
+
+test('npm run top: one snapshot where there is no terminal, with what the nodes and services say', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [TOP, '--json'], {
+    encoding: 'utf8',
+    env: { ...process.env, WHEREABOUTS_HOME: stack.home },
+  });
+  assert.equal(status, 0, stderr);
+  const { nodes, services, archive, dark, worst } = JSON.parse(stdout) as TopSnapshot;
+  assert.deepEqual(
+    nodes.map(({ role, memory_bytes }) => [role, (memory_bytes ?? 0) > 0]),
+    stack.now.redis.map(({ role }) => [role, true]),
+  );
+  assert.deepEqual(
+    services.map(({ name, answers }) => [name, answers]),
+    ['ingest', 'flusher', 'query-api'].map((name) => [name, true]),
+  );
+  assert.equal(archive.postgres_up, true);
+  assert.equal(dark, null);
+  assert.equal(worst.length, 5);
+});
+
+/** Runs a command in a terminal of its own, presses `q` once it has drawn, and prints what came, as hex. */
+const IN_A_TERMINAL = `
+import os, pty, select, sys, time
+pid, fd = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+out, pressed, until = b'', False, time.time() + 60
+while time.time() < until:
+    if not select.select([fd], [], [], 0.2)[0]: continue
+    try: part = os.read(fd, 65536)
+    except OSError: break
+    if not part: break
+    out += part
+    if not pressed and b'loss window' in out: pressed = os.write(fd, b'q') > 0
+print(out.hex(), os.waitpid(pid, 0)[1])
+`;
+
+test('npm run top in a terminal: q ends it, and leaves the terminal as it was', (t) => {
+  const { status, stdout, error } = spawnSync('python3', ['-c', IN_A_TERMINAL, process.execPath, TOP], {
+    encoding: 'utf8',
+    env: { ...process.env, WHEREABOUTS_HOME: stack.home, TERM: 'xterm' },
+  });
+  if (error !== undefined) return t.skip('python3 is not here to give it a terminal');
+  const [hex = '', exit] = stdout.trim().split(' ');
+  const out = Buffer.from(hex, 'hex').toString();
+  assert.deepEqual([status, exit], [0, '0'], out);
+  assert.ok(out.startsWith('\u001b[?1049h\u001b[?25l'), 'the other screen, without a cursor');
+  assert.ok(out.endsWith('\u001b[?25h\u001b[?1049l'), 'the cursor and the screen are back');
 });
 
 test('a service that is started again has its new process in stack.json', async () => {

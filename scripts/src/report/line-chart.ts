@@ -43,7 +43,7 @@ interface Size {
 
 const SIZES: readonly Size[] = [
   { name: 'wide', width: 900, height: 230, left: 64, right: 24, ticks: 10 },
-  { name: 'narrow', width: 380, height: 230, left: 52, right: 18, ticks: 4 },
+  { name: 'narrow', width: 380, height: 230, left: 52, right: 28, ticks: 4 },
 ];
 const TOP = 62;
 const BOTTOM = 26;

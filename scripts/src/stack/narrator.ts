@@ -82,7 +82,7 @@ class ForPeople implements Narrator {
   /** A line that wraps could not be taken back. */
   #show(text: string): void {
     this.#clear();
-    this.#output.write(style('dim', cut(text, (columnsOf(this.#output) ?? 80) - 1)));
+    this.#output.write(cut(text, (columnsOf(this.#output) ?? 80) - 1));
     this.#isLineOpen = true;
   }
 

@@ -52,7 +52,7 @@ export function statusText(f: StatusFigures, columns: number): string {
     .replace('p99', 'acknowledged p99')
     .replace('rows', 'rows written')
     .replace(' saved', ' of writes saved');
-  return full.length < columns ? full : figures.join('  ');
+  return full.length < columns ? full : figures.join('  ').replace('positions/s', 'pos/s');
 }
 
 /** Rates over the last few looks: one second alone is rough. */

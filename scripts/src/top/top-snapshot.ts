@@ -73,7 +73,7 @@ export interface TopSnapshot {
   services: ServiceFigures[];
   nodes: NodeFigures[];
   dark: { since: string; partitions: number; of: number; where: string; nodes: string[] } | null;
-  /** Those with the greatest loss window. */
+  /** Those that are not well, then those with the greatest loss window. */
   worst: PartitionFigures[];
 }
 
@@ -115,6 +115,9 @@ async function lookAt(stack: Stack): Promise<Look> {
   return { atMs: performance.now(), ingest, flusher, query, partitions, memory: new Map(known) };
 }
 
+const badnessOf = ({ health, loss_window_ms }: PartitionNow): number =>
+  health === 'ok' ? (loss_window_ms ?? 0) : Number.MAX_SAFE_INTEGER;
+
 export class TopWatch {
   readonly #places: Places;
   readonly #darkWatch = new DarkWatch();
@@ -140,7 +143,7 @@ export class TopWatch {
       nodes: stack.redis.map((node) => nodeFigures(node, rows, now.memory)),
       dark: dark && this.#darkFigures(dark),
       worst: [...rows]
-        .sort((a, b) => (b.loss_window_ms ?? -1) - (a.loss_window_ms ?? -1))
+        .sort((a, b) => badnessOf(b) - badnessOf(a))
         .slice(0, WORST)
         .map((row) => this.#partitionFigures(row)),
     };

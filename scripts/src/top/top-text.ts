@@ -1,6 +1,6 @@
 // What `npm run top` shows, as lines that fit the terminal.
 import { clockText } from '../stack/dark.js';
-import { cut, style, tableText } from '../terminal.js';
+import { cut, style, tableText, widthOf } from '../terminal.js';
 import type { NodeFigures, PartitionFigures, ServiceFigures, TopSnapshot } from './top-snapshot.js';
 
 const MIB = 2 ** 20;
@@ -8,6 +8,8 @@ const BAR_CELLS = 20;
 /** Of the budget: from here on it is told in colour. */
 const NEAR = 0.8;
 
+const TITLE_COLUMNS = 12;
+const GAP = '   ';
 const UNKNOWN = '-';
 const STATE_COLOUR = { up: 'green', down: 'red', silent: 'yellow' } as const;
 
@@ -18,8 +20,7 @@ const shown = (value: number | null, digits = 0, unit = ''): string =>
 const seconds = (ms: number | null): string => shown(ms === null ? null : ms / 1000, 1, ' s');
 const memory = (bytes: number | null): string => shown(bytes === null ? null : bytes / MIB, 0, ' MiB');
 /** Below ten a second a fraction counts. */
-const rate = (perS: number | null, unit = '/s'): string =>
-  shown(perS, perS !== null && perS > 0 && perS < 10 ? 1 : 0, unit);
+const rate = (perS: number | null): string => shown(perS, perS !== null && perS > 0 && perS < 10 ? 1 : 0);
 
 function windowColour(ms: number | null, budgetMs: number | null): 'red' | 'yellow' | 'green' {
   if (ms === null || budgetMs === null) return 'yellow';
@@ -32,47 +33,58 @@ function bar(part: number): string {
   return '█'.repeat(full) + '░'.repeat(BAR_CELLS - full);
 }
 
-function fleetLine({ fleet }: TopSnapshot): string {
-  const nacks = `${rate(fleet.nacks_per_s)} nacks`;
+function fleetParts({ fleet }: TopSnapshot): string[] {
+  const nacks = `${rate(fleet.nacks_per_s)} nacks/s`;
   return [
     `${shown(fleet.connected)} drivers`,
-    `${rate(fleet.positions_per_s, '')} positions/s`,
-    `${rate(fleet.acks_per_s, '')} acks/s`,
+    `${rate(fleet.positions_per_s)} positions/s`,
+    `${rate(fleet.acks_per_s)} acks/s`,
     fleet.nacks_per_s ? style('yellow', nacks) : nacks,
     `p99 ${shown(fleet.ack_p99_ms, 0, ' ms')}`,
-  ].join('   ');
+  ];
 }
 
-function archiveLine({ archive }: TopSnapshot): string {
+function archiveParts({ archive }: TopSnapshot): string[] {
   const { loss_window_ms: ms, loss_budget_ms: budgetMs, postgres_up: up } = archive;
   const part = ms === null || budgetMs === null ? 0 : ms / budgetMs;
   const window = `${seconds(ms)} of ${seconds(budgetMs)}  ${bar(part)}`;
   const postgres = up === null ? 'Postgres unknown' : up ? 'Postgres up' : 'Postgres DOWN';
   return [
     style(archive.over_budget ? 'red' : windowColour(ms, budgetMs), window),
-    `${rate(archive.rows_per_s, '')} rows/s`,
+    `${rate(archive.rows_per_s)} rows/s`,
     up === false ? style('red', postgres) : postgres,
-  ].join('   ');
+  ];
 }
 
-function questionLine({ questions }: TopSnapshot): string {
-  const incomplete = `${rate(questions.incomplete_per_s)} incomplete`;
+function questionParts({ questions }: TopSnapshot): string[] {
+  const incomplete = `${rate(questions.incomplete_per_s)} incomplete/s`;
   return [
-    rate(questions.per_s),
+    `${rate(questions.per_s)}/s`,
     `p99 ${shown(questions.p99_ms, 0, ' ms')}`,
     questions.incomplete_per_s ? style('yellow', incomplete) : incomplete,
-    `${rate(questions.refused_per_s)} refused`,
-  ].join('   ');
+    `${rate(questions.refused_per_s)} refused/s`,
+  ];
 }
 
-function darkLine({ dark }: TopSnapshot): string {
-  if (dark === null) return style('green', 'nothing');
-  const where = `${dark.where}, ${dark.partitions} of ${dark.of} partitions`;
-  const since = clockText(Date.parse(dark.since));
-  return style(
-    'red',
-    `${where}, since ${since}${dark.nodes.length > 0 ? ` (${dark.nodes.join(', ')})` : ''}`,
-  );
+function darkParts({ dark }: TopSnapshot): string[] {
+  if (dark === null) return [style('green', 'nothing')];
+  const since = `since ${clockText(Date.parse(dark.since))}`;
+  const parts = [since, `${dark.partitions} of ${dark.of} partitions`, dark.where, dark.nodes.join(', ')];
+  return parts.filter((part) => part !== '').map((part) => style('red', part));
+}
+
+/** A title and what belongs to it, on as many lines as it takes. */
+function titled(title: string, parts: readonly string[], columns: number | null): string[] {
+  const lines = [''];
+  for (const part of parts) {
+    const last = lines.at(-1) as string;
+    const longer = last === '' ? part : `${last}${GAP}${part}`;
+    const fits = columns === null || TITLE_COLUMNS + widthOf(longer) <= columns;
+    if (fits || last === '') lines[lines.length - 1] = longer;
+    else lines.push(part);
+  }
+  const head = (text: string) => style('bold', text.padEnd(TITLE_COLUMNS));
+  return lines.map((line, i) => `${i === 0 ? head(title) : ' '.repeat(TITLE_COLUMNS)}${line}`);
 }
 
 const serviceRow = ({ name, pids, answers, cpu, memory_bytes }: ServiceFigures) => [
@@ -105,30 +117,31 @@ const partitionRow = (row: PartitionFigures, budgetMs: number | null) => [
 ];
 
 export function topText(snapshot: TopSnapshot, columns: number | null): string[] {
-  const title = (text: string) => style('bold', text.padEnd(12));
   const budgetMs = snapshot.archive.loss_budget_ms;
-  const table = (heads: string[], rows: (string | number)[][], right: number[]) =>
-    tableText(heads, rows, { right, columns }).split('\n');
+  const table = (heads: string[], rows: (string | number)[][], right: number[], spare: number[]) =>
+    tableText(heads, rows, { right, spare, columns }).split('\n');
   const lines = [
     `${style('bold', 'Whereabouts')} ${clockText(Date.parse(snapshot.at))}`,
     '',
-    `${title('fleet')}${fleetLine(snapshot)}`,
-    `${title('loss window')}${archiveLine(snapshot)}`,
-    `${title('questions')}${questionLine(snapshot)}`,
-    `${title('dark')}${darkLine(snapshot)}`,
+    ...titled('fleet', fleetParts(snapshot), columns),
+    ...titled('loss window', archiveParts(snapshot), columns),
+    ...titled('questions', questionParts(snapshot), columns),
+    ...titled('dark', darkParts(snapshot), columns),
     '',
-    ...table(['service', 'state', 'pid', 'cpu', 'memory'], snapshot.services.map(serviceRow), [3, 4]),
+    ...table(['service', 'state', 'pid', 'cpu', 'memory'], snapshot.services.map(serviceRow), [3, 4], []),
     '',
     ...table(
       ['redis node', 'role', 'state', 'memory', 'partitions', 'drivers', 'loss window'],
       snapshot.nodes.map((node) => nodeRow(node, budgetMs)),
       [3, 4, 5, 6],
+      [3, 5],
     ),
     '',
     ...table(
       ['partition', 'near', 'node', 'health', 'drivers', 'loss window'],
       snapshot.worst.map((row) => partitionRow(row, budgetMs)),
       [0, 4, 5],
+      [4],
     ),
   ];
   return columns === null ? lines : lines.map((line) => cut(line, columns));
