@@ -1,4 +1,5 @@
-// The client's frames and messages, and PROTOCOL.md, against the table of fields: they import nothing of it.
+// The client's frames and messages, PROTOCOL.md and docs/asyncapi.yaml against the table of fields: they import nothing
+// of it.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -13,12 +14,14 @@ import {
   FIELDS,
   type Field,
   frameBytesOf,
+  jsonSchemaOf,
   NONE_U16,
   OLDEST_FORMAT,
   RECORD_FORMAT,
   STATUSES as RECORD_STATUSES,
 } from '@whereabouts/infra/fields';
 import { AT } from '@whereabouts/infra/record';
+import { parse } from 'yaml';
 
 const page = readFileSync(new URL('../../PROTOCOL.md', import.meta.url), 'utf8');
 const sent = (FIELDS as readonly Field[]).filter(({ frameAt }) => frameAt !== undefined);
@@ -101,4 +104,21 @@ test('PROTOCOL.md has a row for each field, in messages and in frames', () => {
     if (kind === 'measure') assert.ok(row.includes(`${absent}: not given`), json);
   }
   assert.ok(frames.includes(`(first byte \`0x11\`), ${FRAME_BYTES} bytes`));
+});
+
+test('docs/asyncapi.yaml has each field with its bounds, in messages and in frames', () => {
+  const document = parse(readFileSync(new URL('../../docs/asyncapi.yaml', import.meta.url), 'utf8'));
+  const { properties } = document.components.schemas.Report;
+  const names = [...sent.map(({ json }) => json), 'checkpoint', 'checkpoint_id'];
+  assert.deepEqual(Object.keys(properties).sort(), names.sort());
+  for (const field of sent) {
+    if (field.kind === 'measure' || field.kind === 'status' || field.json === 'seq') continue;
+    const { minimum, maximum } = jsonSchemaOf(field);
+    const said = properties[field.json];
+    assert.deepEqual([said.minimum, said.maximum], [minimum, maximum], field.json);
+  }
+  const frame = document.components.messages.position['x-frame'];
+  assert.equal(frame.bytes, FRAME_BYTES);
+  const places = frame.fields.map(({ at, type, name }: Record<string, unknown>) => [name, at, type]);
+  assert.deepEqual(places.sort(), sent.map(({ json, frameAt, type }) => [json, frameAt, type]).sort());
 });
