@@ -4,6 +4,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
 import { chainOf, parseArg, parseCopy, parseEnv, type Stage, substituted } from './dockerfile.js';
 
@@ -68,7 +69,7 @@ export class ImageFolders {
       this.#say(`  RUN ${text.replace(/\s+/g, ' ').slice(0, 100)}`);
       execFileSync('/bin/sh', ['-ec', text], {
         cwd: path('.'),
-        env: { PATH: process.env.PATH, HOME: process.env.HOME, ...image.env },
+        env: { PATH: process.env.PATH, HOME: homedir(), ...image.env },
         stdio: ['ignore', 'ignore', 'inherit'],
         timeout: RUN_TIMEOUT_MS,
       });
