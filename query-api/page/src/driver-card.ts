@@ -2,8 +2,7 @@
 
 import { type Api, ApiError, type Driver } from './api.js';
 import { element, made, setText } from './dom.js';
-import { driverProperties } from './driver-features.js';
-import type * as GeoJSON from './geojson.mjs';
+import type { Scene } from './live-canvas.js';
 import { clock, pointText, seconds } from './units.js';
 
 const KMH_EACH_MPS = 3.6;
@@ -90,14 +89,13 @@ export class DriverCard {
     element('card-note').hidden = text === '';
   }
 
-  drawn(): GeoJSON.FeatureCollection {
-    const driver = this.#driver;
-    if (driver === null) return { type: 'FeatureCollection', features: [] };
-    const geometry = { type: 'Point' as const, coordinates: [driver.lon, driver.lat] };
-    return {
-      type: 'FeatureCollection',
-      features: [{ type: 'Feature', properties: driverProperties(driver), geometry }],
-    };
+  /** For the map. */
+  get shown(): Scene['selected'] {
+    if (this.#driver === null) return null;
+    const { driver_id, lat, lon, status, heading_deg } = this.#driver;
+    const kind = status === 'available' ? 'available' : 'busy';
+    const image = `${kind}-${heading_deg === null ? 'dot' : 'arrow'}` as const;
+    return { id: driver_id, lat, lon, image, headingDeg: heading_deg ?? 0 };
   }
 }
 

@@ -2,19 +2,18 @@
 
 import type { Palette } from './palette.js';
 
-export const IMAGES = [
-  'available-arrow',
-  'available-dot',
-  'busy-arrow',
-  'busy-dot',
-  'hatched',
-  'dotted',
-] as const;
-export type ImageName = (typeof IMAGES)[number];
+/** Those of MapLibre's own layers. */
+export const PATTERNS = ['hatched', 'dotted'] as const;
+export type ImageName =
+  | 'available-arrow'
+  | 'available-dot'
+  | 'busy-arrow'
+  | 'busy-dot'
+  | (typeof PATTERNS)[number];
 
 /** Pixels of an image for each of the map's. */
 export const IMAGE_RATIO = 2;
-const SYMBOL_SIDE = 22;
+export const SYMBOL_SIDE = 22;
 const PATTERN_SIDE = 12;
 
 export function imageOf(name: ImageName, palette: Palette): ImageData {

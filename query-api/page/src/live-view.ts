@@ -2,10 +2,9 @@
 
 import type { Api, Box } from './api.js';
 import { element, setText } from './dom.js';
-import type * as GeoJSON from './geojson.mjs';
 import type { Looker } from './looker.js';
 import type { LookSeen } from './looks.js';
-import { type MapView, NOTHING } from './map-view.js';
+import type { MapView } from './map-view.js';
 import { DRIVERS_AT_MOST, supplyPrecision, WideView } from './supply.js';
 import { ROWS_AT_MOST, showTable } from './table-view.js';
 import type { Point } from './typed-point.js';
@@ -19,6 +18,7 @@ export interface LiveViewParts {
   pointAsked(): Point | null;
   watched(): string | null;
   wantsDensity(): boolean;
+  wantsTrail(): boolean;
   seen(seen: LookSeen): void;
   picked(driverId: string): void;
 }
@@ -26,8 +26,6 @@ export interface LiveViewParts {
 const WORLD: Box = [-180, -85, 180, 85];
 /** Around a point, where there is no map that says what is seen. */
 const TABLE_DEGREES = 0.1;
-/** MapLibre has read it long before. */
-const FEATURES_KEPT_MS = 30_000;
 
 export class LiveView {
   readonly #parts: LiveViewParts;
@@ -98,35 +96,16 @@ export class LiveView {
   }
 
   #show(seen: LookSeen): void {
-    const { map, picked, watched } = this.#parts;
+    const { map, picked, wantsTrail } = this.#parts;
     if (this.#isTable) showTable(seen.rows, seen.drivers, { hasMap: map !== null, pick: picked });
     if (map === null) return;
-    this.#showDrivers(map, seen.features);
-    map.show('supply', seen.cells ?? NOTHING);
-    if (watched() !== null) map.show('trail', trailOf(seen.trail));
+    map.paint({ drivers: seen.columns, cells: seen.cells, trail: wantsTrail() ? seen.trail : [] });
     if (seen.cells) note(`${count(seen.drivers)} on duty; closer, each is shown`);
     else note(seen.truncated ? `More than ${count(DRIVERS_AT_MOST)} on duty` : '');
-  }
-
-  /** By address, so that they go from worker to worker. */
-  #showDrivers(map: MapView, features: Blob | null): void {
-    if (features === null) {
-      map.show('drivers', NOTHING);
-      return;
-    }
-    const address = URL.createObjectURL(features);
-    map.show('drivers', address);
-    setTimeout(() => URL.revokeObjectURL(address), FEATURES_KEPT_MS);
   }
 }
 
 function note(text: string): void {
   setText(element('map-note'), text);
   element('map-note').hidden = text === '';
-}
-
-function trailOf(coordinates: [number, number][]): GeoJSON.FeatureCollection {
-  if (coordinates.length < 2) return NOTHING;
-  const geometry = { type: 'LineString' as const, coordinates };
-  return { type: 'FeatureCollection', features: [{ type: 'Feature', properties: {}, geometry }] };
 }

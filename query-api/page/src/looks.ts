@@ -1,7 +1,8 @@
 // What the page and its worker tell each other. A look is one question for what is in view, and its answer.
 
 import type { Box, Coverage, Driver } from './api.js';
-import type * as GeoJSON from './geojson.mjs';
+import type { DriverColumns } from './driver-columns.js';
+import type { SupplyCell } from './supply-cells.js';
 
 export interface LookWanted {
   id: number;
@@ -32,9 +33,9 @@ export interface LookSeen {
   /** There are more than these. */
   truncated: boolean;
   coverage: Coverage;
-  /** GeoJSON of drivers; null where counts were wanted. */
-  features: Blob | null;
-  cells: GeoJSON.FeatureCollection | null;
+  /** Null where counts were wanted. */
+  columns: DriverColumns | null;
+  cells: SupplyCell[] | null;
   trail: [number, number][];
   rows: Driver[];
   /** Around all of them; null where there is nobody. */

@@ -6,7 +6,8 @@ import type { Layer } from './fragment.js';
 import type * as GeoJSON from './geojson.mjs';
 import { addPieces } from './ground-pieces.js';
 import { ATTRIBUTION, groundStyle } from './ground-style.js';
-import { IMAGE_RATIO, IMAGES, imageOf } from './images.js';
+import { IMAGE_RATIO, imageOf, PATTERNS } from './images.js';
+import { LiveCanvas, type Scene } from './live-canvas.js';
 import {
   AttributionControl,
   type GeoJSONSource,
@@ -15,21 +16,10 @@ import {
   NavigationControl,
   ScaleControl,
 } from './maplibre-gl.mjs';
-import {
-  CLUSTER_LAYER,
-  DRIVER_LAYER,
-  overlayOf,
-  SOURCES,
-  type SourceName,
-  SWITCHED,
-  sourceOf,
-} from './overlay.js';
+import { mercatorX, mercatorY } from './mercator.js';
+import { emptySource, overlayOf, SOURCES, type SourceName, SWITCHED } from './overlay.js';
 import { paletteNow, whenPaletteChanges } from './palette.js';
 import type { Point } from './typed-point.js';
-
-export type Shown = GeoJSON.FeatureCollection | string;
-
-export const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 
 export interface MapEvents {
   picked(point: Point): void;
@@ -42,6 +32,10 @@ export interface MapEvents {
 const SECOND_CLICK_MS = 250;
 const MAX_ZOOM = 19;
 const TOLD_APART_ZOOM = 9;
+/** A click on a cluster comes closer by this. */
+const CLUSTER_ZOOM = 2;
+/** MapLibre's world at zoom 0. */
+const TILE_PX = 512;
 
 export function hasWebGl(): boolean {
   return document.createElement('canvas').getContext('webgl2') !== null;
@@ -51,9 +45,12 @@ export class MapView {
   readonly #map: MapLibre;
   readonly #events: MapEvents;
   readonly #styleUrl: string | null;
-  readonly #shown = new Map<SourceName, Shown>();
+  readonly #shown = new Map<SourceName, GeoJSON.FeatureCollection>();
+  readonly #live: LiveCanvas;
   #layers: readonly Layer[] = [];
   #isStyled = false;
+  #scene: Scene = { drivers: null, cells: null, trail: [], nearest: null, selected: null };
+  #isPaintDue = false;
 
   constructor(start: { at: Point | null; zoom: number; styleUrl: string | null }, events: MapEvents) {
     this.#events = events;
@@ -68,6 +65,7 @@ export class MapView {
       dragRotate: false,
       pitchWithRotate: false,
       touchPitch: false,
+      maxPitch: 0,
       attributionControl: false,
       locale: { 'Map.Title': 'Map of drivers' },
     });
@@ -80,10 +78,16 @@ export class MapView {
     this.#map.addControl(new NavigationControl({ showCompass: false }), 'top-left');
     this.#map.addControl(new ScaleControl(), 'bottom-left');
     this.#map.getCanvas().setAttribute('aria-describedby', 'map-help');
+    this.#live = new LiveCanvas(this.#map.getCanvasContainer(), paletteNow());
+    // In the same frame as the ground, or symbols would trail behind it.
+    this.#map.on('render', () => this.#paintNow());
+    // For whoever waits until the ground is drawn.
+    this.#map.once('idle', () => this.#map.getContainer().setAttribute('data-ground', 'drawn'));
     this.#map.on('style.load', () => this.#addOverlay());
     this.#watchHands();
     whenPaletteChanges(() => {
       this.#isStyled = false;
+      this.#live.usePalette(paletteNow());
       this.#map.setStyle(this.#style(), { diff: false });
     });
   }
@@ -115,7 +119,7 @@ export class MapView {
     return bounds.contains([lon + 360 * Math.round((this.#map.getCenter().lng - lon) / 360), lat]);
   }
 
-  show(name: SourceName, data: Shown): void {
+  show(name: SourceName, data: GeoJSON.FeatureCollection): void {
     this.#shown.set(name, data);
     if (this.#isStyled) this.#map.getSource<GeoJSONSource>(name)?.setData(data);
   }
@@ -128,6 +132,12 @@ export class MapView {
       for (const id of ids)
         if (this.#map.getLayer(id)) this.#map.setLayoutProperty(id, 'visibility', visibility);
     }
+  }
+
+  /** What changes each second. */
+  paint(part: Partial<Scene>): void {
+    this.#scene = { ...this.#scene, ...part };
+    this.#paintSoon();
   }
 
   goTo({ lat, lon }: Point, zoom = this.zoom): void {
@@ -156,15 +166,15 @@ export class MapView {
 
   #addOverlay(): void {
     const palette = paletteNow();
-    for (const name of IMAGES) {
+    for (const name of PATTERNS) {
       if (!this.#map.hasImage(name))
         this.#map.addImage(name, imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
     }
-    for (const name of SOURCES) if (!this.#map.getSource(name)) this.#map.addSource(name, sourceOf(name));
+    for (const name of SOURCES) if (!this.#map.getSource(name)) this.#map.addSource(name, emptySource());
     for (const layer of overlayOf(palette)) {
-      // Names stand above areas and below drivers.
+      // Names stand above areas.
       const isBelowNames =
-        this.#map.getLayer('places') && /^(nodes|silent|dark|outlines|unwell|grid|supply$)/.test(layer.id);
+        this.#map.getLayer('places') && /^(nodes|silent|dark|outlines|unwell|grid)/.test(layer.id);
       this.#map.addLayer(layer, isBelowNames ? 'places' : undefined);
     }
     addPieces(this.#map, this.box());
@@ -184,10 +194,9 @@ export class MapView {
       addPieces(this.#map, this.box());
       this.#events.moved('originalEvent' in event);
     });
-    for (const layer of [CLUSTER_LAYER, DRIVER_LAYER]) {
-      this.#map.on('mouseenter', layer, () => this.#cursor('pointer'));
-      this.#map.on('mouseleave', layer, () => this.#cursor('crosshair'));
-    }
+    this.#map.on('mousemove', ({ point }) => {
+      this.#cursor(this.#live.hit(point.x, point.y) ? 'pointer' : 'crosshair');
+    });
     this.#cursor('crosshair');
     this.#map.getCanvas().addEventListener('keydown', (event) => {
       if (event.key === 'Enter') this.#events.picked(this.centre);
@@ -199,24 +208,25 @@ export class MapView {
   }
 
   #clicked({ point, lngLat }: MapMouseEvent): void {
-    const near: [[number, number], [number, number]] = [
-      [point.x - 6, point.y - 6],
-      [point.x + 6, point.y + 6],
-    ];
-    const layers = [DRIVER_LAYER, CLUSTER_LAYER].filter((id) => this.#map.getLayer(id));
-    const [hit] = this.#map.queryRenderedFeatures(near, { layers });
-    const { id, cluster_id } = hit?.properties ?? {};
-    if (typeof id === 'string') this.#events.pickedDriver(id);
-    else if (typeof cluster_id === 'number') void this.#open(cluster_id, lngLat);
-    else this.#events.picked({ lat: lngLat.lat, lon: wrapped(lngLat.lng) });
+    const hit = this.#live.hit(point.x, point.y);
+    if (hit === null) this.#events.picked({ lat: lngLat.lat, lon: wrapped(lngLat.lng) });
+    else if ('driverId' in hit) this.#events.pickedDriver(hit.driverId);
+    else this.goTo(hit.cluster, Math.min(MAX_ZOOM, this.zoom + CLUSTER_ZOOM));
   }
 
-  /** Closer, until the cluster falls apart. */
-  async #open(cluster: number, { lat, lng }: { lat: number; lng: number }): Promise<void> {
-    const source = this.#map.getSource<GeoJSONSource>('drivers');
-    // Meanwhile there may be other clusters.
-    const zoom = await source?.getClusterExpansionZoom(cluster).catch(() => this.zoom + 2);
-    this.goTo({ lat, lon: lng }, Math.min(MAX_ZOOM, Math.max(zoom ?? 0, this.zoom + 1)));
+  /** With the next frame, however much is new. */
+  #paintSoon(): void {
+    if (this.#isPaintDue) return;
+    this.#isPaintDue = true;
+    requestAnimationFrame(() => this.#paintNow());
+  }
+
+  #paintNow(): void {
+    this.#isPaintDue = false;
+    const { lat, lng } = this.#map.getCenter();
+    const { clientWidth: width, clientHeight: height } = this.#map.getContainer();
+    const worldPx = TILE_PX * 2 ** this.zoom;
+    this.#live.paint({ x: mercatorX(lng), y: mercatorY(lat), worldPx, width, height }, this.#scene);
   }
 }
 

@@ -8,7 +8,6 @@
 
 import { type Api, ApiError, type Driver, type NearbyAnswer } from './api.js';
 import { element, made, setText } from './dom.js';
-import type * as GeoJSON from './geojson.mjs';
 import type { Point } from './typed-point.js';
 import { metres, pointText, seconds } from './units.js';
 
@@ -113,29 +112,8 @@ export class NearestPanel {
     return item;
   }
 
-  /** For the map: the point, who is nearest, and lines between. */
-  drawn(): GeoJSON.FeatureCollection {
-    const features: GeoJSON.Feature[] = [];
-    if (this.#point) {
-      const from = [this.#point.lon, this.#point.lat];
-      features.push({
-        type: 'Feature',
-        properties: { part: 'point' },
-        geometry: { type: 'Point', coordinates: from },
-      });
-      for (const { lat, lon } of this.#drivers) {
-        // The short way round.
-        const to = [lon + 360 * Math.round((this.#point.lon - lon) / 360), lat];
-        features.push(
-          {
-            type: 'Feature',
-            properties: { part: 'line' },
-            geometry: { type: 'LineString', coordinates: [from, to] },
-          },
-          { type: 'Feature', properties: { part: 'hit' }, geometry: { type: 'Point', coordinates: to } },
-        );
-      }
-    }
-    return { type: 'FeatureCollection', features };
+  /** For the map. */
+  get shown(): { point: Point; hits: readonly Point[] } | null {
+    return this.#point === null ? null : { point: this.#point, hits: this.#drivers };
   }
 }

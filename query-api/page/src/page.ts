@@ -10,7 +10,7 @@ import { LayersPanel } from './layers-panel.js';
 import { LiveView } from './live-view.js';
 import { Looker } from './looker.js';
 import type { LookSeen } from './looks.js';
-import { hasWebGl, MapView, NOTHING } from './map-view.js';
+import { hasWebGl, MapView } from './map-view.js';
 import { Messages } from './messages.js';
 import { NearestPanel } from './nearest-panel.js';
 import { PartitionWatch } from './partition-watch.js';
@@ -71,6 +71,7 @@ export class Page {
       pointAsked: () => this.#nearest.point,
       watched: () => this.#card.driverId,
       wantsDensity: () => this.#layers.shown.includes('density'),
+      wantsTrail: () => this.#layers.shown.includes('trail'),
       seen: (seen) => this.#seen(seen),
     });
     this.#polls = this.#startPolls();
@@ -164,8 +165,7 @@ export class Page {
   }
 
   #cardChanged(): void {
-    this.#map?.show('selected', this.#card.drawn());
-    if (this.#card.driverId === null) this.#map?.show('trail', NOTHING);
+    this.#map?.paint({ selected: this.#card.shown, ...(this.#card.driverId === null ? { trail: [] } : {}) });
     this.#remember();
   }
 
@@ -173,7 +173,7 @@ export class Page {
     const { driver, isFollowing } = this.#card;
     if (driver === null) return;
     this.#looker.seen({ driverId: driver.driver_id, lat: driver.lat, lon: driver.lon });
-    this.#map?.show('selected', this.#card.drawn());
+    this.#map?.paint({ selected: this.#card.shown });
     const isElsewhere = this.#isGoingToDriver && !this.#map?.isInView(driver);
     this.#isGoingToDriver = false;
     if (isElsewhere) this.#live.fit(false);
@@ -182,7 +182,7 @@ export class Page {
   }
 
   #nearestChanged(): void {
-    this.#map?.show('nearest', this.#nearest.drawn());
+    this.#map?.paint({ nearest: this.#nearest.shown });
     this.#remember();
     if (this.#nearest.isAsking) this.#polls.nearest.now();
   }

@@ -16,7 +16,7 @@ export interface Palette {
   onStatus: string;
   cluster: string;
   onCluster: string;
-  density: readonly [string, string];
+  density: string;
   trouble: string;
   accent: string;
   nodes: readonly string[];
@@ -37,7 +37,7 @@ const LIGHT: Palette = {
   onStatus: '#ffffff',
   cluster: '#2f4858',
   onCluster: '#ffffff',
-  density: ['#cfe3ef', '#0a4a75'],
+  density: '#3d8ec2',
   trouble: '#8f1216',
   accent: '#0b5cad',
   nodes: ['#7a5195', '#2a9d57', '#c9a400', '#d45087', '#4a7c8c', '#8c6d46'],
@@ -58,7 +58,7 @@ const DARK: Palette = {
   onStatus: '#10151a',
   cluster: '#b9cbd8',
   onCluster: '#10151a',
-  density: ['#233a4a', '#7cc7f2'],
+  density: '#4aa3dc',
   trouble: '#ff9d94',
   accent: '#6cb6ff',
   nodes: ['#b393d3', '#5fce8b', '#e0c34a', '#f086b4', '#7fb8c9', '#c9a27a'],
