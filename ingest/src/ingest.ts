@@ -128,19 +128,22 @@ async function startIngest(
   recorder.start();
   log.info({ host, port: gateway.port, partitions: map.partitions, map: map.hash }, 'listening');
   const lag = new LoopLag();
-  registerProcessMetrics(
-    metrics,
-    processNumber(),
-    { lag: lag.durations, tick: recorder.durations },
-    {
-      connections: () => connections.size,
-      connectionsLimit: () => edge.settings.maxConnections,
-      pendingReports: () => recorder.pendingReports(),
-      paceFactor: () => edge.reportIntervalMs / edge.settings.reportIntervalMs,
-    },
-  );
+  registerProcess(metrics, { lag, recorder, edge, connections });
   const stopLooking = lookRegularly(connections, gateway, lag);
   return { store, recorder, claims, edge, connections, gateway, verify, stopLooking };
+}
+
+function registerProcess(
+  metrics: Metrics,
+  { lag, recorder, edge, connections }: Pick<Running, 'recorder' | 'edge' | 'connections'> & { lag: LoopLag },
+): void {
+  const durations = { lag: lag.durations, tick: recorder.durations };
+  registerProcessMetrics(metrics, processNumber(), durations, {
+    connections: () => connections.size,
+    connectionsLimit: () => edge.settings.maxConnections,
+    pendingReports: () => recorder.pendingReports(),
+    paceFactor: () => edge.reportIntervalMs / edge.settings.reportIntervalMs,
+  });
 }
 
 /** Without spare file descriptors accept() fails, and a process cannot even answer 503. */

@@ -38,5 +38,8 @@ export function runWithin(within: Context, run: () => void): void {
   context.with(within, run);
 }
 
-/** A moment of the monotonic clock, as spans take it: OpenTelemetry takes small numbers for such moments. */
-export const spanTime = (monotonicMs: number): number => performance.timeOrigin + monotonicMs;
+/**
+ * A moment of the monotonic clock as a span's start. By the wall clock of now, as the SDK ends such a span by it: the two
+ * clocks drift apart while a process runs.
+ */
+export const spanTime = (monotonicMs: number): number => Date.now() - (performance.now() - monotonicMs);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/local/server-process';
 import { root } from '../home.js';
 
-export const RULES = join(root, 'infra', 'deploy', 'prometheus');
+const DEPLOYED = join(root, 'infra', 'deploy', 'prometheus');
 const READY_DEADLINE_MS = 20_000;
 
 /** The ops listeners, http://HOST:PORT; null: it does not run. */
@@ -49,8 +49,11 @@ export async function startPrometheus(
 ): Promise<{ url: string; process: ServerProcess }> {
   mkdirSync(o.dir, { recursive: true, mode: 0o700 });
   const settings = join(o.dir, 'prometheus.yml');
-  writeFileSync(settings, prometheusSettings(readFileSync(join(RULES, 'prometheus.yml'), 'utf8'), o.scraped));
-  copyFileSync(join(RULES, 'alerts.yml'), join(o.dir, 'alerts.yml'));
+  writeFileSync(
+    settings,
+    prometheusSettings(readFileSync(join(DEPLOYED, 'prometheus.yml'), 'utf8'), o.scraped),
+  );
+  copyFileSync(join(DEPLOYED, 'alerts.yml'), join(o.dir, 'alerts.yml'));
   const address = `127.0.0.1:${o.port}`;
   const process = await startServer({
     command: o.command,

@@ -260,6 +260,7 @@ export class RunningStack {
       say: (text) => this.#say(text, 'observe'),
       started: (name, dir, server) => {
         this.#own.add({ pid: server.pid, marker: dir, name, signal: 'SIGTERM' });
+        void server.exited.then(() => this.#stopping || this.#say(`${name} has ended.`, 'observe'));
         const force = () => server.kill('SIGKILL');
         this.#undo.add({ what: name, undo: () => server.stop(OBSERVER_STOP_MS), force });
       },
