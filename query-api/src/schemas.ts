@@ -128,7 +128,10 @@ const revision = Type.String({
   description: 'The id of the event: what the process held then',
   examples: ['k3f9-120'],
 });
-const NearbySnapshot = Type.Object({ revision, ...NearbyAnswer.properties }, named('NearbySnapshot', 'The nearest drivers as a stream begins'));
+const NearbySnapshot = Type.Object(
+  { revision, ...NearbyAnswer.properties },
+  named('NearbySnapshot', 'The nearest drivers as a stream begins'),
+);
 const NearbyChange = Type.Object(
   {
     revision,

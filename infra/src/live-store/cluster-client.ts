@@ -57,7 +57,8 @@ const UNLISTED_DROP_MS = 60_000;
 const ANSWERED: readonly StoreErrorCode[] = ['overloaded', 'map_mismatch'];
 /** Where probes are answered and calls are not, a node would be suspected and proven again without end. */
 const LACKING_AGAIN_AFTER_MS = 1000;
-const IS_OF_NETWORK = /ECONN|ETIMEDOUT|EHOST|ENET|EPIPE|EADDR|[Tt]ime|Connection is closed/;
+/** A certificate, a password: it will not pass by itself. */
+const IS_TO_BE_MENDED = /CERT|TLS|SSL|UNABLE_TO|EPROTO|WRONGPASS|NOAUTH/;
 
 export class ClusterClient {
   readonly #options: ClusterOptions;
@@ -327,7 +328,7 @@ export class ClusterClient {
 
   /** What a node that is gone or restarts brings about is told where it is suspected; this is for what a person must mend. */
   #failed(address: string, error: Error): void {
-    if (IS_OF_NETWORK.test((error as { code?: string }).code ?? error.message)) return;
+    if (!IS_TO_BE_MENDED.test(`${(error as { code?: string }).code} ${error.message}`)) return;
     this.#paced.log(`${address} ${error.message}`, () =>
       this.#options.log.warn({ node: address, why: error.message }, 'cannot connect to a redis node'),
     );
