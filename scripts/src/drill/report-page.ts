@@ -90,7 +90,10 @@ function promisesOf(report: DrillReport, past: DrillHistory | null): Markup {
   const heads = ['promise', 'measured', 'budget', ...(past === null ? [] : ['runs on this machine']), ''];
   const rows = report.promises.map((verdict) => {
     const history = past?.promises.find(({ promise }) => promise === verdict.promise);
-    return promiseRow(verdict, past === null ? [] : [history === undefined ? '' : pastOf(history)]);
+    return promiseRow(
+      verdict,
+      past === null ? [] : [{ of: history === undefined ? '' : pastOf(history), class: 'past' }],
+    );
   });
   const note = past === null ? '' : markup`<p class="quiet">${HOW_JUDGED}</p>`;
   return markup`${table('promises', heads, rows)}${note}`;
