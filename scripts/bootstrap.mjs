@@ -160,7 +160,8 @@ function buildPage() {
 
 /** Written after a build that went well: what it was made from. */
 const builtMark = join(root, 'node_modules', '.whereabouts-built');
-const SOURCES = ['src', 'local', 'static', 'build', 'build.mjs', 'tsconfig.json', 'package.json'];
+/** What is made, not what it is made from. */
+const NO_SOURCES = new Set(['dist', 'node_modules', 'results']);
 const SETTINGS = ['tsconfig.json', 'tsconfig.base.json', 'package.json', 'package-lock.json'];
 
 /** Of a file or a folder, whatever tells that it is another one than before. */
@@ -169,14 +170,14 @@ function fingerprint(path) {
   if (stats === undefined) return [];
   if (!stats.isDirectory()) return [`${path} ${stats.size} ${stats.mtimeMs} ${stats.ctimeMs}`];
   return readdirSync(path)
+    .filter((name) => !NO_SOURCES.has(name) && !name.startsWith('.'))
     .sort()
     .flatMap((name) => fingerprint(join(path, name)));
 }
 
-/** Everything that the compiler reads of ours. */
+/** Everything of ours that a build reads. */
 function sourcesNow() {
-  const inputs = workspaces().flatMap((workspace) => SOURCES.map((name) => join(workspace, name)));
-  const all = [...SETTINGS, ...inputs].flatMap((path) => fingerprint(join(root, path)));
+  const all = [...SETTINGS, ...workspaces()].flatMap((path) => fingerprint(join(root, path)));
   return createHash('sha256').update(all.join('\n')).digest('hex');
 }
 

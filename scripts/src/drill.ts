@@ -34,7 +34,7 @@ import { keepHomePrivate } from './private-home.js';
 import { gatherRunFacts } from './report/run-facts.js';
 import { createNarrator, type Narrator } from './stack/narrator.js';
 import type { Stack } from './stack-file.js';
-import { columnsOf, style } from './terminal.js';
+import { columnsOf, style, wrapText } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const NAMES = Object.keys(DRILLS);
@@ -102,9 +102,10 @@ type Options = ReturnType<typeof program.opts>;
 function verdictText(report: DrillReport): string {
   const lines = report.promises.map(({ promise, passed, measured, budget, detail }) => {
     const mark = passed ? style('green', 'kept  ') : style('red', 'BROKEN');
-    return `  ${mark}  ${promise}: ${measured} (${budget})${detail && !passed ? `\n          ${detail}` : ''}`;
+    const why = detail && !passed ? `\n${wrapText(`          ${detail}`, 10)}` : '';
+    return wrapText(`  ${mark}  ${promise}: ${measured} (${budget})`, 10) + why;
   });
-  const notes = report.notes.map((note) => `  ${note}`);
+  const notes = report.notes.map((note) => wrapText(`  ${note}`, 2));
   const verdict = report.passed ? style('green', 'passed') : style('red', 'FAILED');
   return [`${report.drill}: ${verdict} (all times count from the fault)`, ...lines, ...notes].join('\n');
 }

@@ -15,7 +15,7 @@ import { carryOut } from './plan/slot-mover.js';
 import { redisAdminPassword } from './stack/redis-admin.js';
 import { HOST } from './stack/service-env.js';
 import { runningStack, type Stack } from './stack-file.js';
-import { style, tableText } from './terminal.js';
+import { style, tableText, wrapText } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
 const NEW_MASTER = 'NEW_HOST:6379';
@@ -79,7 +79,8 @@ function movesText({ moves }: Effect): string {
   const rows = moves.map(({ from, to, slots, count, partitions, range, drivers }, i) => {
     const what = range === null ? 'no partition' : `partitions ${partitions[0]} to ${partitions.at(-1)}`;
     const where = range === null ? '' : ` (${range.from} to ${range.to}), ${number(drivers)} drivers`;
-    return `  ${i + 1}. slots ${slots.first} to ${slots.last} (${number(count)}): ${from} -> ${to}, ${what}${where}`;
+    const text = `  ${i + 1}. slots ${slots.first} to ${slots.last} (${number(count)}): ${from} -> ${to}, ${what}${where}`;
+    return wrapText(text, 5);
   });
   return rows.length === 0 ? '  nothing has to move' : rows.join('\n');
 }

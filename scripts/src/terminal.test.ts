@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cut, hasColours, tableText, widthOf } from './terminal.js';
+import { cut, hasColours, tableText, widthOf, wrapText } from './terminal.js';
 
 const red = (text: string) => `\u001b[31m${text}\u001b[39m`;
 
@@ -31,6 +31,12 @@ test('heads give way first, then spare columns, and cells last', () => {
   assert.equal(at(30), '127.0.0.1:7100  master  3');
   assert.equal(at(24), '127.0.0.1:7100  3');
   assert.equal(at(16), '127.0.0…  3');
+});
+
+test('a long text is broken between words, and indented', () => {
+  assert.equal(wrapText('  - one two three four', 4, 12), '  - one two\n    three\n    four');
+  assert.equal(wrapText('  - one two three four', 4, null), '  - one two three four');
+  assert.equal(wrapText('  averylongwordindeed x', 4, 10), '  averylongwordindeed\n    x');
 });
 
 test('a text with colours is cut by what is seen, and its colours end', () => {

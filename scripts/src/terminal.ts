@@ -45,6 +45,21 @@ export function cut(text: string, width: number): string {
   return kept;
 }
 
+/** Broken between words where a terminal is narrower; what follows is indented by so much. */
+export function wrapText(text: string, indent = 0, columns = columnsOf()): string {
+  if (columns === null || widthOf(text) <= columns) return text;
+  const lead = /^ */.exec(text)?.[0] ?? '';
+  const lines = [lead];
+  for (const word of text.slice(lead.length).split(' ')) {
+    const last = lines.at(-1) as string;
+    const isEmpty = last.trim() === '';
+    const longer = isEmpty ? `${last}${word}` : `${last} ${word}`;
+    if (isEmpty || widthOf(longer) <= columns) lines[lines.length - 1] = longer;
+    else lines.push(`${' '.repeat(indent)}${word}`);
+  }
+  return lines.join('\n');
+}
+
 export interface TableOptions {
   /** Columns that are numbers stand at the right. */
   right?: readonly number[];

@@ -1,5 +1,5 @@
 // The history of drills for the terminal: a line for each promise.
-import { style, tableText } from '../terminal.js';
+import { style, tableText, wrapText } from '../terminal.js';
 import {
   type DrillHistory,
   HOW_JUDGED,
@@ -66,4 +66,4 @@ export function historyText(history: DrillHistory, columns: number | null): stri
   ].join('\n');
 }
 
-export const howJudgedText = (): string => style('dim', HOW_JUDGED);
+export const howJudgedText = (): string => style('dim', wrapText(HOW_JUDGED));

@@ -75,11 +75,12 @@ function verdictOf(report: DrillReport, past: DrillHistory | null): Markup {
     ? `${report.promises.length} promises kept`
     : `${broken} of ${report.promises.length} promises broken`;
   const faultMs = faultAtMs(report);
+  const zone = zoneName();
   return markup`<header class="verdict ${verdict}">
 <h1>Drill: ${report.drill}</h1>
 <strong>${verdict.toUpperCase()}</strong> ${kept}${worse === 0 ? '' : markup`, <b class="warn">${worse} worse than in the runs before</b>`}
 <p>${report.about}</p>
-<p class="quiet">The fault was on ${dayAndTime(faultMs)}; it was watched for ${seconds(report.toMs - report.fromMs)}. All times count from the fault.${lasts(report.faultLastsMs)} Times of day are those of ${zoneName()}, with UTC on hover.</p>
+<p class="quiet">The fault was on ${dayAndTime(faultMs)}; it was watched for ${seconds(report.toMs - report.fromMs)}. All times count from the fault.${lasts(report.faultLastsMs)} Times of day are ${zone === 'UTC' ? 'UTC' : `those of ${zone}, with UTC on hover`}.</p>
 </header>`;
 }
 
@@ -89,7 +90,10 @@ function promisesOf(report: DrillReport, past: DrillHistory | null): Markup {
   const heads = ['promise', 'measured', 'budget', ...(past === null ? [] : ['runs on this machine']), ''];
   const rows = report.promises.map((verdict) => {
     const history = past?.promises.find(({ promise }) => promise === verdict.promise);
-    return promiseRow(verdict, past === null ? [] : [history === undefined ? '' : pastOf(history)]);
+    return promiseRow(
+      verdict,
+      past === null ? [] : [{ of: history === undefined ? '' : pastOf(history), class: 'past' }],
+    );
   });
   const note = past === null ? '' : markup`<p class="quiet">${HOW_JUDGED}</p>`;
   return markup`${table('promises', heads, rows)}${note}`;
@@ -106,7 +110,8 @@ function pastOf({ runs, unit, median, standing }: PromiseHistory): Markup {
   const shown = runs.slice(-COMPARED_RUNS - 1);
   const kept = shown.filter(({ passed }) => passed).length;
   if (unit === null) return markup`<small>kept in ${kept} of ${shown.length}</small>`;
-  if (shown.every(({ value }) => value === 0)) return markup`<small>0 in each of ${shown.length}</small>`;
+  const known = shown.flatMap(({ value }) => value ?? []);
+  if (known.every((value) => value === 0)) return markup`<small>0 in each of ${known.length}</small>`;
   const valueText = (value: number) => (unit === 'ms' ? milliseconds(value) : String(value));
   const values = shown.map(({ value }) => value);
   const said = values.map((value) => (value === null ? 'never' : valueText(value))).join(', ');

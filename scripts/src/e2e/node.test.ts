@@ -120,7 +120,7 @@ test('npm run top: one snapshot where there is no terminal, with what the nodes 
 
 /** Runs a command in a terminal of its own, presses `q` once it has drawn, and prints what came, as hex. */
 const IN_A_TERMINAL = `
-import os, pty, select, sys, time
+import os, pty, select, signal, sys, time
 pid, fd = pty.fork()
 if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
 out, pressed, until = b'', False, time.time() + 60
@@ -131,6 +131,7 @@ while time.time() < until:
     if not part: break
     out += part
     if not pressed and b'loss window' in out: pressed = os.write(fd, b'q') > 0
+else: os.kill(pid, signal.SIGKILL)
 print(out.hex(), os.waitpid(pid, 0)[1])
 `;
 

@@ -1,5 +1,5 @@
 // A capacity plan for people: as text, and several side by side as a Markdown table.
-import { style } from '../terminal.js';
+import { style, wrapText } from '../terminal.js';
 import { ASSUMPTIONS, NOT_PLANNED } from './assumptions.js';
 import type { CapacityPlan, Part } from './capacity-plan.js';
 import type { UsedCost } from './measured-costs.js';
@@ -150,9 +150,9 @@ export function planText(plan: CapacityPlan): string {
       ...rows.map(([what, value]) => `  ${what.padEnd(width)}  ${value}`),
     ]),
     ...(plan.warnings.length > 0 ? [style('bold', 'Mind')] : []),
-    ...plan.warnings.map((warning) => `  - ${warning}`),
+    ...plan.warnings.map((warning) => wrapText(`  - ${warning}`, 4)),
     style('bold', 'Where that comes from'),
-    ...originLines(plan).map((line) => `  - ${line}`),
+    ...originLines(plan).map((line) => wrapText(`  - ${line}`, 4)),
   ].join('\n');
 }
 

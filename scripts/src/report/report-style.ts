@@ -43,7 +43,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; m
   .cards tr { border-bottom: 1px solid var(--rule); padding: .6rem 0 } .cards :is(th, td) { padding: .1rem 0 }
   .cards td[data-head]::before { content: attr(data-head); color: var(--quiet); font-size: .87rem; margin-right: .6em }
   .cards.promises tr { display: grid; grid-template-columns: 1fr auto; column-gap: 1rem } .cards.promises td { grid-column: 1 / -1 }
-  .cards.promises :is(td.pass, td.fail) { grid-area: 1 / 2 } .spark { display: inline-block; vertical-align: middle; margin-right: .6em } .cards td > small:only-child { display: inline } }
+  .cards.promises :is(td.pass, td.fail) { grid-area: 1 / 2 } .spark { display: inline-block; vertical-align: middle; margin-right: .6em } .cards .past > small:only-child { display: inline } }
 @page { margin: 14mm }
 @media print { body { padding: 0; max-width: none; font-size: 11px }
   figure, tr { break-inside: avoid } h2 { break-after: avoid } .scroll { overflow: visible } }

@@ -4,6 +4,8 @@ const LEAVE = '\u001b[?25h\u001b[?1049l';
 const HOME = '\u001b[H';
 const END_OF_LINE = '\u001b[K';
 const BELOW = '\u001b[J';
+/** Where nobody says how many there are. */
+const USUAL_ROWS = 24;
 const CTRL_C = '\u0003';
 
 export interface ScreenHooks {
@@ -37,7 +39,7 @@ export class Screen {
 
   /** Lines that the terminal has no room for are left out; what is there is written over, so nothing flickers. */
   draw(lines: readonly string[]): void {
-    const room = Math.max(1, this.#output.rows - 1);
+    const room = (this.#output.rows || USUAL_ROWS) - 1;
     const drawn = lines.slice(0, room).map((line) => `${line}${END_OF_LINE}\r\n`);
     this.#output.write(`${HOME}${drawn.join('')}${BELOW}`);
   }
