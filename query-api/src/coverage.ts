@@ -52,8 +52,13 @@ export class PartitionViews {
    * takes longer than to find the nearest drivers.
    */
   get areEven(): boolean {
+    return this.areWithin(EVEN_WITHIN_MS);
+  }
+
+  /** All are seen, and no view is older. */
+  areWithin(ageMs: number): boolean {
     this.#look();
-    return this.#missing === 0 && performance.now() - (this.#oldestAtMs ?? 0) < EVEN_WITHIN_MS;
+    return this.#missing === 0 && performance.now() - (this.#oldestAtMs ?? 0) < ageMs;
   }
 
   /** Null: it is seen. */

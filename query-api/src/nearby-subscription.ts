@@ -28,7 +28,7 @@ interface Told {
 
 /** What an answer rests on, as far as changes of it are told. */
 interface View {
-  /** Null: as good as all of them. */
+  /** Null: all of them, as no one is missing or old. */
   partitions: readonly number[] | null;
   /** JSON. */
   missing: string;
@@ -36,7 +36,9 @@ interface View {
   ageS: number | null;
 }
 
-const EVEN: View = { partitions: null, missing: '[]', ageS: 0 };
+const WELL: View = { partitions: null, missing: '[]', ageS: 0 };
+/** Views that are younger are as good as new. */
+const OLD_MS = 1_000;
 
 export class NearbySubscription {
   readonly #ground: Ground;
@@ -46,8 +48,8 @@ export class NearbySubscription {
   /** By slot; a slot may be another driver's by now. */
   readonly #told = new Map<number, Told>();
   #look = 0;
-  #view = EVEN;
-  /** What a circle of this radius touches: as costly to find as the drivers. */
+  #view = WELL;
+  /** What a circle of this radius touches: more costly to find than the drivers. */
   #cover: { reachM: number; partitions: readonly number[] } | null = null;
 
   constructor(ground: Ground, parameters: QuestionParameters, minMoveM: number) {
@@ -124,7 +126,7 @@ export class NearbySubscription {
   /** Of the last search. */
   #viewNow(): View {
     const { views, search, store } = this.#ground;
-    if (views.areEven) return EVEN;
+    if (views.areWithin(OLD_MS)) return WELL;
     if (this.#cover?.reachM !== search.reachM) {
       const { lat, lon } = this.#question;
       this.#cover = { reachM: search.reachM, partitions: store.map.cover(lat, lon, search.reachM) };
