@@ -38,7 +38,7 @@ interface Bin {
   isTaken: boolean;
 }
 
-export const radiusOf = (count: number): number => Math.min(26, 8 + 2.6 * Math.log2(count));
+const radiusOf = (count: number): number => Math.min(26, 8 + 2.6 * Math.log2(count));
 
 export function cluster(view: ScreenView, drivers: DriverColumns, marginPx = 30): Clustered {
   const bins = binsIn(view, drivers, marginPx);
