@@ -163,6 +163,12 @@ test('up, the printed curl lines, a second start refused, Ctrl-C', async () => {
     return true;
   });
 
+  const [, token = ''] = /^ *http\S+\/#at=[-\d.]+,[-\d.]+&zoom=11&token=(\S+)$/m.exec(text) ?? [];
+  const asked = await fetch(`${stack.query.url}/v1/partitions`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(asked.status, 200);
+
   const second = start('--drivers', '0');
   assert.equal(await second.ended, 2);
   assert.match(JSON.stringify(second.lines), /already running/);

@@ -52,7 +52,7 @@ function areaLayers({ partition, trouble }: Palette): LayerSpecification[] {
     {
       ...{ id: 'unwell-outlines', type: 'line', source: 'outlines' },
       filter: ['!=', ['get', 'look'], 'well'],
-      paint: { 'line-color': trouble, 'line-width': 2, 'line-dasharray': [3, 2] },
+      paint: { 'line-color': trouble, 'line-width': 1.4, 'line-dasharray': [3, 2] },
     },
   ];
 }
@@ -89,7 +89,7 @@ function troubleLayers({ trouble, halo }: Palette): LayerSpecification[] {
         'text-variable-anchor': ['bottom', 'top', 'left', 'right'],
         'text-radial-offset': 1.2,
       },
-      paint: { 'text-color': trouble, 'text-halo-color': halo, 'text-halo-width': 2.2 },
+      paint: { 'text-color': trouble, 'text-halo-color': halo, 'text-halo-width': 3 },
     },
   ];
 }
