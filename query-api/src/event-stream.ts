@@ -36,6 +36,11 @@ export class EventStream {
     return this.#response.writableNeedDrain;
   }
 
+  /** The caller is gone, perhaps before anything was written. */
+  get isClosed(): boolean {
+    return this.#response.destroyed;
+  }
+
   onClose(closed: () => void): void {
     this.#response.once('close', closed);
   }

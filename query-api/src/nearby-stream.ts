@@ -42,10 +42,13 @@ export function addNearbyStream(app: Api, ground: Ground): void {
     const revision = ground.revision();
     const question = { caller: subject, route, weight: weightOfCircles([parameters]) };
     const snapshot = askQuestion(ground, question, (looked) => subscription.snapshot(revision, looked));
-    if (request.method === 'HEAD') return '';
-    request.isStream = true;
     reply.hijack();
     const events = new EventStream(reply.raw, reply.getHeaders());
+    if (request.method === 'HEAD') {
+      events.end();
+      return;
+    }
+    request.isStream = true;
     const { tokenExpiresAtMs } = request;
     const change: Opened['change'] = (now, looked) => subscription.change(now, looked);
     streams.open({ subject, tokenExpiresAtMs, events, change }, snapshot, revision);

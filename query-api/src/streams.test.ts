@@ -1,7 +1,7 @@
 // Streams on a real server, with a clock of the test's own: who is looked at when, and what becomes of slow readers.
 
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { createMetrics, type Metrics } from '@whereabouts/infra/service/metrics';
@@ -22,7 +22,11 @@ interface Listening {
   later(ms: number): void;
 }
 
-async function listening(t: TestContext, change: () => string | null): Promise<Listening> {
+async function listening(
+  t: TestContext,
+  change: () => string | null,
+  { leavesEarly } = { leavesEarly: false },
+): Promise<Listening> {
   let addedMs = 0;
   const nowMs = () => performance.now() + addedMs;
   const metrics = createMetrics('query-api', { commit: 'test' });
@@ -33,10 +37,15 @@ async function listening(t: TestContext, change: () => string | null): Promise<L
     ...{ limits: { inAll: 1_000, perSubject: 1_000 }, admission, metrics: streamMetrics, nowMs },
     revision: () => 'r-1',
   });
-  const server = createServer((_request, response) => {
+  const open = (response: ServerResponse) => {
     streams.admit('caller');
     const events = new EventStream(response, {});
     streams.open({ subject: 'caller', tokenExpiresAtMs: FOREVER_MS, events, change }, '{}', 'r-0');
+  };
+  const server = createServer(({ socket }, response) => {
+    if (!leavesEarly) return open(response);
+    response.once('close', () => setImmediate(open, response));
+    socket.destroy();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
@@ -152,6 +161,14 @@ test('streams: a comment after fifteen seconds of silence', async (t) => {
     it.later(15_100);
     await until(() => reading.text().split('\n:\n').length - 1 === beats, `${beats} comments`);
   }
+});
+
+test('streams: who left before anything was written is not kept', async (t) => {
+  const it = await listening(t, () => null, { leavesEarly: true });
+  const gone = await caller(t, it.port);
+  await until(() => !gone.isOpen(), 'the connection ends');
+  await pause(50);
+  assert.equal(it.streams.size, 0);
 });
 
 test('streams: so many that are opened at once are looked at in turns, as others wait', async (t) => {

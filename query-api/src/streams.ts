@@ -88,6 +88,8 @@ export class Streams {
   /** `snapshot`: as the subscription told it under this revision. */
   open(opened: Opened, snapshot: string, revision: string): void {
     const { subject, events } = opened;
+    // Who left while his token was verified: nothing more is heard of that connection.
+    if (events.isClosed) return;
     const nowMs = this.#nowMs();
     const stream: Stream = {
       ...opened,

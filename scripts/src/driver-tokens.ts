@@ -3,8 +3,6 @@ import { signDevelopmentToken } from '@whereabouts/infra/service/development-tok
 import { readSecret, type Stack } from './stack-file.js';
 
 const TTL_S = 3600;
-/** A person leaves the map open. */
-const READER_TTL_S = 24 * 3600;
 
 export function driverTokens(stack: Stack): (driverId: string) => Promise<string> {
   const secret = readSecret(stack);
@@ -20,7 +18,8 @@ export function driverTokens(stack: Stack): (driverId: string) => Promise<string
     });
 }
 
-export function readerToken(stack: Stack): Promise<string> {
+/** `ttlS`: a program asks for another token; a person leaves the map open. */
+export function readerToken(stack: Stack, ttlS = TTL_S): Promise<string> {
   const { issuer, audience } = stack.auth;
   return signDevelopmentToken({
     secret: readSecret(stack),
@@ -28,6 +27,6 @@ export function readerToken(stack: Stack): Promise<string> {
     audience: audience.query,
     subject: 'reader',
     scope: 'drivers:read',
-    ttlS: READER_TTL_S,
+    ttlS,
   });
 }

@@ -18,6 +18,9 @@ import { onStop } from './stop-signals.js';
 import { style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
+/** A person leaves the map open. */
+const MAP_TOKEN_TTL_S = 24 * 3600;
+
 const STATUS_EVERY_MS = 1_000;
 
 async function example(options: StackOptions) {
@@ -64,7 +67,7 @@ async function runUntilStopped(
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
     }
-    const token = await readerToken(stack);
+    const token = await readerToken(stack, MAP_TOKEN_TTL_S);
     narrator.say(`\n${whatToTry(stack, tried, token)}\n`, 'ready', { stack });
   } else if (!running.stopping) {
     narrator.say('Some partitions do not answer yet; see /v1/partitions of query-api.', 'incomplete');

@@ -1,10 +1,12 @@
 // The live store and the promoter on clusters that speak TLS alone, with certificates made here.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { findRedisServer } from '../../local/find-servers.js';
 import { withAdmin } from '../../local/redis-node.js';
 import { waitFor } from '../../local/server-process.js';
 import { hasOpenssl, TestAuthority } from '../../local/testing/certificates.js';
@@ -23,6 +25,16 @@ import { parseClusterNodes } from './topology.js';
 const DEADLINE_MS = 20_000;
 const TIMEOUTS = { commandTimeoutMs: 300, connectTimeoutMs: 500, socketTimeoutMs: 500 };
 const ALL = Array.from({ length: 64 }, (_, partition) => partition);
+
+const redisServer = await findRedisServer();
+/** One that was built with TLS ends because it has no certificate, one without because it knows no TLS. */
+const asked = spawnSync(redisServer, ['--port', '0', '--tls-port', '1'], {
+  encoding: 'utf8',
+  timeout: 5_000,
+});
+const speaksTls = /tls-cert-file/.test(`${asked.stdout}${asked.stderr}`);
+if (!speaksTls) console.log(`${redisServer} was built without TLS: its tests are skipped`);
+const skip = !hasOpenssl || !speaksTls;
 
 const dir = mkdtempSync(join(tmpdir(), 'whereabouts-tls-'));
 after(() => rmSync(dir, { recursive: true }));
@@ -43,7 +55,7 @@ async function refusal(fixture: LogFixture, redis: RedisSettings): Promise<strin
   }
 }
 
-describe('nodes with an IP address in their certificate, which ask for ours', { skip: !hasOpenssl }, () => {
+describe('nodes with an IP address in their certificate, which ask for ours', { skip }, () => {
   let fixture: LogFixture;
   let tls: RedisTls;
 
@@ -95,7 +107,7 @@ describe('nodes with an IP address in their certificate, which ask for ours', { 
   });
 });
 
-describe('nodes with names in their certificate', { skip: !hasOpenssl }, () => {
+describe('nodes with names in their certificate', { skip }, () => {
   let fixture: LogFixture;
   let ca: string;
   const hostnames = ALL.slice(0, 6).map((index) => `node-${index}.redis.test`);

@@ -8,16 +8,16 @@ import { clipLine, clipRing } from './clip.mjs';
 const require = createRequire(import.meta.url);
 /** Where Web Mercator ends. */
 const MAX_LATITUDE = 85.0511;
-export const PIECE_DEGREES = 30;
+const PIECE_DEGREES = 30;
 
 export function coarseLand() {
-  const { polygons, lines } = atlas('countries-50m.json');
+  const { polygons, lines } = atlas(require('world-atlas/countries-50m.json'));
   return pieceOf(polygons, lines, { west: -180, south: -MAX_LATITUDE, east: 180, north: MAX_LATITUDE }, 2);
 }
 
 /** Each with its name and bounds. */
 export function finePieces() {
-  const { polygons, lines } = atlas('countries-10m.json');
+  const { polygons, lines } = atlas(require('world-atlas/countries-10m.json'));
   const pieces = [];
   for (let west = -180; west < 180; west += PIECE_DEGREES) {
     for (let south = -90; south < 90; south += PIECE_DEGREES) {
@@ -39,8 +39,7 @@ export function finePieces() {
   return pieces;
 }
 
-function atlas(file) {
-  const topology = require(`world-atlas/${file}`);
+function atlas(topology) {
   const land = feature(topology, topology.objects.land);
   const polygons = land.features.flatMap(({ geometry: { type, coordinates } }) =>
     type === 'Polygon' ? [coordinates] : coordinates,

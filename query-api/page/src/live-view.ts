@@ -53,12 +53,12 @@ export class LiveView {
   showAsTable(wanted: boolean): void {
     const { map } = this.#parts;
     this.#isTable = wanted || map === null;
-    element('map').hidden = this.#isTable;
+    // The map stays where it is below the table, as it says what is in view.
+    element('map').inert = this.#isTable;
     for (const id of ['place', 'map-note']) element(id).hidden = this.#isTable;
     element('table-view').hidden = !this.#isTable;
     element('table-switch').setAttribute('aria-pressed', String(this.#isTable));
     element('table-switch').hidden = map === null;
-    if (!this.#isTable) map?.resize();
   }
 
   /** For the poll. */

@@ -156,10 +156,6 @@ export class MapView {
     });
   }
 
-  resize(): void {
-    this.#map.resize();
-  }
-
   #style() {
     return this.#styleUrl ?? groundStyle(paletteNow());
   }

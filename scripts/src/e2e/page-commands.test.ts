@@ -15,7 +15,7 @@ import { type Block, commandsOf, pages } from '../testing/pages.js';
 const run = promisify(execFile);
 const START_DEADLINE_MS = 180_000;
 const STOP_DEADLINE_MS = 90_000;
-const PAGE_DEADLINE_MS = 120_000;
+const PAGE_DEADLINE_MS = 300_000;
 
 const blocks = pages().flatMap(commandsOf);
 const isRun = ({ notRun, startsStack }: Block) => notRun === undefined && !startsStack;

@@ -15,8 +15,8 @@ import { around, mapOf, type Place } from '../testing/places.js';
 const SEED = 912;
 const DRIVERS = 80;
 const STEP_DEG = 0.01;
-const CALM_S = 5;
-const FAULT_S = 6;
+const CALM_S = 4;
+const FAULT_S = 5;
 /** A busy machine may be late; what is promised is for the drills to judge. */
 const DEADLINE_MS = 30_000;
 const WARSAW = { lat: 52.23, lon: 21.01 };

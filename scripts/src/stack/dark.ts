@@ -1,7 +1,7 @@
 // Which partitions nobody can write to or ask for, as query-api tells it: where they are, and since when.
-import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
+import { readerToken } from '../driver-tokens.js';
 import type { Places } from '../places/places.js';
-import { readSecret, type Stack } from '../stack-file.js';
+import type { Stack } from '../stack-file.js';
 
 const TIMEOUT_MS = 2_000;
 /** A region that is `warming` takes writes: its term has just begun. */
@@ -29,17 +29,6 @@ export interface Dark {
   rows: readonly PartitionNow[];
   partitions: number;
   sinceMs: number;
-}
-
-export function readerToken(stack: Stack): Promise<string> {
-  return signDevelopmentToken({
-    secret: readSecret(stack),
-    issuer: stack.auth.issuer,
-    audience: stack.auth.audience.query,
-    subject: 'reader',
-    scope: 'drivers:read',
-    ttlS: 60,
-  });
 }
 
 /** Null: query-api does not answer. */

@@ -1,6 +1,6 @@
 // Waits for services to be ready, and for every partition to answer.
+import { readerToken } from '../driver-tokens.js';
 import type { Stack } from '../stack-file.js';
-import { readerToken } from './dark.js';
 import type { StackProcess } from './stack-process.js';
 
 const READY_DEADLINE_MS = 60_000;

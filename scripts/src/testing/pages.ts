@@ -62,7 +62,7 @@ export function* npmCommands(text: string): Generator<{ name: string; options: s
 
 /** What a link on a page leads to, relative to the root, with its anchor. Other sites are left out. */
 export function* linksOf({ path, text }: Page): Generator<{ to: string; anchor?: string }> {
-  for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+  for (const [, target = ''] of text.matchAll(/(?:\]\(|src=")([^)\s"]+)[)"]/g)) {
     if (/^[a-z]+:/.test(target)) continue;
     const [file = '', anchor] = target.split('#');
     const to = file === '' ? path : join(dirname(path), file);
