@@ -9,7 +9,6 @@ import type { GridBox } from './adaptive-grid.js';
 import type { DriverIndex } from './driver-index.js';
 import type { Polygon } from './polygon.js';
 import { polygonOf } from './polygon-text.js';
-import { badParameters } from './problem.js';
 
 /** Where the boxes hold more than this, all slots are gone through in their order instead. */
 const FOUND_AT_MOST = 20_000;
@@ -32,15 +31,12 @@ export interface Area {
   polygon: Polygon | null;
 }
 
-/** Of the box, of the polygon, or of what both hold. The schema cannot say that one of them is needed. */
+const EVERYWHERE: readonly number[] = [-180, -90, 180, 90];
+
+/** Of the box, of the polygon, or of what both hold; everywhere where neither is given, as no schema can say "one of". */
 export function areaOf({ bbox, polygon: text }: { bbox?: readonly number[]; polygon?: string }): Area {
-  if (!bbox && text === undefined) {
-    throw badParameters([
-      { parameter: 'bbox', code: 'missing', detail: 'is missing (polygon is taken too)' },
-    ]);
-  }
   const polygon = text === undefined ? null : polygonOf(text);
-  return { boxes: boxesOf(bbox ?? boundsOf(polygon as Polygon)), polygon };
+  return { boxes: boxesOf(bbox ?? (polygon ? boundsOf(polygon) : EVERYWHERE)), polygon };
 }
 
 function boundsOf({ bounds: { minLon, minLat, maxLon, maxLat } }: Polygon): readonly number[] {

@@ -6,7 +6,7 @@ import swaggerUi from '@fastify/swagger-ui';
 import { productVersion } from '@whereabouts/infra/service/metrics';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import { withAliases } from './aliases.js';
-import { asWritten, type Schema } from './schema-shape.js';
+import { asWritten, type Schema, withDocumentedPatterns } from './schema-shape.js';
 import { COMPONENTS } from './schemas.js';
 
 /** By the part of the path behind the version. */
@@ -79,6 +79,8 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   });
 }
 
+const queryOf = (schema: unknown) => withDocumentedPatterns(asWritten(schema as Schema));
+
 function documented(schema: FastifySchema, url: string): FastifySchema {
   if (schema.hide) return schema;
   const headers = { properties: { 'X-Request-Id': REQUEST_ID }, type: 'object' };
@@ -89,7 +91,7 @@ function documented(schema: FastifySchema, url: string): FastifySchema {
     headers,
     ...(body ? { body: withAliases(withDefaultsSaid(asWritten(body as Schema))) } : {}),
     // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
-    ...(querystring ? { querystring: { ...asWritten(querystring), style: 'form', explode: false } } : {}),
+    ...(querystring ? { querystring: { ...queryOf(querystring), style: 'form', explode: false } } : {}),
   };
 }
 

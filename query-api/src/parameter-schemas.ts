@@ -2,7 +2,7 @@
 
 import { DRIVER_ID, MAX_LATITUDE } from '@whereabouts/infra/position';
 import Type, { type Static } from 'typebox';
-import { ALIASES } from './schema-shape.js';
+import { ALIASES, DOCUMENTED_PATTERN } from './schema-shape.js';
 
 const MAX_RADIUS_M = 50_000;
 export const MAX_LIMIT = 100;
@@ -152,6 +152,12 @@ export const IdsParameters = Type.Object(
 
 const BoxLatitude = Type.Number({ minimum: -90, maximum: 90 });
 const BoxLongitude = Type.Number({ minimum: -180, maximum: 180 });
+/** Five rings of 198 positions: what is made by this is always taken. */
+const LONGITUDE_PATTERN = '-?(180|(1[0-7][0-9]|[1-9]?[0-9])([.][0-9]{1,7})?)';
+const LATITUDE_PATTERN = '-?(90|[1-8]?[0-9]([.][0-9]{1,7})?)';
+const POSITION_PATTERN = `\\[${LONGITUDE_PATTERN}, ?${LATITUDE_PATTERN}\\]`;
+const RING_PATTERN = `\\[${POSITION_PATTERN}(, ?${POSITION_PATTERN}){3,197}\\]`;
+const GEOJSON_PATTERN = `^\\{"type": ?"Polygon", ?"coordinates": ?\\[${RING_PATTERN}(, ?${RING_PATTERN}){0,4}\\]\\}$`;
 const area = {
   bbox: Type.Optional(
     Type.Unsafe<number[]>({
@@ -162,16 +168,19 @@ const area = {
       maxItems: 4,
       description:
         'minLon,minLat,maxLon,maxLat in degrees. minLon > maxLon is a box across the antimeridian; the two latitudes ' +
-        'may come in either order. Give `bbox`, `polygon`, or both for what both hold',
+        'may come in either order. Give `bbox`, `polygon`, or both for what both hold; neither is everywhere',
       examples: [[20.9, 52.1, 21.1, 52.3]],
     }),
   ),
   polygon: Type.Optional(
     Type.String({
       description:
-        'A GeoJSON Polygon as text, with holes if it has any, or one ring as an encoded polyline of Google with five ' +
-        'decimals (`_x~|H_`q~B?_af@_af@~oR`), which need not be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
+        'A GeoJSON Polygon as text, with holes if it has any. Any JSON of it is taken, not only that of the pattern, and ' +
+        'so is one ring as an encoded polyline of Google with five decimals (`_x~|H_`q~B?_af@_af@~oR`). Rings need not ' +
+        'be closed. 1,000 positions at most. Edges are straight in longitude and latitude; ' +
         'what is on an edge is within. A polygon across the antimeridian has to be cut there, into two questions',
+      minLength: 1,
+      [DOCUMENTED_PATTERN]: GEOJSON_PATTERN,
       examples: ['{"type":"Polygon","coordinates":[[[20.9,52.1],[21.1,52.1],[21,52.3],[20.9,52.1]]]}'],
     }),
   ),

@@ -36,8 +36,14 @@ function ringsOfGeoJson(text: string): Ring[] {
   }
   return coordinates.map((ring, i) => {
     if (!Array.isArray(ring)) throw refused('bad_format', `ring ${i} must be a list of positions`);
-    return ring.map((position, j) => positionOf(position, `position ${j} of ring ${i}`));
+    return closed(ring.map((position, j) => positionOf(position, `position ${j} of ring ${i}`)));
   });
+}
+
+/** Of GeoJSON, too: where a ring does not end as it began, the last edge is what is meant. */
+function closed(ring: Ring): Ring {
+  const [first, last] = [ring[0], ring.at(-1)];
+  return first && last && !isSame(first, last) ? [...ring, first] : ring;
 }
 
 /** A third number, the altitude, is passed over. */
@@ -49,29 +55,20 @@ function positionOf(position: unknown, name: string): [lon: number, lat: number]
   return [lon, lat];
 }
 
-/** It is closed where it does not end as it began. */
 function ringOfPolyline(text: string): Ring {
   if (!POLYLINE.test(text))
     throw refused('bad_format', 'is neither a GeoJSON Polygon nor an encoded polyline');
-  const ring = codec.decode(text, POLYLINE_DECIMALS).map(([lat, lon]): [number, number] => [lon, lat]);
-  const [first, last] = [ring[0], ring.at(-1)];
-  if (first && last && !isSame(first, last)) ring.push(first);
-  return ring;
+  return closed(codec.decode(text, POLYLINE_DECIMALS).map(([lat, lon]): [number, number] => [lon, lat]));
 }
 
 function checkRing(ring: Ring, name: string): void {
-  const [first, last] = [ring[0], ring.at(-1)];
   for (const [lon, lat] of ring) {
     if (Math.abs(lon) > 180 || Math.abs(lat) > 90) {
       const detail = `${name} has [${lon}, ${lat}]: longitudes are -180 to 180, latitudes -90 to 90`;
       throw refused('out_of_range', detail);
     }
   }
-  if (!first || !last || ring.length < 4) {
-    throw refused('bad_length', `${name} needs four positions, the last as the first`);
-  }
-  if (!isSame(first, last))
-    throw refused('bad_format', `${name} is not closed: its last position must be its first`);
+  if (ring.length < 4) throw refused('bad_length', `${name} needs four positions, the last as the first`);
 }
 
 function isSame(a: Ring[number], b: Ring[number]): boolean {

@@ -166,9 +166,8 @@ test('polygon: what is none is refused, by name and reason', () => {
     [geoJson([[7]]), 'bad_format', /position 0 of ring 0/],
     [geoJson([[['0', 1]]]), 'bad_format', /position 0 of ring 0/],
     [geoJson([[]]), 'bad_length', /needs four positions/],
-    [geoJson([triangle]), 'bad_length', /needs four positions/],
-    [geoJson([[...triangle, [0, 1]]]), 'bad_format', /not closed/],
-    [geoJson([[...triangle, [0, 0]], triangle]), 'bad_length', /ring 1 needs/],
+    [geoJson([triangle.slice(1)]), 'bad_length', /needs four positions/],
+    [geoJson([[...triangle, [0, 0]], triangle.slice(1)]), 'bad_length', /ring 1 needs/],
     [
       geoJson([
         [

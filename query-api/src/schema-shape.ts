@@ -3,12 +3,22 @@
 /** Other names by which a parameter may be given: an extension that OpenAPI passes on. */
 export const ALIASES = 'x-aliases';
 
+/**
+ * The pattern that a document gives for a text that more may be written as: what follows it is always taken. Tools that
+ * make requests of the document need it; callers are held against what the handler reads.
+ */
+export const DOCUMENTED_PATTERN = 'x-documented-pattern';
+
 export interface Schema {
   $ref?: string;
   title?: string;
   description?: string;
   type?: string;
   [ALIASES]?: readonly string[];
+  [DOCUMENTED_PATTERN]?: string;
+  pattern?: string;
+  minLength?: number;
+  minItems?: number;
   default?: unknown;
   items?: Schema;
   maxItems?: number;
@@ -21,6 +31,15 @@ export interface Schema {
 export function propertyOf(schema: Schema | undefined, name: string): Schema | undefined {
   const properties = schema?.properties ?? {};
   return Object.hasOwn(properties, name) ? properties[name] : undefined;
+}
+
+/** Of the parameters of a query. */
+export function withDocumentedPatterns(schema: Schema): Schema {
+  const entries = Object.entries(schema.properties ?? {}).map(([name, one]) => {
+    const { [DOCUMENTED_PATTERN]: pattern, ...rest } = one;
+    return [name, pattern === undefined ? one : { ...rest, pattern }];
+  });
+  return { ...schema, properties: Object.fromEntries(entries) };
 }
 
 /** From each other name of a property to its own. */

@@ -153,14 +153,32 @@ const StreamEnd = Type.Object(
   },
   named('StreamEnd', 'Why the stream ends'),
 );
-/** Text to whoever reads the document; the events are named where only people and our tests look. */
-export const NearbyStream = Type.String({
-  $id: 'NearbyStream',
-  description:
-    'Events: `snapshot` (NearbySnapshot), `change` (NearbyChange), `end` (StreamEnd), each as one line of JSON',
-  examples: ['event: end\ndata: {"reason":"draining"}\n\n'],
-  'x-events': { snapshot: refTo(NearbySnapshot), change: refTo(NearbyChange), end: refTo(StreamEnd) },
-});
+/** One event, as its fields are read. Which data comes with which is told where only people and our tests look. */
+export const NearbyStream = Type.Object(
+  {
+    event: Type.Enum(['snapshot', 'change', 'end'], {
+      type: 'string',
+      description: 'With the data of a NearbySnapshot, a NearbyChange, a StreamEnd',
+      examples: ['end'],
+    }),
+    data: Type.String({ description: 'One line of JSON', examples: ['{"reason":"draining"}'] }),
+    id: Type.Optional(
+      Type.String({ description: 'The revision that it stands on', examples: ['60fd126b-1'] }),
+    ),
+    retry: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'With the first event: how long to wait before connecting again, in milliseconds',
+        examples: [834],
+      }),
+    ),
+  },
+  {
+    $id: 'NearbyStream',
+    description: 'One of the Server-Sent Events',
+    'x-events': { snapshot: refTo(NearbySnapshot), change: refTo(NearbyChange), end: refTo(StreamEnd) },
+  },
+);
 export const BatchAnswer = Type.Object(
   {
     complete: Type.Boolean({ description: 'All of the answers are', examples: [true] }),

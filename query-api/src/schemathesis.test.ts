@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -15,6 +15,13 @@ import { type Running, reported, startRunning, whenComplete } from './fixtures/r
 /** As long as the suite can spare; `SCHEMATHESIS_EXAMPLES` asks for more, for each operation. */
 const EXAMPLES = process.env.SCHEMATHESIS_EXAMPLES ?? '10';
 const DEADLINE_MS = 600_000;
+/** A stream has no end: its snapshot is looked at. How many cells an area has, no schema can say. */
+const CONFIGURATION = `
+max-stream-events = 1
+[[operations]]
+include-operation-id = "supply"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "429", "503"]
+`;
 
 const python = await pythonWith('schemathesis');
 const skip = skipWithout(python, 'schemathesis', '/openapi.json IS, BY SCHEMATHESIS,');
@@ -25,6 +32,7 @@ let dir: string;
 before(async () => {
   if (skip) return;
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-schemathesis-'));
+  await writeFile(join(dir, 'schemathesis.toml'), CONFIGURATION);
   // Neither the rate nor the share is what is tested here.
   const generous = { MAX_QUESTIONS_PER_S: '1000000', MAX_QUESTIONS_IN_FLIGHT_PER_SUBJECT: '400' };
   running = await startRunning(evenPartitionMap(4), { FRESHNESS_MS: '600000', ...generous });
@@ -40,7 +48,8 @@ after(async () => {
 
 test('schemathesis: finds nothing', { skip }, async () => {
   const token = ['--header', `Authorization: Bearer ${running.token}`];
-  const many = ['--max-examples', EXAMPLES, '--continue-on-failure', '--workers', '2'];
+  // One worker: Python 3.11 stumbles over two that read its own source at once.
+  const many = ['--max-examples', EXAMPLES, '--continue-on-failure', '--workers', '1'];
   const phases = ['--phases', 'examples,coverage,fuzzing'];
   const command = ['run', `${running.url}/openapi.json`, ...token, ...many, ...phases];
   const options = { cwd: dir, timeout: DEADLINE_MS, env: { ...process.env, NO_COLOR: '1' } };

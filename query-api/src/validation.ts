@@ -40,7 +40,7 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   };
 };
 
-/** An empty value counts as not given. A list may be written with commas, by repeating its name, or both. */
+/** An empty value counts as not given, save where its schema refuses it: an empty area is not everywhere. A list may be written with commas, by repeating its name, or both. */
 function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unknown {
   const given: [string, unknown][] = [];
   const aliases = aliasesOf(shape);
@@ -49,13 +49,14 @@ function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unk
     const texts = typeof value === 'string' ? [value] : value;
     if (schema?.type === 'array') {
       const items = texts.filter((text) => text !== '').flatMap((text) => text.split(','));
-      if (items.length > 0) given.push([name, items.map((item) => fromText(schema.items, item))]);
+      if (items.length > 0 || schema.minItems)
+        given.push([name, items.map((item) => fromText(schema.items, item))]);
     } else {
       const [text = ''] = texts;
       if (texts.length > 1) {
         repeated.push({ parameter: name, code: 'repeated', detail: 'is given more than once' });
       }
-      if (!schema || text !== '') given.push([name, fromText(schema, text)]);
+      if (!schema || text !== '' || schema.minLength) given.push([name, fromText(schema, text)]);
     }
   }
   // Own properties only, so that a parameter named __proto__ is seen, and refused.
