@@ -82,12 +82,20 @@ describe('nodes with an IP address in their certificate, which ask for ours', { 
   test('messages between processes arrive', async () => {
     const other = await fixture.connect();
     const heard: string[] = [];
-    const subscribed = new Promise<void>((resolve) => {
-      other.subscribe('one', { onSubscribed: resolve, onMessage: (text) => heard.push(text) });
+    let isSubscribed = false;
+    const channel = other.subscribe('one', {
+      onSubscribed: () => {
+        isSubscribed = true;
+      },
+      onMessage: (text) => heard.push(text),
     });
-    await subscribed;
-    await fixture.store.publish('one', 'hello');
-    await waitFor('it is heard', DEADLINE_MS, () => heard.includes('hello') || undefined);
+    try {
+      await waitFor('it is subscribed', DEADLINE_MS, () => isSubscribed || undefined);
+      await fixture.store.publish('one', 'hello');
+      await waitFor('it is heard', DEADLINE_MS, () => heard.includes('hello') || undefined);
+    } finally {
+      channel.close();
+    }
   });
 
   test('another authority than theirs is refused, and said', async () => {
