@@ -47,7 +47,7 @@ test('Python: what it reports is stored, also after ingest was killed', { skip }
     (await newestOf(ground.store, ground.map.partitionOf(52.52, lon))).get('pythonist');
   assert.deepEqual([(await stored(13.41))?.lonE7, (await stored(13.41))?.status], [134_100_000, 'busy']);
   await driver.leaves();
-  assert.equal((await stored(13.41))?.status, 'offline');
+  await until(async () => (await stored(13.41))?.status === 'offline');
 });
 
 interface FromClient {

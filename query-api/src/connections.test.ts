@@ -35,7 +35,7 @@ test('connections: after HEAD and after 304 the next answer on the same connecti
     NEARBY,
     '/openapi.json',
     '/',
-    '/map.js',
+    '/main.js',
     '/docs',
     '/docs/static/index.css',
   ]) {
@@ -213,7 +213,7 @@ test('connections: answers of some size are compressed for those who can read it
 test('connections: the files of the page and of the documentation, and nothing besides', async () => {
   for (const [path, type] of [
     ['/', 'text/html'],
-    ['/map.js', 'application/javascript'],
+    ['/main.js', 'application/javascript'],
     ['/map.css', 'text/css'],
     ['/icon.svg', 'image/svg+xml'],
     ['/docs', 'text/html'],
