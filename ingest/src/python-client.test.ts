@@ -6,12 +6,15 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, test } from 'node:test';
 import type { NackMessage, ServerMessage } from '@whereabouts/client/protocol';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { pythonWith, skipWithout } from '@whereabouts/infra/local/testing/python';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { tokenFor, until } from './testing/edge-under-test.js';
 import { type Ground, IngestProcess, startGround } from './testing/ingest-process.js';
 import { newestOf } from './testing/log-reader.js';
 import { PythonDriver } from './testing/python-driver.js';
+
+const DEADLINE_MS = 30_000;
 
 const python = (await pythonWith('websockets')) as string;
 const skip = skipWithout(python, 'websockets', 'THE PYTHON CLIENT IS');
@@ -47,7 +50,11 @@ test('Python: what it reports is stored, also after ingest was killed', { skip }
     (await newestOf(ground.store, ground.map.partitionOf(52.52, lon))).get('pythonist');
   assert.deepEqual([(await stored(13.41))?.lonE7, (await stored(13.41))?.status], [134_100_000, 'busy']);
   await driver.leaves();
-  await until(async () => (await stored(13.41))?.status === 'offline');
+  await waitFor(
+    'the driver is offline',
+    DEADLINE_MS,
+    async () => (await stored(13.41))?.status === 'offline' || undefined,
+  );
 });
 
 interface FromClient {
