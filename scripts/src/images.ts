@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { command, runMain } from './cli.js';
 import { readComposeFile } from './deploy/compose-file.js';
 import { ComposeRun } from './deploy/compose-run.js';
 import { parseDockerfile } from './deploy/dockerfile.js';
@@ -14,29 +14,39 @@ const DEPLOY = join(root, 'infra', 'deploy');
 /** The simulated drivers connect meanwhile, and the flusher flushes. */
 const RUN_MS = 10_000;
 
-const HELP = `npm run images [-- --keep]
-
-Carries out the Dockerfile in folders of this machine, without Docker, and starts from them what compose.yaml
-starts. Ends with 0 when every service was healthy and has drained.
-
-  --keep  leave the folders`;
+const program = command('run images', {
+  about:
+    'Runs the steps of the Dockerfile in folders of this machine, without Docker, and starts from them what compose.yaml starts. It succeeds if every service was healthy and has drained.',
+  examples: ['', '--keep'],
+})
+  .option('--keep', 'leave the folders')
+  .action(({ keep, json }) => checkImages({ keepsFolders: keep === true, isJson: json === true }));
 
 const megabytes = (folder: string): number =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0) / 1e6;
 
-async function checkImages(keepsFolders: boolean): Promise<void> {
+async function checkImages({
+  keepsFolders,
+  isJson,
+}: {
+  keepsFolders: boolean;
+  isJson: boolean;
+}): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'whereabouts-images-'));
-  const say = (text: string) => console.log(text);
+  const say = (text: string) => (isJson ? console.error(text) : console.log(text));
+  const sizesMb: Record<string, number> = {};
   try {
     const stages = parseDockerfile(readFileSync(join(DEPLOY, 'docker', 'Dockerfile'), 'utf8'));
     const images = new ImageFolders(stages, root, join(dir, 'images'), say);
     const { services } = readComposeFile(join(DEPLOY, 'compose.yaml'));
     const targets = new Set(Object.values(services).flatMap(({ build }) => build?.target ?? []));
     const folderOf = (target: string) => join(images.build(target).folder, 'app');
-    for (const target of targets)
-      say(`${target}: ${megabytes(folderOf(target)).toFixed(1)} MB above its base image`);
+    for (const target of targets) {
+      sizesMb[target] = megabytes(folderOf(target));
+      say(`${target}: ${sizesMb[target].toFixed(1)} MB above its base image`);
+    }
     const run = new ComposeRun({ deployDir: DEPLOY, stages, folderOf, dir, values: { DRIVERS: '50' }, say });
     let statuses: Record<string, number | string | null> = {};
     try {
@@ -46,6 +56,7 @@ async function checkImages(keepsFolders: boolean): Promise<void> {
       statuses = await run.stop();
     }
     for (const [name, status] of Object.entries(statuses)) say(`${name} ended with ${status}`);
+    if (isJson) console.log(JSON.stringify({ sizes_mb: sizesMb, statuses }));
     if (Object.values(statuses).some((status) => status !== 0)) process.exitCode = 1;
   } finally {
     if (keepsFolders) say(`left: ${dir}`);
@@ -53,6 +64,4 @@ async function checkImages(keepsFolders: boolean): Promise<void> {
   }
 }
 
-const { values } = parseArgs({ options: { keep: { type: 'boolean' }, help: { type: 'boolean' } } });
-if (values.help) console.log(HELP);
-else await checkImages(values.keep ?? false);
+await runMain(program);
