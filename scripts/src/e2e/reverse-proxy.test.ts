@@ -207,7 +207,7 @@ test('proxy: HEAD and 304 leave the connections to query-api of use; a large bod
   const url = `http://127.0.0.1:${port}`;
   const { headers } = await fetch(url);
   for (let i = 0; i < 20; i++) {
-    assert.equal((await fetch(`${url}/map.js`, { method: 'HEAD' })).status, 200);
+    assert.equal((await fetch(`${url}/main.js`, { method: 'HEAD' })).status, 200);
     const again = await fetch(url, { headers: { 'if-none-match': headers.get('etag') ?? '' } });
     assert.equal(again.status, 304);
   }

@@ -1,5 +1,5 @@
 // A lock that dies with its holder: a file with a pid. One whose process is gone, or is not what it should be, is void.
-import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { commandLine, isAlive } from '@whereabouts/infra/local/server-process';
 
 export interface PidLock {
@@ -20,6 +20,26 @@ export function holderOfPidLock(file: string, marker: string): number | null {
   }
 }
 
+/**
+ * Of two processes that find the same void lock, the slower one may meet the lock that the faster one has taken since.
+ * So the file is moved aside first, and moved back if somebody holds it.
+ */
+function removeVoid(file: string, marker: string): void {
+  const aside = `${file}.${process.pid}.aside`;
+  try {
+    renameSync(file, aside);
+  } catch {
+    return; // another process was faster
+  }
+  try {
+    if (holderOfPidLock(aside, marker) !== null) linkSync(aside, file);
+  } catch {
+    // A third process has taken the name.
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
 /** `marker` is part of the command line of whoever may hold it. */
 export function takePidLock(file: string, marker: string): PidLock {
   const mine = `${file}.${process.pid}`;
@@ -33,7 +53,7 @@ export function takePidLock(file: string, marker: string): PidLock {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const pid = holderOfPidLock(file, marker);
       if (pid !== null) return { heldBy: pid, release: () => {} };
-      rmSync(file, { force: true });
+      removeVoid(file, marker);
     } finally {
       rmSync(mine, { force: true });
     }
