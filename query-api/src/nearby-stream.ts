@@ -1,4 +1,4 @@
-// GET /v1/drivers/nearby/stream: who is nearest, and then what changes.
+// GET /v1/drivers/nearby/stream: the nearest drivers, followed by the changes.
 
 import type { Api } from './api-instance.js';
 import { EVENT_STREAM_TYPE, EventStream } from './event-stream.js';

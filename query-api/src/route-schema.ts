@@ -1,5 +1,5 @@
-// The part of a route's schema that says what is answered: types with their bodies, and the problems, those that every
-// question can meet and those of its own. Each with an example.
+// The part of a route's schema that describes answers: types with their bodies, and problems, both those of every
+// question and those of the route. Each has an example.
 
 import { STATUS_CODES } from 'node:http';
 import type { TSchema } from 'typebox';
@@ -34,7 +34,7 @@ const BODY_PROBLEMS: Record<number, string> = {
   413: 'The body is too large',
   415: 'The body is not application/json',
 };
-/** What such a problem says, as an example: one of the codes that come with the status, and its detail. */
+/** An example of such a problem: one of the codes of that status, and its detail. */
 const EXAMPLES: Record<number, [code: string, detail: string]> = {
   401: ['token_missing', 'the token is missing'],
   403: ['token_scope', 'the token lacks the scope drivers:read'],
@@ -67,7 +67,7 @@ const PROBLEM_HEADERS: Record<number, Record<string, object>> = {
 };
 const sampleOf = sampler(COMPONENTS);
 
-/** `answers`: by media type, the first where the caller does not care. */
+/** `answers`: by media type, the first if the caller has no preference. */
 export function responses(
   answers: Record<string, TSchema>,
   problems: Record<number, string>,
@@ -100,7 +100,7 @@ function problemResponse(status: number, description: string): Response {
 function problemExample(status: number): object {
   const { missing: _, ...sample } = sampleOf(ProblemBody) as Record<string, unknown>;
   const [code, detail] = EXAMPLES[status] ?? [];
-  // That of the parts is a 400.
+  // For the parts it is a 400.
   return code ? { ...sample, title: STATUS_CODES[status], status, detail, code, errors: [] } : sample;
 }
 

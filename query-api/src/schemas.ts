@@ -1,5 +1,5 @@
-// Every answer, once: /openapi.json is made of these, as it is of the parameters. What has an `$id` is a component there,
-// and is referred to by it.
+// Every answer, once: /openapi.json is made from these, as it is from the parameters. A schema with an `$id` is a
+// component there, and is referred to by it.
 
 import { STATUSES } from '@whereabouts/infra/position';
 import Type from 'typebox';
@@ -80,7 +80,7 @@ const MissingRange = Type.Object(
       type: 'string',
       description:
         '`unreachable`, `timeout`: its node does not answer. `not_ready`: not read yet, or it cannot be served. ' +
-        '`map_mismatch`: written under another partition map. `silent`: nobody feeds it. `warming`: its master ' +
+        '`map_mismatch`: written under another partition map. `silent`: no process feeds it. `warming`: its master ' +
         'was new when it was first read',
       examples: ['unreachable'],
     }),
@@ -137,9 +137,9 @@ const NearbyChange = Type.Object(
     revision,
     ...coverage,
     entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
-    left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
+    left: Type.Array(DriverId, { description: 'Among the nearest before, but not now' }),
     moved: Type.Array(refTo(Driver), {
-      description: 'Told before, and at least `min_move_m` away from there now',
+      description: 'Sent before, and now at least `min_move_m` away from there',
     }),
   },
   named('NearbyChange', 'What changed among the nearest'),
@@ -153,7 +153,9 @@ const StreamEnd = Type.Object(
   },
   named('StreamEnd', 'Why the stream ends'),
 );
-/** One event, as its fields are read. Which data comes with which is told where only people and our tests look. */
+/**
+ * One event, as its fields are parsed. Only people and our tests use the rule for which data comes with which event.
+ */
 export const NearbyStream = Type.Object(
   {
     event: Type.Enum(['snapshot', 'change', 'end'], {
@@ -421,7 +423,7 @@ export const ProblemBody = Type.Object(
   { $id: 'Problem', description: 'Why there is no answer: RFC 9457. Further members may come' },
 );
 
-/** Those that others refer to. */
+/** Schemas that others refer to. */
 export const COMPONENTS = [
   Driver,
   MissingRange,

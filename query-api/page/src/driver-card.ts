@@ -1,4 +1,4 @@
-// One driver, chosen on the map or by id: what is known of it, kept up to date, followed where that is wanted.
+// One driver, chosen on the map or by id: shows what is known, keeps it up to date, and follows the driver on request.
 
 import { type Api, ApiError, type Driver } from './api.js';
 import { element, made, setText } from './dom.js';
@@ -8,7 +8,7 @@ import { clock, pointText, seconds } from './units.js';
 const KMH_EACH_MPS = 3.6;
 
 export interface CardEvents {
-  /** Another driver, or none, or following or not. */
+  /** The driver, or whether it is followed, has changed. */
   changed(): void;
   /** A newer position of the driver. */
   moved(driver: Driver): void;
@@ -66,7 +66,7 @@ export class DriverCard {
     if (this.#driver) this.#events.moved(this.#driver);
   }
 
-  /** For the poll. Says whether the driver is known at all. */
+  /** For the poll. Returns whether the driver is known at all. */
   async askAgain(): Promise<void> {
     const asked = this.#driverId;
     if (asked === null) return;

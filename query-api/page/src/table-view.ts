@@ -1,4 +1,4 @@
-// The drivers in view as a table: for those who read it better than a map, and where the browser draws no map.
+// The drivers in view as a table: for users who read it better than a map, and for browsers that draw no map.
 
 import type { Driver } from './api.js';
 import { element, made, setText } from './dom.js';
