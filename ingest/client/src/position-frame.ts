@@ -19,7 +19,7 @@ const NONE_U16 = 65535;
 const CHECKPOINT_FLAG = 0x10;
 const MAX_U48 = 2 ** 48 - 1;
 
-/** DataView would wrap a number that does not fit into another place of the world. */
+/** DataView would wrap a number that does not fit, and put the position elsewhere in the world. */
 function integer(name: string, value: number, min: number, max: number): number {
   const rounded = Math.round(value);
   if (!(rounded >= min && rounded <= max)) throw new RangeError(`${name}: ${value} does not fit a frame`);
