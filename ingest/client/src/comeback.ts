@@ -6,7 +6,7 @@ import type { TokenKeeper } from './token-keeper.js';
 
 export interface ReturnPlan {
   state: 'closed' | 'waiting' | 'refused';
-  /** Null if it does not come back, and why. With `refused`: when to ask for another token, at the latest. */
+  /** Null if it does not come back; `why` says the reason. With `refused`: at least to ask for another token. */
   reconnectInMs: number | null;
   why: string;
   isRefusal: boolean;

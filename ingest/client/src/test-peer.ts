@@ -83,7 +83,7 @@ export interface TestRefusal {
 }
 
 export interface PeerScript {
-  /** The HTTP status of a refusal, or more of it, or null to accept. */
+  /** The HTTP status of a refusal, or more of it, or undefined to accept. */
   upgrade?(request: IncomingMessage, nth: number): number | TestRefusal | undefined;
   connection?(peer: Peer, nth: number): void;
   message?(peer: Peer, message: ClientMessage): void;
