@@ -7,7 +7,7 @@ const TOLD_LINES = 5;
 
 export class TraceFile {
   readonly rows: PositionCsv;
-  /** The first of the rows that are passed over. */
+  /** The first of the skipped rows. */
   readonly passedOver: MalformedLine[] = [];
   readonly #stream: ReturnType<typeof createReadStream>;
 
@@ -33,7 +33,7 @@ export class TraceFile {
   }
 }
 
-/** What is wrong with a trace, as a word to the person who gave it. */
+/** A fault of a trace, worded for the user who gave it. */
 export async function withTrace<T>(file: string, use: (trace: TraceFile) => Promise<T>): Promise<T> {
   const trace = new TraceFile(file);
   try {

@@ -1,4 +1,4 @@
-// A partition map from a trace: as many partitions as it has places for, and a word about what was passed over.
+// A partition map from a trace: as many partitions as it has places for, and a message about skipped rows.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -4,7 +4,7 @@ import type { Stack } from '../stack-file.js';
 
 const READER = '-H "Authorization: Bearer $(npm run -s token -- --scope drivers:read)"';
 
-/** A driver to ask for by id: the fleet's first, or nobody in particular. */
+/** A driver to ask for by id: the fleet's first, or a placeholder. */
 export interface Example {
   lat: number;
   lon: number;

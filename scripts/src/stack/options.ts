@@ -1,4 +1,4 @@
-// What a person may say to `npm start`.
+// The options of `npm start`.
 import { existsSync } from 'node:fs';
 import { command, givenPath, number } from '../cli.js';
 import { UsageError } from '../usage-error.js';

@@ -1,4 +1,4 @@
-// Postgres of a running stack in the hands of a test: taken over from `npm start`, which leaves a stopped one alone.
+// A test takes over Postgres of a running stack from `npm start`, which leaves a stopped one alone.
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { Client } from 'pg';
 import type { OwnStack } from '../stack/own-stack.js';
 
-/** Nobody writes to that table until the lock is let go. */
+/** No writer can use that table until the lock is released. */
 export async function lockTable(url: string, table: string): Promise<() => Promise<void>> {
   const client = new Client({ connectionString: url });
   client.on('error', () => {});

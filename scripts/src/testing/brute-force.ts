@@ -1,11 +1,11 @@
-// The nearest drivers by looking at every one of them, and an answer held against that.
+// The nearest drivers by looking at every one of them, and the comparison of an answer with that.
 import assert from 'node:assert/strict';
 import type { Answer, AnsweredDriver, Question } from '../outside/dispatcher.js';
 import { type Known, metresBetween } from '../outside/truth.js';
 
-/** Two drivers at the same distance may stand in either order; sums of sines differ by less than this. */
+/** Two drivers at the same distance may come in either order; sums of sines differ by less than this. */
 const TIE_M = 1e-6;
-/** Distances are told in centimetres. */
+/** Distances are given in centimetres. */
 const TOLD_M = 0.0051;
 
 interface Sighted {
@@ -26,7 +26,7 @@ export function nearest(drivers: Iterable<Known>, question: Question): Sighted[]
   return found.slice(0, limit);
 }
 
-/** Throws where the answer is not the one that looking at everybody gives. */
+/** Throws if the answer differs from the one that looking at every driver gives. */
 export function assertNearest(answer: Answer, drivers: ReadonlyMap<string, Known>, question: Question): void {
   const why = JSON.stringify(question);
   assert.equal(answer.complete, true, `${why}: ${JSON.stringify(answer.missing)}`);
@@ -53,7 +53,7 @@ function namesOf(sighted: readonly Sighted[]): string {
   return sighted.map(({ known, distanceM }) => `${known.driverId} (${distanceM.toFixed(3)} m)`).join();
 }
 
-/** Everything that is told of a driver, but for what depends on the question. */
+/** Every field of a driver, except those that depend on the question. */
 export function assertSame(driver: AnsweredDriver, known: Known): void {
   assert.deepEqual(
     {
