@@ -1,5 +1,5 @@
-// What dispatch notices of a Redis master that dies or freezes: questions about the whole map, a hundred a second, while
-// every driver reports on. Each fault has a stack of its own.
+// What dispatch notices of a Redis master that dies or freezes: questions about the whole map, a hundred a second,
+// while every driver keeps reporting. Each fault has a new stack.
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { withDeadline } from '@whereabouts/infra/service/deadline';
@@ -19,7 +19,7 @@ const QUESTION_SEED = 9;
 const QUESTIONS_PER_S = 100;
 const LOAD_PROCESSES = 1;
 const CONNECT_DEADLINE_MS = 60_000;
-/** Everybody has been acknowledged, and query-api has heard of it. */
+/** Every driver has been acknowledged, and query-api has seen it. */
 const SETTLE_MS = 6_000;
 const CALM_MS = 2_000;
 const FROZEN_MS = 5_000;
@@ -39,7 +39,7 @@ interface Seen {
   questions: number;
   incomplete: number;
   failed: number;
-  /** Answers without the driver that was asked for, who reports on. */
+  /** Answers without the requested driver, who keeps reporting. */
   missing: number;
   answerMs: number[];
   viewAgeMs: number[];
@@ -61,7 +61,7 @@ class Questioner {
     this.#dispatcher = dispatcher;
   }
 
-  /** At its pace, whether answers come or not: each driver's surroundings in turn. */
+  /** At its pace, even if answers do not come: each driver's surroundings in turn. */
   async ask(drivers: readonly Place[], seconds: number): Promise<void> {
     const startedAtMs = performance.now();
     const asked: Promise<void>[] = [];

@@ -27,7 +27,7 @@ interface Setting {
   fleet: PlacedFleet;
   flusher: FlusherSetting;
   probe: PostgresProbe;
-  /** CPU of a flusher that only looks: not of the rows. */
+  /** CPU of an idle flusher, which is not counted for the rows. */
   idleCpuShare: number;
 }
 

@@ -1,6 +1,6 @@
-// What "who is nearest?" costs: CPU of query-api and the Redis masters for each question over HTTP, over Tile38's NEARBY
-// and a plain GEOSEARCH for the same questions about the same fleet; what the search by itself takes; and how both grow
-// with the fleet.
+// The cost of a nearest-drivers question: CPU of query-api and the Redis masters for each question over HTTP, over
+// Tile38's NEARBY and a plain GEOSEARCH for the same questions about the same fleet; the cost of the search alone; and
+// how both grow with the fleet.
 import {
   alternate,
   type Bench,
@@ -111,7 +111,7 @@ async function measureFleet(
   }
 }
 
-/** query-api alone: the fleet is too large to be loaded into everything that it is compared with. */
+/** query-api alone: the fleet is too large to load it into everything else. */
 async function measureLarge(asked: Asked): Promise<{ query: Measured[]; readyS: number }> {
   const city = await City.start(LARGE_FLEET);
   try {

@@ -1,6 +1,6 @@
-// What streams of nearby drivers cost query-api while the fleet drives, over the same questions polled twice a second; and
-// how old a position is when the event arrives that tells of it. What following the fleet costs while nobody asks is
-// measured in alternation, and taken off both.
+// The cost of streams of nearby drivers for query-api while the fleet drives, over the same questions polled twice a
+// second; and the age of a position when the event with it arrives. The cost of following the fleet without questions
+// is measured in alternation, and subtracted from both.
 import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
 import { StreamLoad } from './load/stream-load.js';
 import { sleep } from './measured-load.js';
@@ -31,7 +31,7 @@ interface Round {
 interface StreamRound extends Round {
   eventsPerS: number;
   bytesPerS: number;
-  /** Of turns: that took longer than 8 ms, and 16 ms. */
+  /** Share of turns that took longer than 8 ms, and 16 ms. */
   over8: number;
   over16: number;
   turns: number;
@@ -54,7 +54,7 @@ async function idleRound(city: City, seconds: number): Promise<Round> {
   return await cpuMsDuring(city, () => sleep(seconds * 1000));
 }
 
-/** Twice a second each: that is more than one process can do, so it follows from what each question costs. */
+/** Twice a second each: that is more than one process can do, so it follows from the cost of one question. */
 async function polledRound(city: City, seconds: number, idleMs: number): Promise<Round> {
   const points = questionsAbout(city.places);
   const { ask } = city.querySide(QUESTION);
