@@ -1,4 +1,4 @@
-// How long a checkpoint takes until its driver is told that Postgres has it, on a stack that has nothing else to do.
+// How long a checkpoint takes until its driver receives `persisted`, on a stack that has nothing else to do.
 
 import { DriverClient } from '@whereabouts/client/driver-client';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
