@@ -44,7 +44,7 @@ export interface BenchOutcome {
   tables?: Table[];
   charts?: BarChart[];
   notes?: string[];
-  /** Measured costs by name, for `npm run plan`; units stand in the names. */
+  /** Measured costs by name, for `npm run plan`; names end with the unit. */
   costs?: Record<string, number>;
 }
 

@@ -180,7 +180,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     }
   }
   return {
-    workload: `${drivers.length.toLocaleString('en')} drivers of one city (seed ${SEED}) in 64 partitions on 3 masters with replicas and promoter, binary, ack=each, a report every ${INTERVAL_MS / 1000} s; ${QUESTIONS_PER_S} questions a second for ${seconds} s, each about the ${RADIUS_M} m around a driver, all in turn (seed ${QUESTION_SEED}); the fault comes after ${CALM_MS / 1000} s; ${count} rounds, each with a stack of its own`,
+    workload: `${drivers.length.toLocaleString('en')} drivers of one city (seed ${SEED}) in 64 partitions on 3 masters with replicas and promoter, binary, ack=each, a report every ${INTERVAL_MS / 1000} s; ${QUESTIONS_PER_S} questions a second for ${seconds} s, each about the ${RADIUS_M} m around a driver, all in turn (seed ${QUESTION_SEED}); the fault comes after ${CALM_MS / 1000} s; ${count} rounds, each with a new stack`,
     figures: NAMES.flatMap((fault) => figuresOf(fault, seen[fault])),
     tables: [
       {

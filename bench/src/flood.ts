@@ -157,7 +157,7 @@ function outcomeOf(
     figures,
     tables: [
       {
-        title: 'What the flood got through, and what the others heard',
+        title: 'What the flood got through, and what the others received',
         heads: ['kind', 'connections', 'upgrades', 'MB written', 'nacks to others', 'others closed'],
         rows: FLOOD_KINDS.map((kind) => [
           kind,

@@ -30,13 +30,13 @@ const program = command('run bench', {
   .argument('[NAME...]', 'which ones (default: all of them)')
   .option(
     '--drivers <N>',
-    'so many instead of what the bench says',
+    'how many drivers (default: as the bench says)',
     number('--drivers', { min: 1, max: 1_000_000 }),
   )
-  .option('--seconds <N>', 'measured so long, each time', number('--seconds', { min: 1, max: 3600 }))
+  .option('--seconds <N>', 'seconds of each measurement', number('--seconds', { min: 1, max: 3600 }))
   .option(
     '--rounds <N>',
-    'so often, in alternation with the baseline',
+    'the number of rounds, in alternation with the baseline',
     number('--rounds', { min: 1, max: 100 }),
   );
 

@@ -124,7 +124,7 @@ export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
     const calls = total(samples, 'whereabouts_ingest_record_calls_total');
     if (messages !== undefined && calls !== undefined) return { messages, calls };
   }
-  throw new Error(`ingest did not tell what it has counted, ${SCRAPE_ATTEMPTS} times`);
+  throw new Error(`ingest did not report its counters, ${SCRAPE_ATTEMPTS} times`);
 }
 
 /** The median of several rounds; a part that was not measured has none. */

@@ -243,7 +243,7 @@ function outcomeOf(
       'Stale: how much newer the newest acknowledged position of a driver is than the one that a read gave.',
       'CPU is that of all servers of a mode, replicas and idle work among it, reads too. The load shares the cores with them.',
       'Statements: counted by the naive servers, reads among them; for write-behind four for each transaction of the flusher, the most that one sends.',
-      'The naive modes keep no index of places: they could not answer who is near. What that would cost them is not in their figures.',
+      'The naive modes keep no index of places: they could not answer nearby questions. The cost of that is not in their figures.',
       ...hitNotes(measured),
     ],
   };

@@ -109,6 +109,6 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
 }
 
 export const PERSISTED: Bench = {
-  about: 'how long a checkpoint takes until its driver hears that Postgres has it',
+  about: 'how long a checkpoint takes until its driver receives `persisted`',
   run,
 };

@@ -165,7 +165,7 @@ function outcome(drivers: number, seconds: number, rounds: number, measured: Mea
     notes: [
       `To poll ${count} questions twice a second is more than one process can do: its CPU is that of a question, asked ${POLLED_AT_ONCE} at once over connections that stay open, times ${(STREAMS * POLLED_EACH_S).toLocaleString('en')}.`,
       'What query-api needs while nobody asks, to follow the fleet, is taken off both.',
-      'Delays are those of drivers told to have moved, of every 20th stream. The readers share the cores with query-api.',
+      'Delays are those of drivers reported to have moved, of every 20th stream. The readers share the cores with query-api.',
     ],
     costs: { query_api_us_per_stream_look: median(of(({ cpuMs }) => cpuMs * perLook)) },
   };

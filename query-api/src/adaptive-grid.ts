@@ -3,7 +3,7 @@
 // city of a million drivers as in a village. There are several grids in one, each with a root of its own.
 //
 //   units     1e-7 degree: x from -180 degrees, y from -90; the root spans 2^32 of them both ways, beyond the map
-//   node      a cell. Its four quarters stand together; a leaf has a bucket, or none while it is empty
+//   node      a cell. Its four quarters are adjacent; a leaf has a bucket, or none while it is empty
 //   bucket    BUCKET points side by side (x, y, slot, and a mask that searches filter by), so that a search reads memory
 //             in a row. At MAX_DEPTH (1 m) buckets are chained; only the first of a chain may have room
 //   place     of a slot: where its point stands (bucket * BUCKET + index), -1 where it is in no grid

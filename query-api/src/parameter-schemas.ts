@@ -117,7 +117,7 @@ export function batchSchema(freshnessMs: number) {
       points: Type.Array(questionSchema(freshnessMs), {
         minItems: 1,
         maxItems: MAX_POINTS,
-        description: 'Each with parameters of its own',
+        description: 'Each with its own parameters',
       }),
     },
     {

@@ -21,10 +21,10 @@ const PROBLEMS: Record<number, string> = {
   400: 'Parameters that are unknown, repeated, missing or out of range, each by name in `errors`',
   401: 'No token, or one that cannot be verified',
   403: 'The token lacks the scope `drivers:read`',
-  405: 'Another method: `Allow` has those that there are',
+  405: 'Another method: `Allow` lists the supported ones',
   406: 'None of the types that the caller accepts',
   408: 'The request did not arrive in time',
-  429: 'This caller alone asks too much: again after `Retry-After`',
+  429: 'This caller alone asks too much: retry after `Retry-After`',
   431: 'The address and the headers together have more than 32 KiB (so there is no 414)',
   500: 'Something is wrong on our side',
   503: 'Overloaded: too many questions at once',
@@ -60,7 +60,7 @@ const retryAfter = text('How long to wait, in seconds', '1');
 const PROBLEM_HEADERS: Record<number, Record<string, object>> = {
   401: { 'WWW-Authenticate': challenge },
   403: { 'WWW-Authenticate': challenge },
-  405: { Allow: text('The methods that there are', 'GET, HEAD') },
+  405: { Allow: text('The supported methods', 'GET, HEAD') },
   415: { 'Accept-Post': text('The types that a body may have', JSON_TYPE) },
   429: { 'Retry-After': retryAfter },
   503: { 'Retry-After': retryAfter },
@@ -109,7 +109,7 @@ function response(
   content: Response['content'],
   headers: Record<string, object> = {},
 ): Response {
-  const requestId = text('As it came, or made', '63b167fc-5d2f-4c43-8f0e-7a3a5a4f6b1e');
+  const requestId = text('As it was sent, or generated', '63b167fc-5d2f-4c43-8f0e-7a3a5a4f6b1e');
   return { description, headers: { 'X-Request-Id': requestId, ...headers }, content };
 }
 

@@ -50,7 +50,7 @@ const Driver = Type.Object(
       examples: [1_042],
     }),
     persisted: Type.Boolean({
-      description: 'Whether this very position stands in the archive',
+      description: 'Whether exactly this position is in the archive',
       examples: [false],
     }),
     source: Type.Enum(['live', 'archive'], {
@@ -115,7 +115,7 @@ export const Query = Type.Object(
     }),
     services: Services,
     max_age_ms: Type.Integer({ description: 'In milliseconds', examples: [10_000] }),
-    exclude: Type.Array(DriverId, { description: 'Drivers that were not wanted', examples: [['driver-7']] }),
+    exclude: Type.Array(DriverId, { description: 'Drivers that were left out', examples: [['driver-7']] }),
   },
   named('Query', 'The question as it was understood, with its defaults'),
 );
@@ -165,7 +165,7 @@ export const NearbyStream = Type.Object(
     }),
     data: Type.String({ description: 'One line of JSON', examples: ['{"reason":"draining"}'] }),
     id: Type.Optional(
-      Type.String({ description: 'The revision that it stands on', examples: ['60fd126b-1'] }),
+      Type.String({ description: 'The revision that it is based on', examples: ['60fd126b-1'] }),
     ),
     retry: Type.Optional(
       Type.Integer({
@@ -238,7 +238,7 @@ const SupplyCell = Type.Object(
     available: Type.Integer({ minimum: 0, description: 'Drivers free to take a ride', examples: [4] }),
     busy: Type.Integer({ minimum: 0, description: 'Drivers on a ride', examples: [3] }),
   },
-  named('SupplyCell', 'How many drivers stand in a cell of the geohash'),
+  named('SupplyCell', 'How many drivers are in a cell of the geohash'),
 );
 export const SupplyAnswer = Type.Object(
   {

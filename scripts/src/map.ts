@@ -141,7 +141,7 @@ verb(program, 'show', {
   );
 
 verb(program, 'load', {
-  about: 'The next `npm start` uses this map, with a cache that begins anew.',
+  about: 'The next `npm start` uses this map, with an empty cache.',
   examples: ['warsaw.json'],
 })
   .argument('<FILE>', 'a map, as `npm run map -- build` writes it')

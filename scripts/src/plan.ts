@@ -22,7 +22,7 @@ const NEW_MASTER = 'NEW_HOST:6379';
 const program = withCapacityOptions(
   command('run plan', {
     about:
-      'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
+      'Plans the capacity for a number of drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
     examples: [
       '--drivers 100000',
       '--table > capacity.md',

@@ -19,7 +19,7 @@ function closeToOthers(path: string): void {
 /** `/tmp` and the like: these must not be closed or removed. */
 export function refuseSharedHome(home: string): void {
   if (!existsSync(home) || (statSync(home).mode & STICKY) === 0) return;
-  throw new UsageError(`WHEREABOUTS_HOME must be a folder of its own: everybody may write to ${home}.`);
+  throw new UsageError(`WHEREABOUTS_HOME must be a private folder, but every user may write to ${home}.`);
 }
 
 /** Makes the folder, and closes one that an earlier version left open. Everything made from now on is private too. */

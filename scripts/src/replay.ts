@@ -149,17 +149,17 @@ async function replayTrace(trace: TraceFile, { speed, limitRows, json = false }:
 
 const program = command('run replay', {
   about:
-    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with a socket of its own, ' +
-    'thinned to what the service accepts from one driver. Leaps of more than 10 minutes are not waited for.',
+    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with its own socket, ' +
+    'thinned to what the service accepts from one driver. Gaps of more than 10 minutes are skipped.',
   examples: ['trace.csv', 'trace.csv --speed 10', 'trace.csv --limit-rows 1000 --json'],
   notes: [
-    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time. Rows that are no positions are passed over, and told with line and reason.',
+    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time. Rows that are no positions are skipped, and reported with line and reason.',
   ],
 })
   .argument('<FILE>', 'the trace')
   .option(
     '--speed <X>',
-    'so many times faster than it happened',
+    'how many times faster than it happened',
     number('--speed', { min: 0.01, max: 10_000, whole: false }),
     1,
   )

@@ -128,7 +128,7 @@ async function replays(): Promise<void> {
     run('npm', ['run', '-s', 'replay', '--', file, ...options], { cwd: root, env });
   const header = '\uFEFFvehicle_id;unix_ms;lat;lon\r\n';
   writeFileSync(file, `${header}"bus-1";1700000000000;"52,23";21\r\nbus-2;1700000000;52,23;21\r\n`);
-  assert.match((await replay()).stdout, /rows read +1\n(.*\n)*1 row is passed over:\n {2}line 3: .*seconds/);
+  assert.match((await replay()).stdout, /rows read +1\n(.*\n)*1 row is skipped:\n {2}line 3: .*seconds/);
   const ended = JSON.parse((await replay('--json')).stdout.trim().split('\n').at(-1) ?? '');
   assert.deepEqual([ended.acknowledged, ended.malformed, ended.passed_over[0].line], [1, 1, 3]);
   writeFileSync(file, `${header}bus-2;1700000000;52,23;21\r\n`);

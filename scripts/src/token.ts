@@ -28,7 +28,7 @@ const program = command('run token', {
   .option('--driver <ID>', "the driver's id, 1 to 64 of A-Za-z0-9_-; scope location:write")
   .option(
     '--drivers <N>',
-    'so many drivers: driver-0, driver-1, ...',
+    'tokens for this many drivers: driver-0, driver-1, ...',
     number('--drivers', { min: 1, max: 1_000_000 }),
   )
   .option('--id-prefix <TEXT>', 'with --drivers: what their ids begin with', 'driver-')

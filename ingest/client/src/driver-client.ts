@@ -7,7 +7,7 @@
 //   waiting ◀── any other trouble ───────────────────────────────────┤
 //   closed ◀─── close(), 4403, 4409 ─────────────────────────────────┘
 //
-// Always: a connection stands in `connecting` and `open`, and in `closed` until the goodbye is answered. One wake-up
+// Always: a connection exists in `connecting` and `open`, and in `closed` until the goodbye is answered. One wake-up
 // is set for whatever comes first.
 import { Comeback } from './comeback.js';
 import { Connection, type Loss, socketOpener } from './connection.js';

@@ -104,8 +104,8 @@ function facts(driver: Driver): HTMLElement[] {
   const known: [string, string][] = [
     ['Status', driver.status],
     ['Position', `${pointText(driver)}, provisional`],
-    ['Heading', heading_deg === null ? 'not told' : `${Math.round(heading_deg)}°`],
-    ['Speed', speed_mps === null ? 'not told' : `${Math.round(speed_mps * KMH_EACH_MPS)} km/h`],
+    ['Heading', heading_deg === null ? 'not reported' : `${Math.round(heading_deg)}°`],
+    ['Speed', speed_mps === null ? 'not reported' : `${Math.round(speed_mps * KMH_EACH_MPS)} km/h`],
     ['Recorded', `${clock(Date.parse(driver.recorded_at))}, ${seconds(driver.age_ms)} ago`],
     ['Persisted', driver.persisted ? 'yes, in the archive' : 'not yet'],
   ];

@@ -30,7 +30,7 @@ export function showTable(rows: readonly Driver[], drivers: number, { hasMap, pi
         name,
         made('td', driver.status),
         made('td', pointText(driver)),
-        made('td', speed_mps === null ? 'not told' : `${Math.round(speed_mps * 3.6)} km/h`),
+        made('td', speed_mps === null ? 'not reported' : `${Math.round(speed_mps * 3.6)} km/h`),
         made('td', seconds(driver.age_ms)),
       );
       return row;

@@ -108,7 +108,8 @@ function auditOf(course: Course): LossAudit | null {
     return { lost: { least: all, most: all }, counted, allowed: null, how };
   }
   if (drill.losesAtMostMs === undefined) return null;
-  const how = 'what the next owner took over was read from it, and held against what drivers were told';
+  const how =
+    'what the next owner took over was read from it, and compared with what was acknowledged to drivers';
   const allowed = allowedToLose(course);
   if (lost === null || typeof lost === 'string') return { lost: null, counted, allowed, how: lost ?? how };
   return { lost: lost.all, counted, allowed, how };
@@ -147,7 +148,7 @@ function healingNote({ load, hit, scene, foundMs }: Course): string {
   const ids = load.driversOf(hit).map(({ driverId }) => driverId);
   const byReports = reportedAgainMs(load.observations.acks[hit] ?? [], ids, faultAtMs ?? 0);
   const told = (ms: number | null) => (ms === null ? 'not seen' : `${Math.round(ms)} ms`);
-  return `From the fault until every driver was answered with what it had been told, or newer (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
+  return `From the fault until answers showed each driver's acknowledged position, or a newer one (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
 }
 
 function notesOf(course: Course): string[] {

@@ -55,7 +55,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     },
   },
   isolate: {
-    about: `a master that runs on, cut off from everything for ${ISOLATED_MS / 1000} s (a stack of its own; needs root and ip)`,
+    about: `a master that runs on, cut off from everything for ${ISOLATED_MS / 1000} s (on a new stack; needs root and ip)`,
     hits: 'region',
     dark: 'freeze',
     ...LOSES_REPLICATION,
@@ -83,7 +83,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     },
   },
   'kill-behind': {
-    about: `kill -9 of a master whose replica has heard nothing for ${BEHIND_MS / 1000} s`,
+    about: `kill -9 of a master whose replica has received nothing for ${BEHIND_MS / 1000} s`,
     hits: 'region',
     dark: 'kill',
     darkUntilUndone: true,

@@ -182,7 +182,7 @@ async function watchedCourse(
   const endAtMs = performance.now();
   const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
   const unheard = load.unheard(endAtMs);
-  setting.say('Comparing Postgres with what the drivers were told ...');
+  setting.say('Comparing Postgres with what was acknowledged to the drivers ...');
   await load.settle();
   const wrongRows = await compareArchive(stack(), load, map);
   return {

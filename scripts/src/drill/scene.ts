@@ -133,7 +133,7 @@ export class Scene {
     const { address } = this.victim;
     const pid = await this.pid(address);
     const namespace = namespaceOf(pid);
-    if (namespace === null) throw new Error(`${address} does not run in a network namespace of its own`);
+    if (namespace === null) throw new Error(`${address} does not run in a separate network namespace`);
     this.#isolated = { namespace, logFile: recipeOf(pid).logFile };
     this.fault(`the master ${address} is cut off from everything`);
     await setCable(namespace, 'down');

@@ -29,7 +29,7 @@ export class TraceFile {
     if (count === 0) return null;
     const told = this.passedOver.map(({ line, reason }) => `\n  line ${line}: ${reason}`);
     const more = count > told.length ? `\n  and ${count - told.length} more` : '';
-    return `${count} ${count === 1 ? 'row is' : 'rows are'} passed over:${told.join('')}${more}`;
+    return `${count} ${count === 1 ? 'row is' : 'rows are'} skipped:${told.join('')}${more}`;
   }
 }
 

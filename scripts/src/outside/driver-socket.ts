@@ -80,7 +80,7 @@ export class DriverSocket {
   /** Resolves with `hello`. */
   static async connect(options: DriverSocketOptions): Promise<DriverSocket> {
     const driver = new DriverSocket(options);
-    await waitFor(`${options.driverId} hears hello`, HELLO_DEADLINE_MS, () => {
+    await waitFor(`${options.driverId} receives hello`, HELLO_DEADLINE_MS, () => {
       // Nothing to wait for: the deadline would only hide the reason.
       if (driver.closeCode !== null) return true;
       return driver.#hello !== null || undefined;
@@ -100,7 +100,7 @@ export class DriverSocket {
   }
 
   get hello(): HelloMessage {
-    if (this.#hello === null) throw new Error(`${this.driverId} has heard no hello`);
+    if (this.#hello === null) throw new Error(`${this.driverId} has received no hello`);
     return this.#hello;
   }
 

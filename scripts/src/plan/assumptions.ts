@@ -57,7 +57,7 @@ export const ASSUMPTIONS: readonly { what: string; why: string }[] = [
     why: 'Node itself',
   },
   {
-    what: 'each message between a driver and ingest is a TCP segment of its own and answered by an empty one, over IPv4, without TLS',
+    what: 'each message between a driver and ingest is a separate TCP segment and answered by an empty one, over IPv4, without TLS',
     why: 'some are joined in fact; a proxy for TLS adds 22 bytes or more to each record',
   },
   {

@@ -123,7 +123,7 @@ function redisFor(
   const shape = shapeFor(positionsBusy, pollCores);
   if (shape === null) {
     throw new TooMuch(
-      `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with a cluster of its own.`,
+      `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with its own cluster.`,
     );
   }
   const { masters, partitions, greatestShare, greatestShareAfterLoss } = shape;

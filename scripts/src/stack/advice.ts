@@ -29,7 +29,7 @@ export function whatToTry(stack: Stack, example: Example, token: string): string
   return [
     'Now try, in another terminal in this folder:',
     '',
-    '  who is nearest',
+    '  the nearest drivers',
     `  curl -s ${READER} "${url}/v1/drivers/nearby?${point}&limit=3"`,
     '  one driver',
     `  curl -s ${READER} "${url}/v1/drivers/${example.driverId}"`,

@@ -67,7 +67,7 @@ function mapInPlaceOf(home: string, map: PartitionMap, cause: PartitionMapError)
   if (!isOfOtherMap(clusterDir(home), map)) return map;
   throw new UsageError(
     `${keptMapFile(home)} is empty or damaged (${cause.message}), and the cache was filled under it. ` +
-      'Give that map again with --map FILE, or begin anew with --fresh.',
+      'Give that map again with --map FILE, or start empty with --fresh.',
   );
 }
 

@@ -38,7 +38,7 @@ const arePasswords = (value: unknown): value is Passwords =>
 
 type Say = (text: string) => void;
 
-const sayDamaged = (file: string, say: Say) => say(`${file} was empty or damaged, and is made anew.`);
+const sayDamaged = (file: string, say: Say) => say(`${file} was empty or damaged, and is replaced.`);
 
 function keptPasswords(file: string, say: Say): Passwords {
   try {

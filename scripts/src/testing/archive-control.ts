@@ -28,7 +28,7 @@ export class ArchiveControl {
   /** Stops the stack's Postgres and starts another on its data and port. */
   static async takeOver(stack: OwnStack): Promise<ArchiveControl> {
     const { pid, url } = stack.now.postgres;
-    if (pid === null) throw new Error('the stack has no Postgres of its own');
+    if (pid === null) throw new Error('the stack does not run its own Postgres');
     process.kill(pid, 'SIGINT');
     await waitFor('Postgres has stopped', 30_000, () => !isAlive(pid) || undefined);
     const server = await startPostgres({

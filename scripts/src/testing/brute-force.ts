@@ -32,11 +32,11 @@ export function assertNearest(answer: Answer, drivers: ReadonlyMap<string, Known
   assert.equal(answer.complete, true, `${why}: ${JSON.stringify(answer.missing)}`);
   const expected = nearest(drivers.values(), question);
   const ids = answer.drivers.map(({ driver_id }) => driver_id);
-  assert.equal(new Set(ids).size, ids.length, `${why}: somebody stands there twice: ${ids}`);
+  assert.equal(new Set(ids).size, ids.length, `${why}: a driver is listed twice: ${ids}`);
   assert.equal(ids.length, expected.length, `${why}: ${ids} instead of ${namesOf(expected)}`);
   for (const [i, driver] of answer.drivers.entries()) {
     const known = drivers.get(driver.driver_id);
-    assert.ok(known, `${why}: nobody has acknowledged ${driver.driver_id}`);
+    assert.ok(known, `${why}: no acknowledgement for ${driver.driver_id}`);
     const { distanceM } = expected[i] as Sighted;
     const actualM = metresBetween(question.lat, question.lon, known.lat, known.lon);
     const isRight = Math.abs(actualM - distanceM) <= TIE_M;

@@ -60,7 +60,7 @@ export class FleetSockets {
         .map(
           (driver) => `${driver.driverId} (closed: ${driver.closeCode}): ${JSON.stringify(driver.unsettled)}`,
         );
-      throw new Error(`nothing was heard of reports of ${open().length} drivers:\n${some.join('\n')}`, {
+      throw new Error(`no answer to reports of ${open().length} drivers:\n${some.join('\n')}`, {
         cause,
       });
     }

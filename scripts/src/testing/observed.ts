@@ -23,7 +23,7 @@ export async function assertAllNamedMetricsAreTold(stack: Stack): Promise<void> 
   }
   for (const { file, text } of filesWithMetrics()) {
     const unknown = [...metricsNamedIn(text)].filter((name) => !told.has(name));
-    assert.deepEqual(unknown, [], `${file} names metrics that no service tells`);
+    assert.deepEqual(unknown, [], `${file} names metrics that no service exports`);
   }
 }
 
