@@ -40,7 +40,7 @@ const EXAMPLES: Record<number, [code: string, detail: string]> = {
   403: ['token_scope', 'the token lacks the scope drivers:read'],
   404: ['driver_not_found', 'no position of driver driver-1 is known'],
   405: ['method_not_allowed', 'GET or HEAD, not DELETE'],
-  406: ['not_acceptable', 'the answer is there as application/json, application/geo+json'],
+  406: ['not_acceptable', 'the answer is available as application/json, application/geo+json'],
   408: ['request_timeout', 'the request did not arrive in time'],
   413: ['body_too_large', 'the body has more than 97000 bytes'],
   415: ['unsupported_media_type', 'the body must be application/json'],

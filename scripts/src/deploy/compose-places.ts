@@ -27,7 +27,7 @@ export function providePlaces(
   moved.set('/run/secrets', secrets);
   for (const secret of service.secrets ?? []) {
     if (file.secrets[secret] === undefined)
-      throw new Error(`${name} wants the secret ${secret}, which is not there`);
+      throw new Error(`${name} needs the secret ${secret}, which does not exist`);
     // The address of Postgres is one of them.
     const text = readFileSync(join(o.secretsDir, secret), 'utf8');
     writeFileSync(join(secrets, secret), atOurPorts(text, o.ports));
@@ -40,7 +40,7 @@ export function providePlaces(
   }
   const configs = (service.configs ?? []).map(({ source, target }) => {
     const config = file.configs[source];
-    if (config === undefined) throw new Error(`${name} wants the config ${source}, which is not there`);
+    if (config === undefined) throw new Error(`${name} needs the config ${source}, which does not exist`);
     const place = join(own, target);
     moved.set(dirname(target), dirname(place));
     return { config, place };
