@@ -1,4 +1,4 @@
-// Dispatch that asks, of whatever fleet is connected: QUESTIONS_PER_S for DURATION_S.
+// Dispatch questions about any connected fleet: QUESTIONS_PER_S for DURATION_S.
 //
 //   k6 run bench/k6/dispatch.js
 import { askBatch, askNearby, DISPATCH_THRESHOLDS, dispatchScenarios, follow } from './lib/dispatch.js';

@@ -1,5 +1,5 @@
-// A spike: DRIVERS report, and all at once everyone loses the connection and comes back while three times as many
-// newcomers arrive, all within SPIKE_S. Then four times as many go on.
+// A spike: DRIVERS report, then all at once every driver loses the connection and comes back while three times as many
+// newcomers arrive, all within SPIKE_S. Then four times as many continue.
 //
 //   warm_up | before | spike | after
 //
@@ -10,7 +10,7 @@ import { requireService, target } from './lib/target.js';
 
 const { drivers, rampS, durationS, ackP99Ms } = settings;
 const SPIKE_S = 3;
-/** From the first of the spike until all must be as before. */
+/** From the first of the spike until everything must be as before. */
 const RECOVERY_S = 8;
 
 const warmS = rampS + 2;

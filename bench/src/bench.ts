@@ -1,16 +1,16 @@
-// What a bench is and what it finds. A figure is judged as a ratio to its baseline of the same run, round by round, so
+// What a bench is, and its results. A figure is judged as a ratio to its baseline of the same run, round by round, so
 // that a machine that is slow for a while is slow for both.
 
 export interface BenchContext {
-  /** What the person asked for; undefined: the bench's own. */
+  /** The user's values; undefined: the bench's own. */
   drivers: number | undefined;
   seconds: number | undefined;
   rounds: number | undefined;
-  /** For long work: what is being done now. */
+  /** For long work: describes the current step. */
   say(text: string): void;
 }
 
-/** `atMost` and `atLeast` are of the ratio where the figure has a baseline, else of its value. */
+/** `atMost` and `atLeast` apply to the ratio if the figure has a baseline, else to its value. */
 export type Goal = { atMost: number } | { atLeast: number };
 
 export interface Figure {
@@ -38,13 +38,13 @@ export interface BarChart {
 }
 
 export interface BenchOutcome {
-  /** What was done to what, with seed, sizes and rates. */
+  /** What was done, with seed, sizes and rates. */
   workload: string;
   figures: Figure[];
   tables?: Table[];
   charts?: BarChart[];
   notes?: string[];
-  /** Measured costs by name, for `npm run plan`; units stand in the names. */
+  /** Measured costs by name, for `npm run plan`; names end with the unit. */
   costs?: Record<string, number>;
 }
 
@@ -53,7 +53,10 @@ export interface Bench {
   run(context: BenchContext): Promise<BenchOutcome>;
 }
 
-/** What a bench needs is not on this machine; the message says how to get it. It is skipped aloud. */
+/**
+ * Something that a bench needs is not on this machine; the message says how to get it. The bench is skipped with a
+ * message.
+ */
 export class NotInstalled extends Error {
   readonly code = 'not_installed';
 }
@@ -63,7 +66,7 @@ export interface Judged extends Figure {
   value: number;
   baselineValue: number | null;
   ratio: number | null;
-  /** Least and greatest of what is judged: of the ratios, or of the values. */
+  /** Least and greatest of the judged ratios, or of the values. */
   spread: [number, number];
   /** null: there is no goal. */
   met: boolean | null;
@@ -91,7 +94,7 @@ export function judge(figure: Figure): Judged {
   };
 }
 
-/** Drives two (or more) measurements in alternation: ABAB, BABA the next time, so that drift hits both. */
+/** Runs two (or more) measurements in alternation: ABAB, BABA the next time, so that drift hits both. */
 export async function alternate<Name extends string>(
   rounds: number,
   sides: Record<Name, (round: number) => Promise<void>>,

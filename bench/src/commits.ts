@@ -1,5 +1,5 @@
-// How many acknowledged positions each commit of Postgres stands for, through the whole stack. One by one, written
-// through, it would be 1.
+// How many acknowledged positions each commit of Postgres covers, through the whole stack. Written through one by one,
+// it would be 1.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';

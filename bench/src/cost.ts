@@ -1,4 +1,4 @@
-// What an acknowledged position costs: CPU of ingest and of the Redis masters, and of all tiers, over a bare
+// The cost of an acknowledged position: CPU of ingest and of the Redis masters, and of all tiers, over a bare
 // uWebSockets.js echo of the same frames on as many sockets at the same rate, alternating in one run.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
@@ -60,7 +60,7 @@ function figuresOf(mode: Mode, ours: readonly LoadCost[], floors: readonly LoadC
     cpu('ingest and masters', ['ingest', 'masters'], mode.goal),
     cpu('all tiers', ALL_PARTS, mode.goalOfAll),
   ];
-  // One that may wait for 10 s tells nothing.
+  // One that may wait for 10 s gives no figure.
   if (mode.ack === 'sparse') return figures;
   const measured = ours.map(({ p99Ms }) => p99Ms ?? Number.NaN);
   const name = `Acknowledgement p99: ${modeName(mode)}`;

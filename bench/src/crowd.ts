@@ -1,4 +1,4 @@
-// Groups of drivers on a stack, who join and leave, and what it was seen to carry.
+// Groups of drivers on a stack, who join and leave, and the load that it was seen to carry.
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
 import { Load } from './load/load.js';
@@ -7,9 +7,9 @@ import type { Place } from './load/places.js';
 import { INTERVAL_MS, ingestCounts, redisPids, sleep } from './measured-load.js';
 import { cpuS, treeCpuS } from './process-cpu.js';
 
-/** Of one load process each. */
+/** One load process each. */
 export const GROUP = 6_000;
-/** Acknowledged report by report, so that somebody sees how long it takes: an acknowledgement of the others may wait. */
+/** Acknowledged report by report, to show how long it takes: the others' acknowledgements may wait. */
 export const PROBES = 500;
 const PROBE_ADDRESS = 100;
 const CONNECT_DEADLINE_MS = 90_000;
@@ -20,7 +20,7 @@ export interface CrowdFigures {
   storedPerS: number;
   sentPerS: number;
   ackP99Ms: number;
-  /** The greatest that was seen. */
+  /** The greatest value seen. */
   lossWindowS: number;
   nacks: number;
   closed: number;
@@ -110,7 +110,7 @@ export class Crowd {
     const sum = (key: 'sent' | 'nacks' | 'closed') => totals.reduce((all, one) => all + one[key], 0);
     return {
       atMs: performance.now(),
-      // As little as a loss window that is not told: not shown is not kept.
+      // The same holds for a missing loss window: without a value the promise does not count as kept.
       stored: await ingestCounts(this.#stack).then(
         ({ messages }) => messages,
         () => Number.NaN,

@@ -1,5 +1,5 @@
-// The durability dial's price: the same load under each setting, on a stack of its own each time, in alternation;
-// beside it what each setting can lose.
+// The price of the durability dial: the same load under each setting, on a new stack each time, in alternation; with
+// what each setting can lose.
 
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
@@ -23,7 +23,7 @@ const FRAMES: Frames = { format: 'bin', ack: 'each' };
 
 interface Setting {
   env: { DURABILITY: 'cache' | 'replicated'; REDIS_APPENDFSYNC: 'everysec' | 'always' };
-  /** As RELIABILITY.md has it. */
+  /** As in RELIABILITY.md. */
   atWorst: string;
 }
 
@@ -95,7 +95,7 @@ function rowOf(name: Name, costs: Costs): (string | number)[] {
   return [nameOf(SETTINGS[name]), ...[...cpuUs, ...times].map(cell), SETTINGS[name].atWorst];
 }
 
-/** What a setting adds to the baseline of the same round: in all, and where. */
+/** What a setting adds to the baseline of the same round: in total, and by part. */
 function extraUs(costs: Costs, name: Name, parts: readonly string[]): number {
   return median(
     costs[name].map((cost, round) => sumUs(cost, parts) - sumUs(costs[BASE][round] as LoadCost, parts)),

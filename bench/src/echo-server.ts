@@ -1,4 +1,4 @@
-// The floor: a bare uWebSockets.js server that sends every message back. Tells its parent its port.
+// The floor: a bare uWebSockets.js server that sends every message back. Reports its port to its parent.
 
 import { App, us_socket_local_port } from 'uWebSockets.js';
 
@@ -12,7 +12,7 @@ App()
   })
   .listen('127.0.0.1', 0, (socket) => {
     if (!socket) throw new Error('cannot listen');
-    // The types know sockets of connections only; the function reads a listening one just as well.
+    // The types only know sockets of connections; the function works on a listening one just as well.
     process.send?.({ port: us_socket_local_port(socket as never) });
   });
 process.on('disconnect', () => process.exit(0));

@@ -1,4 +1,4 @@
-// A bare echo in a process of its own.
+// A bare echo in a separate process.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';

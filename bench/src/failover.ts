@@ -1,5 +1,5 @@
-// What dispatch notices of a Redis master that dies or freezes: questions about the whole map, a hundred a second, while
-// every driver reports on. Each fault has a stack of its own.
+// What dispatch notices of a Redis master that dies or freezes: questions about the whole map, a hundred a second,
+// while every driver keeps reporting. Each fault has a new stack.
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { withDeadline } from '@whereabouts/infra/service/deadline';
@@ -19,7 +19,7 @@ const QUESTION_SEED = 9;
 const QUESTIONS_PER_S = 100;
 const LOAD_PROCESSES = 1;
 const CONNECT_DEADLINE_MS = 60_000;
-/** Everybody has been acknowledged, and query-api has heard of it. */
+/** Every driver has been acknowledged, and query-api has seen it. */
 const SETTLE_MS = 6_000;
 const CALM_MS = 2_000;
 const FROZEN_MS = 5_000;
@@ -39,7 +39,7 @@ interface Seen {
   questions: number;
   incomplete: number;
   failed: number;
-  /** Answers without the driver that was asked for, who reports on. */
+  /** Answers without the requested driver, who keeps reporting. */
   missing: number;
   answerMs: number[];
   viewAgeMs: number[];
@@ -61,7 +61,7 @@ class Questioner {
     this.#dispatcher = dispatcher;
   }
 
-  /** At its pace, whether answers come or not: each driver's surroundings in turn. */
+  /** At its pace, even if answers do not come: each driver's surroundings in turn. */
   async ask(drivers: readonly Place[], seconds: number): Promise<void> {
     const startedAtMs = performance.now();
     const asked: Promise<void>[] = [];
@@ -180,7 +180,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     }
   }
   return {
-    workload: `${drivers.length.toLocaleString('en')} drivers of one city (seed ${SEED}) in 64 partitions on 3 masters with replicas and promoter, binary, ack=each, a report every ${INTERVAL_MS / 1000} s; ${QUESTIONS_PER_S} questions a second for ${seconds} s, each about the ${RADIUS_M} m around a driver, all in turn (seed ${QUESTION_SEED}); the fault comes after ${CALM_MS / 1000} s; ${count} rounds, each with a stack of its own`,
+    workload: `${drivers.length.toLocaleString('en')} drivers of one city (seed ${SEED}) in 64 partitions on 3 masters with replicas and promoter, binary, ack=each, a report every ${INTERVAL_MS / 1000} s; ${QUESTIONS_PER_S} questions a second for ${seconds} s, each about the ${RADIUS_M} m around a driver, all in turn (seed ${QUESTION_SEED}); the fault comes after ${CALM_MS / 1000} s; ${count} rounds, each with a new stack`,
     figures: NAMES.flatMap((fault) => figuresOf(fault, seen[fault])),
     tables: [
       {

@@ -1,5 +1,5 @@
 // What one misbehaving driver costs the others: their acknowledgements while a process floods ingest, over those of the
-// same run while nobody does.
+// same run without a flood.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ const FLOODER = fileURLToPath(new URL('./load/flooder.js', import.meta.url));
 const DEFAULTS = { drivers: 2_000, seconds: 10, rounds: 1 };
 const CONNECT_DEADLINE_MS = 60_000;
 const WARM_UP_MS = 5_000;
-/** What the flood has left behind in queues belongs to it; a driver who was cut off comes back within this. */
+/** Queues that the flood has left behind belong to it; a driver that was cut off comes back within this. */
 const SETTLE_MS = 3_000;
 /** Each of them within its limits. */
 const BAD_BATCH_DRIVERS = 500;
@@ -157,7 +157,7 @@ function outcomeOf(
     figures,
     tables: [
       {
-        title: 'What the flood got through, and what the others heard',
+        title: 'What the flood got through, and what the others received',
         heads: ['kind', 'connections', 'upgrades', 'MB written', 'nacks to others', 'others closed'],
         rows: FLOOD_KINDS.map((kind) => [
           kind,

@@ -1,5 +1,5 @@
-// What the flusher loses on the way from Redis to Postgres: rows a second of its own process, over those of its bare
-// upsert, which gets the same rows ready-made. And what batches save over single rows.
+// What the flusher loses on the way from Redis to Postgres: rows a second of the flusher process, over those of its
+// bare upsert, which gets the same rows ready-made. And what batches save over single rows.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
@@ -27,7 +27,7 @@ interface Setting {
   fleet: PlacedFleet;
   flusher: FlusherSetting;
   probe: PostgresProbe;
-  /** CPU of a flusher that only looks: not of the rows. */
+  /** CPU of an idle flusher, which is not counted for the rows. */
   idleCpuShare: number;
 }
 

@@ -1,5 +1,5 @@
-// The scripts of bench/k6 against a whole stack of its own: drivers, dispatch, both together, and a spike. What is
-// good enough stands in the scripts, as k6 thresholds; here they become figures.
+// Runs the scripts of bench/k6 against a new stack: drivers, dispatch, both together, and a spike. The scripts define
+// the goals, as k6 thresholds; here they become figures.
 import { join } from 'node:path';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
@@ -17,7 +17,7 @@ const LEAST_S = 10;
 const QUESTIONS_PER_S = 50;
 const SEED = 1;
 const SPIKE_FACTOR = 4;
-/** Of any script beyond twice its duration: ramp, last answers, closing. */
+/** For any script on top of twice its duration: ramp, last answers, closing. */
 const MARGIN_MS = 90_000;
 const CONNECT_DEADLINE_MS = 60_000;
 const SETTLE_MS = 3000;

@@ -1,5 +1,5 @@
 // The most drivers that this one machine carries with everything on it, the load included: groups of drivers join until
-// a promise stays broken, the last group leaves again, and what is left has to hold for two minutes. What it costs there is
+// a promise stays broken, the last group leaves again, and the rest has to hold for two minutes. Its cost there is
 // compared with bare echoes of the same groups.
 
 import { availableParallelism } from 'node:os';
@@ -18,7 +18,7 @@ import { cell, INTERVAL_MS, ingestProcessesFor, sleep } from './measured-load.js
 import { cpuS } from './process-cpu.js';
 
 const SEED = 1;
-/** More than two cores carry by far; each process more makes every batch smaller. */
+/** More than two cores carry by far; each further process makes every batch smaller. */
 const MAX_DRIVERS_PER_CORE = 36_000;
 const DEFAULTS = { drivers: MAX_DRIVERS_PER_CORE * availableParallelism(), seconds: 120 };
 const CONNECT_DEADLINE_MS = 90_000;
@@ -28,10 +28,10 @@ const LOOK_S = 10;
 const ECHO_S = 15;
 const MAX_ACK_P99_MS = 250;
 const LOSS_BUDGET_S = 10;
-/** What of all reports has to be stored within the time in which they were sent. */
+/** The share of all reports that has to be stored within the time in which they were sent. */
 const MIN_STORED_SHARE = 0.98;
 
-/** In words, what of the promises was broken; empty: none. */
+/** The broken promises, in words; empty: none. */
 export function brokenBy(f: CrowdFigures): string[] {
   const broken: string[] = [];
   if (!(f.ackP99Ms <= MAX_ACK_P99_MS)) broken.push(`ack p99 ${f.ackP99Ms} ms, at most ${MAX_ACK_P99_MS}`);
@@ -50,11 +50,11 @@ export function brokenBy(f: CrowdFigures): string[] {
   return broken;
 }
 
-/** Those whose newest acknowledged report, or a newer one, is not in the cache. */
+/** Drivers whose newest acknowledged report, or a newer one, is not in the cache. */
 async function lostOf(stack: Stack, acked: AckedReports): Promise<number> {
   const missing = new Map(Object.entries(acked));
   await withLogStore(stack, async (store) => {
-    // Who has crossed a border is somewhere else than at the start: every partition is asked for all that are missing.
+    // A driver who has crossed a border is no longer where it started: every partition is asked for all missing ones.
     for (let partition = 0; partition < store.map.partitions; partition++) {
       for (const [id, { body }] of await newestIn(store, partition, [...missing.keys()])) {
         if (recordedAtOf(body) >= (missing.get(id) ?? 0)) missing.delete(id);
@@ -99,7 +99,7 @@ interface Step {
   broken: string[];
 }
 
-/** Groups join until a promise is broken in three looks; then they leave, until what is left holds. */
+/** Groups join until a promise is broken in three looks; then they leave, until the rest holds. */
 async function climb(crowd: Crowd, max: number, seconds: number, say: BenchContext['say']): Promise<Step[]> {
   const steps: Step[] = [];
   const take = async (lookS: number) => {
@@ -114,7 +114,7 @@ async function climb(crowd: Crowd, max: number, seconds: number, say: BenchConte
   let isHeld = true;
   while (isHeld && crowd.size + GROUP <= max) {
     isHeld = await crowd.join().then(
-      // A machine that others use too may have had a bad moment.
+      // On a shared machine this may have been one bad moment.
       async () => (await take(LOOK_S)) || (await take(LOOK_S)) || take(LOOK_S),
       () => false,
     );

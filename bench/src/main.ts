@@ -1,4 +1,4 @@
-// `npm run bench [-- NAME ...]`: what a bench measures stands on top of its file.
+// `npm run bench [-- NAME ...]`: the head of each bench's file says what it measures.
 import { command, number, runMain } from '@whereabouts/scripts/cli';
 import { gatherRunFacts } from '@whereabouts/scripts/report/run-facts';
 import { style, tableText, wrapText } from '@whereabouts/scripts/terminal';
@@ -16,7 +16,7 @@ import {
 } from './results.js';
 import { resultsPage } from './results-page.js';
 
-/** Of the figures, where there is no room: spread, baseline, ratio. They stand in the files too. */
+/** Of the figures, left out if there is no room: spread, baseline, ratio. The files have them too. */
 const SPARE = [4, 2, 3];
 
 const program = command('run bench', {
@@ -30,13 +30,13 @@ const program = command('run bench', {
   .argument('[NAME...]', 'which ones (default: all of them)')
   .option(
     '--drivers <N>',
-    'so many instead of what the bench says',
+    'how many drivers (default: as the bench says)',
     number('--drivers', { min: 1, max: 1_000_000 }),
   )
-  .option('--seconds <N>', 'measured so long, each time', number('--seconds', { min: 1, max: 3600 }))
+  .option('--seconds <N>', 'seconds of each measurement', number('--seconds', { min: 1, max: 3600 }))
   .option(
     '--rounds <N>',
-    'so often, in alternation with the baseline',
+    'the number of rounds, in alternation with the baseline',
     number('--rounds', { min: 1, max: 100 }),
   );
 
@@ -100,7 +100,7 @@ program.action(async (names, { drivers, seconds, rounds, json: isJson = false })
     } catch (error) {
       if (error instanceof NotInstalled) say(`SKIPPED ${name}: ${error.message}`);
       else {
-        // The others are worth their time all the same.
+        // The remaining benches are still worth running.
         failed.push(name);
         say(`FAILED ${name}: ${error instanceof Error ? error.stack : error}`);
       }

@@ -1,5 +1,5 @@
-// A load on a stack or on the echo, and what each message of it costs: CPU of the processes that serve it, as the kernel
-// counts it, over the messages that got through; and how long acknowledgements took, as the drivers saw it.
+// A load on a stack or on the echo, and the cost of each of its messages: CPU of the processes that serve it, as the
+// kernel counts it, over the messages that got through; and how long acknowledgements took, as the drivers saw it.
 
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
@@ -85,9 +85,9 @@ export function echoCost(
   );
 }
 
-/** What serves a load, by the names in `LoadCost.cpuUs`. */
+/** The parts that serve a load, by the names in `LoadCost.cpuUs`. */
 export const SERVING_PARTS = ['ingest', 'masters', 'replicas'];
-/** And what follows it: the index of one query-api, and the archive. */
+/** And the parts that follow it: the index of one query-api, and the archive. */
 export const ALL_PARTS = [...SERVING_PARTS, 'query_api', 'flusher', 'postgres'];
 
 /** Of ALL_PARTS. */
@@ -116,7 +116,7 @@ export function stackCost(
 export const redisPids = (stack: Stack, role: 'master' | 'replica'): number[] =>
   stack.redis.filter((node) => node.role === role).map(({ pid }) => pid);
 
-/** Of ingest's own count. A busy ingest may miss a scrape. */
+/** From ingest's own count. A busy ingest may miss a scrape. */
 export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
   for (let attempt = 0; attempt < SCRAPE_ATTEMPTS; attempt++) {
     const samples = await scrape(ingest.ops);
@@ -124,17 +124,17 @@ export async function ingestCounts({ ingest }: Stack): Promise<Counts> {
     const calls = total(samples, 'whereabouts_ingest_record_calls_total');
     if (messages !== undefined && calls !== undefined) return { messages, calls };
   }
-  throw new Error(`ingest did not tell what it has counted, ${SCRAPE_ATTEMPTS} times`);
+  throw new Error(`ingest did not report its counters, ${SCRAPE_ATTEMPTS} times`);
 }
 
-/** Of several rounds; a part that was not measured has none. */
+/** The median of several rounds; a part that was not measured has none. */
 export const medianUs = (costs: readonly LoadCost[], part: string): number =>
   median(costs.map(({ cpuUs }) => cpuUs[part] ?? Number.NaN));
 
 export const sumUs = ({ cpuUs }: LoadCost, parts: readonly string[]): number =>
   parts.reduce((sum, part) => sum + (cpuUs[part] ?? Number.NaN), 0);
 
-/** As the drivers saw it; NaN where nothing was measured. */
+/** As the drivers saw it; NaN if nothing was measured. */
 export const medianOf = (costs: readonly LoadCost[], key: 'p50Ms' | 'p99Ms' | 'positionsPerCall'): number =>
   median(costs.map((cost) => cost[key] ?? Number.NaN));
 
@@ -142,7 +142,7 @@ export const medianOf = (costs: readonly LoadCost[], key: 'p50Ms' | 'p99Ms' | 'p
 export const cell = (value: string | number): string | number =>
   typeof value !== 'number' ? value : Number.isFinite(value) ? Number(value.toPrecision(3)) : 'not measured';
 
-/** A process may often open no more than 20,000 files, and each connection is one. */
+/** The limit of open files is often 20,000 for a process, and each connection is one. */
 export const CONNECTIONS_PER_PROCESS = 18_000;
 
 export const ingestProcessesFor = (drivers: number): number => Math.ceil(drivers / CONNECTIONS_PER_PROCESS);

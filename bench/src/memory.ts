@@ -1,4 +1,4 @@
-// What a driver takes of the memory: of Redis in log and snapshot, of ingest for its connection, of query-api in its index.
+// Memory for each driver: in Redis for log and snapshot, in ingest for its connection, in query-api for its index.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatAddress } from '@whereabouts/infra/node-address';
@@ -13,7 +13,7 @@ import { residentBytes } from './process-memory.js';
 import { QueryService } from './stores/query-service.js';
 import { positionOf, StoreUnderTest } from './stores/store-under-test.js';
 
-/** A log holds what the last 10 to 15 s brought: by then it is as long as it gets. */
+/** A log holds the reports of the last 10 to 15 s, so by then it has its full length. */
 const DEFAULTS = { drivers: 10_000, seconds: 25, rounds: 2 };
 const STORED = 300_000;
 const SEED = 1;
@@ -23,7 +23,7 @@ const LOAD_PROCESSES = 2;
 /** As ingest does, so that no partition counts as silent. */
 const TOUCH_EVERY_MS = 500;
 const CONNECT_DEADLINE_MS = 60_000;
-/** Buffers of the load are given back, hash tables that grow are done. */
+/** The load has returned its buffers, and growing hash tables are done. */
 const SETTLE_MS = 2000;
 const UUID_LENGTH = 36;
 
@@ -38,7 +38,9 @@ interface AtRest {
   queryApi: number;
 }
 
-/** Growth of used_memory, and of a query-api that follows, for each driver of a fleet that is in the snapshots alone. */
+/**
+ * Growth of used_memory, and of a query-api that follows, for each driver of a fleet that is in the snapshots alone.
+ */
 async function atRest(places: readonly Place[]): Promise<AtRest> {
   const own = await StoreUnderTest.start(buildPartitionMap(places), MASTERS);
   try {
@@ -73,13 +75,16 @@ async function queryApiBytes(own: StoreUnderTest): Promise<number> {
 interface UnderLoad {
   /** Of ingest, for each connection. */
   ofEach: number;
-  /** Of each of the second half: what the first connections warm up is not in it. */
+  /** For each of the second half, which excludes what the first connections warm up. */
   ofEachMore: number;
   /** Of the masters, for each driver. */
   redis: number;
 }
 
-/** Of the keys: the backlog for replicas has a size of its own, whatever the drivers are, and fills at their first reports. */
+/**
+ * Of the keys only: the replication backlog has a fixed size, independent of the drivers, and fills at their first
+ * reports.
+ */
 async function datasetBytes(stack: Stack): Promise<number> {
   const masters = stack.redis.filter(({ role }) => role === 'master');
   const infos = masters.map((node) => withNode(stack, formatAddress(node), (open) => open.info('memory')));
@@ -122,7 +127,7 @@ async function underLoad(places: readonly Place[], seconds: number): Promise<Und
   }
 }
 
-/** As long as a UUID, which is what many fleets name their drivers by. */
+/** As long as a UUID, the driver name in many fleets. */
 const withLongIds = (places: readonly Place[]): Place[] =>
   places.map((place) => ({ ...place, id: place.id.padEnd(UUID_LENGTH, '_') }));
 

@@ -1,5 +1,5 @@
-// Write-through, write-around and write-behind on the same load and the same tables. The first two are servers of the
-// bench alone, the third is the product itself.
+// Write-through, write-around and write-behind on the same load and the same tables. The first two are servers that
+// exist for the bench alone; the third is the product itself.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import {
@@ -128,7 +128,7 @@ function tableOf(title: string, columns: typeof COLUMNS, measured: readonly Meas
   };
 }
 
-/** The greatest of the tried rates that was held in every round, and every lesser one with it. */
+/** The greatest of the tried rates that was held in every round, as was every lesser one. */
 export function heldRate(measured: readonly { ratePerS: number; costs: readonly ModeCost[] }[]): number {
   let held = 0;
   for (const { ratePerS, costs } of [...measured].sort((a, b) => a.ratePerS - b.ratePerS)) {
@@ -171,7 +171,7 @@ function chartsOf(measured: readonly Measured[]): BarChart[] {
         name: `${one.ratePerS.toLocaleString('en')} positions/s, ${one.mode}`,
         value: of(one, value),
       }))
-      // Where nothing was acknowledged, no latency is known.
+      // If nothing was acknowledged, no latency is known.
       .filter((bar) => Number.isFinite(bar.value)),
   });
   const held = MODES.map((mode) => ({
@@ -243,7 +243,7 @@ function outcomeOf(
       'Stale: how much newer the newest acknowledged position of a driver is than the one that a read gave.',
       'CPU is that of all servers of a mode, replicas and idle work among it, reads too. The load shares the cores with them.',
       'Statements: counted by the naive servers, reads among them; for write-behind four for each transaction of the flusher, the most that one sends.',
-      'The naive modes keep no index of places: they could not answer who is near. What that would cost them is not in their figures.',
+      'The naive modes keep no index of places: they could not answer nearby questions. The cost of that is not in their figures.',
       ...hitNotes(measured),
     ],
   };

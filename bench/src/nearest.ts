@@ -1,6 +1,6 @@
-// What "who is nearest?" costs: CPU of query-api and the Redis masters for each question over HTTP, over Tile38's NEARBY
-// and a plain GEOSEARCH for the same questions about the same fleet; what the search by itself takes; and how both grow
-// with the fleet.
+// The cost of a nearest-drivers question: CPU of query-api and the Redis masters for each question over HTTP, over
+// Tile38's NEARBY and a plain GEOSEARCH for the same questions about the same fleet; the cost of the search alone; and
+// how both grow with the fleet.
 import {
   alternate,
   type Bench,
@@ -111,7 +111,7 @@ async function measureFleet(
   }
 }
 
-/** query-api alone: the fleet is too large to be loaded into everything that it is compared with. */
+/** query-api alone: the fleet is too large to load it into everything else. */
 async function measureLarge(asked: Asked): Promise<{ query: Measured[]; readyS: number }> {
   const city = await City.start(LARGE_FLEET);
   try {
@@ -244,8 +244,8 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
     notes: [
       'The CPU of query-api and the masters is all that they use meanwhile: following the (silent) map, HTTP, JSON and the token of each request are in it.',
       'Tile38 and the plain sets are asked by one process over one connection that stays open, but for Tile38 over HTTP, which closes it after each answer.',
-      'Tile38 and the plain set of all find busy drivers too; the sides that find the available ones alone are told beside them.',
-      `The search by itself: query-api's own code in a process of its own. Drivers are spread around the middle with a deviation of 8 km; in the dense city of ${DENSE_SIGMA_KM} km.`,
+      'Tile38 and the plain set of all find busy drivers too; the sides that find only available ones are shown beside them.',
+      `The search by itself: query-api's own code in a separate process. Drivers are spread around the middle with a deviation of 8 km; in the dense city of ${DENSE_SIGMA_KM} km.`,
       ...notes,
     ],
     costs: {

@@ -1,4 +1,4 @@
-// How long a checkpoint takes until its driver hears that it stands in Postgres, on a stack that has nothing else to do.
+// How long a checkpoint takes until its driver receives `persisted`, on a stack that has nothing else to do.
 
 import { DriverClient } from '@whereabouts/client/driver-client';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
@@ -21,7 +21,7 @@ const PERSISTED_DEADLINE_MS = 30_000;
 /** Between two, so that none falls into step with the flusher's look every 100 ms. */
 const PAUSE_MS = { min: 300, max: 500 };
 const SEED = 7;
-/** One driver sends what usually many do, and is not to wait for his turn. */
+/** One driver sends what usually many do, and must not be held back by the rate limit. */
 const ENV = { CHECKPOINTS_PER_MIN: '600' };
 const FIGURE = { unit: 'ms', baseline: null };
 
@@ -40,7 +40,7 @@ async function connect(stack: Stack): Promise<DriverClient> {
   return client;
 }
 
-/** One after the other, for so long; each is given up, and the bench with it, where nothing is heard. */
+/** One after the other, for this long; if one gets no answer, it and the bench are given up. */
 async function timesMs(client: DriverClient, seconds: number, random: Random): Promise<number[]> {
   const [place] = cityFleet(1, SEED) as [Place];
   const times: number[] = [];
@@ -109,6 +109,6 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
 }
 
 export const PERSISTED: Bench = {
-  about: 'how long a checkpoint takes until its driver hears that Postgres has it',
+  about: 'how long a checkpoint takes until its driver receives `persisted`',
   run,
 };

@@ -10,7 +10,7 @@ test('a name with blanks and brackets does not shift the fields', () => {
 
 test('what a child used stays counted when it has ended', () => {
   const before = treeCpuS(process.pid);
-  // By its own clock of CPU: on a busy machine it gets little of that in any time.
+  // By its own CPU clock: on a busy machine it gets little CPU in any stretch of time.
   spawnSync(process.execPath, ['-e', 'while (process.cpuUsage().user < 300_000);']);
   assert.ok(treeCpuS(process.pid) - before >= 0.1);
   assert.ok(cpuS([process.pid]) <= treeCpuS(process.pid));

@@ -12,7 +12,7 @@ interface ProcessTimes {
   reapedTicks: number;
 }
 
-/** The name of the program may hold blanks and brackets: what is read stands after it. */
+/** The program's name may contain blanks and brackets; the fields follow it. */
 export function parseStat(text: string): ProcessTimes {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const sum = (first: number) => Number(fields[first]) + Number(fields[first + 1]);
@@ -21,13 +21,13 @@ export function parseStat(text: string): ProcessTimes {
 
 const timesOf = (pid: number | string) => parseStat(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 
-/** With that of their children that have ended: Redis rewrites its append-only file in one. */
+/** Including its ended children: Redis rewrites its append-only file in one. */
 export function cpuS(pids: readonly number[]): number {
   const ticksOf = ({ ticks, reapedTicks }: ProcessTimes) => ticks + reapedTicks;
   return pids.reduce((sum, pid) => sum + ticksOf(timesOf(pid)), 0) / TICKS_PER_S;
 }
 
-/** Of a server that works in children of its own, as Postgres does; never less than before, also when one ends. */
+/** Of a server that works in child processes, like Postgres; never less than before, even when one ends. */
 export function treeCpuS(pid: number): number {
   const { ticks, reapedTicks } = timesOf(pid);
   let all = ticks + reapedTicks;

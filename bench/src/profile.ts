@@ -1,5 +1,6 @@
-// Where ingest's time goes under load: V8's own sampling profile of the whole process, of which only what was sampled
-// while the load was steady is counted. Time outside of JavaScript (sockets, kernel) shows as `(program)` or not at all.
+// Where ingest's time goes under load: V8's own sampling profile of the whole process, of which only the samples taken
+// while the load was steady are counted. Time outside of JavaScript (sockets, kernel) shows as `(program)` or not at
+// all.
 
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

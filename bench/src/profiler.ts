@@ -11,7 +11,7 @@ if (PROFILE_DIR !== undefined && process.argv[1]?.endsWith(join('ingest', 'dist'
   session.post('Profiler.enable');
   session.post('Profiler.start');
   process.on('exit', () => {
-    // Answered at once: the session is of this very thread.
+    // Answered synchronously: the session is of this same thread.
     session.post('Profiler.stop', (error, answer) => {
       if (error === null)
         writeFileSync(join(PROFILE_DIR, `${process.pid}.cpuprofile`), JSON.stringify(answer.profile));

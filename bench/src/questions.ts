@@ -1,6 +1,6 @@
-// What a question costs: CPU of query-api and of the Redis masters for each `GET /v1/drivers/nearby`, through a whole
-// stack. What they need while nobody asks (query-api follows the map all the time) is measured in alternation, and taken
-// off: of the masters next to nothing should be left.
+// The cost of a question: CPU of query-api and of the Redis masters for each `GET /v1/drivers/nearby`, through a whole
+// stack. Their CPU without questions (query-api follows the map all the time) is measured in alternation and
+// subtracted: for the masters almost nothing should remain.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { partitionRows } from '@whereabouts/scripts/drill/regions';
@@ -22,10 +22,10 @@ const CONNECTED_AT_ONCE = 5000;
 const RECORD_DEADLINE_MS = 60_000;
 const QUESTION = { radius_m: 5000, limit: 10 };
 const POINTS = 5000;
-/** The fleet stands still once it is recorded: while it is asked for it must not go stale, offline or be swept. */
+/** The fleet stands still once it is recorded: while questions run it must not become stale, go offline or be swept. */
 const ENV = {
   ...{ FRESHNESS_MS: '3600000', SWEEP_AFTER_MS: '7200000', OFFLINE_AFTER_MS: '600000' },
-  // One caller asks all, as fast as it is answered.
+  // One caller asks all, each as soon as the one before is answered.
   MAX_QUESTIONS_PER_S: '1000000',
 };
 
@@ -37,12 +37,12 @@ interface Cpu {
 
 interface Round {
   questionsPerS: number;
-  /** While they were asked; nothing is taken off. */
+  /** While questions ran; nothing is subtracted. */
   cpu: Cpu;
   questioner: Questioner;
 }
 
-/** Drivers connect, report, and vanish without a word: their records stay. Some at a time, as sockets are limited. */
+/** Drivers connect, report, and disappear without a close: their records stay. In groups, as sockets are limited. */
 async function recordFleet(stack: Stack, drivers: Place[]): Promise<void> {
   const { issuer, audience } = stack.auth;
   const auth = { secret: readSecret(stack), issuer, audience: audience.ingest };
@@ -98,7 +98,7 @@ class Questioner {
     this.#points = points;
   }
 
-  /** So many at once, each the next as soon as the one before is answered. */
+  /** This many at once; each next one starts as soon as one is answered. */
   async ask(seconds: number): Promise<void> {
     const endMs = performance.now() + seconds * 1000;
     const one = async () => {

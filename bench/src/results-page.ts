@@ -85,14 +85,14 @@ function barChart({ title, unit, bars }: BarChart): Markup {
   return markup`<figure><figcaption><b>${title}</b></figcaption><svg viewBox="0 0 ${WIDTH} ${bars.length * ROW + 4}" role="img" aria-label="${title}">${rows}</svg></figure>`;
 }
 
-/** How far from its goal each figure is, so that figures of any unit stand side by side: up to the line is met. */
+/** How far each figure is from its goal, so that figures of any unit are comparable: up to the line the goal is met. */
 function goalChart(figures: readonly Judged[]): Markup | string {
   const bars = figures.flatMap((figure) => {
     const { name, goal, ratio, value, met } = figure;
     if (goal === null) return [];
     const judged = ratio ?? value;
     const part = 'atMost' in goal ? judged / goal.atMost : goal.atLeast / judged;
-    // Of nothing that is allowed there is no share.
+    // If nothing is allowed there is no share.
     return [{ name, part: Number.isFinite(part) ? part : met ? 0 : Number.POSITIVE_INFINITY, met }];
   });
   if (bars.length === 0) return '';

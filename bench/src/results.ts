@@ -1,4 +1,4 @@
-// What a run leaves: bench/results/NAME.json for each bench, the latest of each, and one page made of all of them.
+// The output of a run: bench/results/NAME.json for each bench, the latest of each, and one page made of all of them.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '@whereabouts/scripts/home';

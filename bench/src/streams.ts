@@ -1,6 +1,6 @@
-// What streams of nearby drivers cost query-api while the fleet drives, over the same questions polled twice a second; and
-// how old a position is when the event arrives that tells of it. What following the fleet costs while nobody asks is
-// measured in alternation, and taken off both.
+// The cost of streams of nearby drivers for query-api while the fleet drives, over the same questions polled twice a
+// second; and the age of a position when the event with it arrives. The cost of following the fleet without questions
+// is measured in alternation, and subtracted from both.
 import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
 import { StreamLoad } from './load/stream-load.js';
 import { sleep } from './measured-load.js';
@@ -31,7 +31,7 @@ interface Round {
 interface StreamRound extends Round {
   eventsPerS: number;
   bytesPerS: number;
-  /** Of turns: that took longer than 8 ms, and 16 ms. */
+  /** Share of turns that took longer than 8 ms, and 16 ms. */
   over8: number;
   over16: number;
   turns: number;
@@ -54,7 +54,7 @@ async function idleRound(city: City, seconds: number): Promise<Round> {
   return await cpuMsDuring(city, () => sleep(seconds * 1000));
 }
 
-/** Twice a second each: that is more than one process can do, so it follows from what each question costs. */
+/** Twice a second each: that is more than one process can do, so it follows from the cost of one question. */
 async function polledRound(city: City, seconds: number, idleMs: number): Promise<Round> {
   const points = questionsAbout(city.places);
   const { ask } = city.querySide(QUESTION);
@@ -165,7 +165,7 @@ function outcome(drivers: number, seconds: number, rounds: number, measured: Mea
     notes: [
       `To poll ${count} questions twice a second is more than one process can do: its CPU is that of a question, asked ${POLLED_AT_ONCE} at once over connections that stay open, times ${(STREAMS * POLLED_EACH_S).toLocaleString('en')}.`,
       'What query-api needs while nobody asks, to follow the fleet, is taken off both.',
-      'Delays are those of drivers told to have moved, of every 20th stream. The readers share the cores with query-api.',
+      'Delays are those of drivers reported to have moved, of every 20th stream. The readers share the cores with query-api.',
     ],
     costs: { query_api_us_per_stream_look: median(of(({ cpuMs }) => cpuMs * perLook)) },
   };

@@ -1,6 +1,6 @@
-// What a position costs the store: CPU of the Redis master for each position that the product's own LogStore appends,
-// compaction included, over that of Tile38 for the same updates, sent by the same client in pipelines of as many. And
-// what a follower's question for news costs.
+// The cost of a position for the store: CPU of the Redis master for each position that the product's own LogStore
+// appends, compaction included, over that of Tile38 for the same updates, sent by the same client in pipelines of as
+// many. And the cost of a follower's poll.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Position } from '@whereabouts/infra/position';
@@ -25,11 +25,11 @@ const WARM_UP_S = 1;
 const SEED = 1;
 /** Entries of one answer, at most. */
 const POLLED = 64;
-/** Of each partition, in every pipeline: 16 is judged, the others are told beside it. */
+/** Of each partition, in every pipeline: 16 is judged, the others are shown beside it. */
 const BATCHES = [16, 1, 4, 64];
 const JUDGED_BATCH = 16;
 const GOAL = { atMost: 0.5 };
-/** Longer than the others' turns take, so that nobody of the fleet is gone when Tile38's own turn comes. */
+/** Longer than the others' turns take, so that no driver expires before Tile38's own turn. */
 const TILE38_TTL_S = 30;
 
 type SideName = 'store' | 'tile38' | 'plain';
@@ -42,7 +42,7 @@ interface Side {
   send: Send;
 }
 
-/** One partition after the other is compacted, so that what leaves the log is what came into it. */
+/** One partition after the other is compacted, so that as much leaves the log as came into it. */
 function storeSide(own: StoreUnderTest): Side {
   let turn = 0;
   const send: Send = (batches) =>
@@ -155,7 +155,7 @@ function tableOf(all: ReadonlyMap<number, Costs>): Table {
   };
 }
 
-/** All partitions are asked in one turn, as a follower does it, and have nothing new. */
+/** Polls all partitions in one turn, as a follower does; they have nothing new. */
 async function measurePolls({ store, pids }: StoreUnderTest, { seconds, rounds }: Asked): Promise<number[]> {
   const partitions = Array.from({ length: store.map.partitions }, (_, partition) => partition);
   const tips = await Promise.all(
@@ -222,7 +222,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
       ...(tile38 ? { tile38: tile38Side(tile38) } : {}),
       plain: await plainSide(own),
     };
-    // Everybody stands everywhere before the first measurement: all that is measured are updates.
+    // Every driver is stored everywhere before the first measurement, so only updates are measured.
     for (const { send } of Object.values(sides)) await sendAll(feed, asked.drivers, send);
     const all = new Map<number, Costs>();
     for (const batch of BATCHES) {
@@ -237,7 +237,7 @@ async function run(context: BenchContext): Promise<BenchOutcome> {
   }
 }
 
-/** A partition has at most one and a half fair shares of the fleet; so often around, everyone had a turn. */
+/** A partition has at most one and a half fair shares of the fleet; after this many rounds every driver had a turn. */
 async function sendAll(feed: Feed, drivers: number, send: Send): Promise<void> {
   for (let sent = 0; sent < 2 * drivers; ) {
     const batches = feed.batches(JUDGED_BATCH, Date.now());

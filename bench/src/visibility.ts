@@ -1,5 +1,5 @@
-// How long it takes from sending a report until `nearby` finds it, under load; and whether the age that an answer tells of
-// its view is true: an answer without a report that had been acknowledged long before has to say that it is that old.
+// How long it takes from sending a report until `nearby` finds it, under load; and whether the age that an answer
+// states for its view is true: an answer without a report that was acknowledged long before has to state that age.
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { driverTokens } from '@whereabouts/scripts/driver-tokens';
@@ -25,7 +25,7 @@ const FOUND_DEADLINE_MS = 5_000;
 const PAUSE_MS = { min: 300, max: 500 };
 const RADIUS_M = 50;
 const STEP_DEG = 0.0001;
-/** What the clocks of driver and store, and the way of an answer, may differ by. */
+/** The allowed difference for the clocks of driver and store, and for the way of an answer. */
 const AGE_SLACK_MS = 100;
 const MAX_P99_MS = 300;
 
@@ -34,11 +34,11 @@ interface Seen {
   foundMs: number[];
   ackedMs: number[];
   answers: number;
-  /** Answers that told a younger view than they had. */
+  /** Answers that stated a younger view than they had. */
   untrue: number;
 }
 
-/** A driver who reports, and asks for himself. */
+/** A driver that reports, and asks for itself. */
 class Probe {
   readonly #place: Place;
   readonly #dispatcher: Dispatcher;

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the passwords of a deployment, each in a file of its own, in infra/deploy/secrets (or the folder that is given).
-# What is there already stays, so it may be run again, for example after an upgrade that needs one more.
+# Makes the passwords of a deployment, one in each file, in infra/deploy/secrets (or the given folder).
+# Existing files stay, so it may be run again, for example after an upgrade that needs one more.
 #
-# The folder is for its owner alone. The files can be read by everybody who can reach them: containers run as another user.
+# Only its owner can enter the folder. Its files are readable by every user, as containers run as another one.
 set -eu
 dir=${1:-$(dirname "$0")/secrets}
 mkdir -p "$dir"

@@ -1,5 +1,5 @@
-// Where redis-server and Postgres are on this machine. WHEREABOUTS_REDIS_SERVER and WHEREABOUTS_POSTGRES_BIN come
-// first (`npm test` sets them), then the PATH, then the places where packages put them.
+// Finds redis-server and Postgres on this machine. WHEREABOUTS_REDIS_SERVER and WHEREABOUTS_POSTGRES_BIN come first
+// (`npm test` sets them), then the PATH, then the places where packages install them.
 import { execFile } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -37,7 +37,7 @@ async function majorVersion(path: string, pattern: RegExp): Promise<number> {
   }
 }
 
-/** Redis prints `v=7.0.15`, Valkey `v=8.0.1`; Valkey's first own version is 7.2. */
+/** Redis prints `v=7.0.15`, Valkey `v=8.0.1`; Valkey's numbering starts at 7.2. */
 export function isUsableRedis(path: string): Promise<boolean> {
   return majorVersion(path, /v=(\d+)\./).then((major) => major >= MIN_REDIS_MAJOR);
 }

@@ -1,5 +1,5 @@
-// A caller of `GET /v1/drivers/nearby/stream`, for tests, drills and benches: keeps what the events add up to, and comes
-// back when a stream ends, as EventSource does. (EventSource itself sends no Authorization.)
+// A caller of `GET /v1/drivers/nearby/stream`, for tests, drills and benches: keeps the sum of the events, and
+// reconnects when a stream ends, as EventSource does. (EventSource itself sends no Authorization.)
 
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
@@ -27,11 +27,11 @@ interface Change extends Told {
 }
 
 export interface NearbyReaderOptions {
-  /** With path and parameters, asked for each time that it connects. */
+  /** With path and parameters; called for each connection. */
   url(): string;
   /** The header: `Bearer ...`. */
   authorization: string;
-  /** Sees each event as it comes. */
+  /** Sees each event as it arrives. */
   onEvent?(event: string, body: unknown): void;
 }
 
@@ -39,16 +39,16 @@ const FIRST_RETRY_MS = 500;
 
 export class NearbyReader {
   readonly drivers = new Map<string, NearbyDriver>();
-  /** Null: no stream stands. */
+  /** Null: no stream is open. */
   view: Told | null = null;
-  /** Snapshots that came: one for each time that a stream was opened. */
+  /** Snapshots received: one for each time that a stream was opened. */
   snapshots = 0;
   changes = 0;
-  /** Why the last stream ended, where it said so. */
+  /** Why the last stream ended, if it gave a reason. */
   endReason: string | null = null;
-  /** Of the last answer that was no stream. */
+  /** The status of the last answer that was no stream. */
   refusal: { status: number; body: string } | null = null;
-  /** Events that did not fit what was known: none may be. */
+  /** Events that contradict the known state: there must be none. */
   readonly misfits: string[] = [];
   readonly #options: NearbyReaderOptions;
   readonly #abort = new AbortController();
@@ -66,7 +66,7 @@ export class NearbyReader {
     await this.#ended;
   }
 
-  /** Nearest first, as they were told. */
+  /** Nearest first, as they were sent. */
   get ids(): string[] {
     const byDistance = (a: NearbyDriver, b: NearbyDriver) =>
       a.distance_m - b.distance_m || (a.driver_id < b.driver_id ? -1 : 1);
@@ -78,7 +78,7 @@ export class NearbyReader {
       try {
         await this.#read();
       } catch {
-        // Whatever broke it, the next one begins anew.
+        // Whatever broke it, the next one starts from scratch.
       }
       this.view = null;
       await pause(this.#retryMs, this.#abort.signal);

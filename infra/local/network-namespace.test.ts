@@ -1,5 +1,5 @@
-// A cluster with one master in a network namespace: whole, cut off, mended, and without a trace afterwards. Skipped
-// with the reason where namespaces cannot be had.
+// A cluster with one master in a network namespace: whole, cut off, repaired, and fully removed afterwards. Skipped,
+// with the reason, if namespaces are not available.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -79,7 +79,7 @@ test('a master in a namespace joins, is cut off and mended, and its cluster come
   assert.deepEqual([...new Set(hosts)], ['127.0.0.1']);
 });
 
-/** Makes one in a process of its own, which then waits to be killed. */
+/** Makes one in a separate process, which then waits to be killed. */
 const MAKER = `const { makeNetworkNamespace } = await import(process.argv[1]);
 console.log((await makeNetworkNamespace()).hostAddress); setInterval(() => {}, 1000);`;
 

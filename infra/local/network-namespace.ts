@@ -16,7 +16,7 @@ import { isAlive, standGuard } from './server-process.js';
 
 export interface NetworkNamespace {
   readonly name: string;
-  /** Of the host's end: where everybody else on this network listens. */
+  /** The address of the host's end: all other nodes on this network listen there. */
   readonly hostAddress: string;
   /** Inside. */
   readonly address: string;
@@ -35,18 +35,18 @@ async function ip(...args: string[]): Promise<string> {
   return (await promisify(execFile)('ip', args)).stdout;
 }
 
-/** What has to stand before a command so that it runs inside; it becomes that command, under the same pid. */
+/** The command prefix that runs a command inside. It execs that command, so the pid stays the same. */
 export const commandInside = (name: string): string[] => ['ip', 'netns', 'exec', name];
 
 function namespaces(): string[] {
   try {
     return readdirSync(FOLDER);
   } catch {
-    return []; // there never was one
+    return []; // it never existed
   }
 }
 
-/** The named namespace in which a process runs; null: in none, or it cannot be told. */
+/** The named namespace in which a process runs; null: in none, or unknown. */
 export function namespaceOf(pid: number): string | null {
   try {
     const inode = /\d+/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[0];
@@ -76,12 +76,12 @@ i=0; while [ -n "$(ip netns pids "$1")" ] && [ $i -lt 60 ]; do sleep 1; i=$((i+1
 ip link delete "$2"; ip netns delete "$1"`;
 
 async function removeNamespace(pid: number): Promise<void> {
-  // One that was made halfway has no cable. The cable first: a process that stays inside would hold it.
+  // A namespace that was left half made has no cable. The cable goes first: a process that stays inside would hold it.
   await ip('link', 'delete', hostEndOf(pid)).catch(() => {});
   await ip('netns', 'delete', nameOf(pid));
 }
 
-/** One for each process of ours. */
+/** One for each of our processes. */
 export async function makeNetworkNamespace(): Promise<NetworkNamespace> {
   const { pid } = process;
   const [name, hostEnd] = [nameOf(pid), hostEndOf(pid)];
@@ -105,7 +105,7 @@ export async function makeNetworkNamespace(): Promise<NetworkNamespace> {
   return { name, hostAddress, address, remove };
 }
 
-/** Those whose makers are gone and in which nothing runs; the pid of a maker may by now be ours. */
+/** Namespaces whose makers are gone and in which nothing runs; the pid of a maker may by now be ours. */
 export async function removeStrayNamespaces(): Promise<void> {
   for (const name of namespaces()) {
     const pid = Number(NAMES.exec(name)?.[1]);
@@ -114,12 +114,12 @@ export async function removeStrayNamespaces(): Promise<void> {
     try {
       if ((await ip('netns', 'pids', name)).trim() === '') await removeNamespace(pid);
     } catch {
-      // Its guard was first, or root made it and we are somebody else.
+      // Its guard was faster, or root made it and we are another user.
     }
   }
 }
 
-/** What is missing on this machine, as a person can put it right; null: nothing, it was tried. */
+/** What is missing on this machine, with the way to repair it; null: nothing, it was tried. */
 export async function whyNoNamespace(): Promise<string | null> {
   if (process.platform !== 'linux') return 'it needs Linux';
   const missing: string[] = [];

@@ -70,7 +70,7 @@ export function freeRedisPorts(count: number): Promise<number[]> {
   return take(count, isRedisPortFree);
 }
 
-/** The preferred port, or the next free one above it; `taken` holds ports that are promised to somebody else. */
+/** The preferred port, or the next free one above it; `taken` holds ports that are already promised. */
 export async function nextFreePort(
   preferred: number,
   taken: ReadonlySet<number> = new Set(),

@@ -1,14 +1,14 @@
 // The user that Postgres runs as, and the folder of its data.
 //
-// Postgres refuses to run as root. Started by root it runs as the user `postgres`, else `nobody`. That user cannot
-// reach `dir`, which is ours alone. Its data then live in a folder below /var/tmp:
+//  Postgres refuses to run as root. Started by root it runs as the user `postgres`, else `nobody`. That user cannot
+// reach `dir`, which is ours alone, so its data live in a folder below /var/tmp:
 //
 //   dir/moved-to     names the folder; only we can write it
 //   the folder       has a random name and was made by us; mode 0700, owned by that user
 //
-// Everybody may create names in /var/tmp. So before each use and before the removal the folder is checked: it must
-// be a folder, not a link, for its owner alone, and owned by root or by that user. While we write to it or remove it,
-// root owns it, so that the user's own processes cannot swap what is inside.
+//  Every user can create names in /var/tmp. So before each use and before the removal the folder is checked: it must be
+// a folder, not a link, accessible to its owner only, and owned by root or by that user. While we write to it or remove
+// it, root owns it, so that the user's own processes cannot swap what is inside.
 import { execFile } from 'node:child_process';
 import { existsSync, lstatSync, type Stats } from 'node:fs';
 import { chown, lchown, lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -42,7 +42,7 @@ async function accountOf(name: string): Promise<Account | null> {
   }
 }
 
-/** Whom Postgres runs as; null for ourselves. */
+/** The user that Postgres runs as; null: ourselves. */
 export async function postgresAccount(): Promise<Account | null> {
   if (process.getuid?.() !== 0) return null;
   const account = (await accountOf('postgres')) ?? (await accountOf('nobody'));
@@ -53,19 +53,19 @@ export async function postgresAccount(): Promise<Account | null> {
 
 const movedTo = (dir: string) => join(dir, 'moved-to');
 
-/** Where the data of `dir` are: elsewhere, or in `dir` itself. */
+/** The folder with the data of `dir`: elsewhere, or `dir` itself. */
 export function postgresPlace(dir: string): string {
   return readStateFile(movedTo(dir))?.trim() ?? resolve(dir);
 }
 
-/** The process that runs on the data of `dir`, by its own word; null: none does. */
+/** The process that runs on the data of `dir`, according to its pid file; null: none does. */
 export function postgresPid(dir: string): number | null {
   const text = readStateFile(join(postgresPlace(dir), 'data', 'postmaster.pid'));
   const pid = Number(text?.split('\n')[0]);
   return isAlive(pid) ? pid : null;
 }
 
-/** Why a folder outside of ours must be neither used nor removed; null: it is ours, or gone. */
+/** Why a folder outside of ours must not be used or removed; null: it is ours, or gone. */
 function whyNotOurs(place: string, stats: Stats | null, account: Account): string | null {
   if (!OUTSIDE_NAME.test(place)) return 'its name is not one that we give';
   if (stats === null) return null;
@@ -92,8 +92,8 @@ function outsidePlace(dir: string, account: Account): string | null {
 }
 
 async function makeOutside(dir: string): Promise<string> {
-  const place = await mkdtemp(OUTSIDE); // 0700, and never a name that is there
-  // What an earlier version kept in `dir` itself.
+  const place = await mkdtemp(OUTSIDE); // 0700, and always a new name
+  // Data that an earlier version kept in `dir` itself.
   const kept = existsSync(join(dir, 'initialized')) ? await readdir(dir) : [];
   if (kept.length > 0) await run('mv', ['--', ...kept.map((name) => join(dir, name)), place]);
   writeStateFile(movedTo(dir), place);
@@ -126,7 +126,7 @@ export async function withPlaceLocked<T>(
   return result;
 }
 
-/** Removes the data of `dir`, also where they had to live elsewhere; returns what was removed. */
+/** Removes the data of `dir`, also if they had to live elsewhere; returns what was removed. */
 export async function removePostgresData(
   dir: string,
   say: (text: string) => void = () => {},

@@ -86,7 +86,7 @@ test('a pid file that a power cut left empty does not keep it from starting', as
   assert.equal(await firstByte(port), 'N');
 });
 
-/** Where everybody may create names. */
+/** In a folder where every user can create names. */
 const SHARED = '/var/tmp';
 
 test('what another user has prepared in /var/tmp is neither used nor removed', {
@@ -95,7 +95,7 @@ test('what another user has prepared in /var/tmp is neither used nor removed', {
   const own = join(parent, 'prepared');
   const target = join(parent, 'target');
   await mkdir(target);
-  // A name that can be told beforehand, from the folder's.
+  // A name that can be predicted from the folder's.
   const hash = createHash('sha256').update(own).digest('hex').slice(0, 12);
   const link = join(SHARED, `whereabouts-${hash}`);
   const folder = join(SHARED, `whereabouts-${hash.slice(0, 8)}`);

@@ -29,7 +29,7 @@ const START_ATTEMPTS = 4;
 const STOP_DEADLINE_MS = 15_000;
 
 export interface PostgresOptions {
-  /** For us alone; made if need be. */
+  /** Accessible to us only; made if need be. */
   dir: string;
   port?: number;
   binDir?: string;
@@ -49,7 +49,7 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
-/** Whether every folder above (and the path itself, if it is there) lets this account pass. */
+/** Whether every folder above (and the path itself, if it exists) lets this account pass. */
 function canPass(account: Account, path: string): boolean {
   for (let at = resolve(path); ; at = dirname(at)) {
     if (existsSync(at)) {
@@ -67,14 +67,14 @@ async function reachableBinaries(binDir: string, place: string, account: Account
   const copy = join(place, 'native');
   if (!existsSync(join(copy, 'bin', 'postgres'))) {
     await rm(copy, { recursive: true, force: true });
-    // Links among the libraries stay relative: absolute ones would lead back to where the user cannot go.
+    // Links among the libraries stay relative: absolute ones would lead back to folders that the user cannot enter.
     await cp(dirname(binDir), copy, { recursive: true, verbatimSymlinks: true });
     await run('chmod', ['-R', 'a+rX', copy]);
   }
   return join(copy, 'bin');
 }
 
-/** Made with the data: data that were begun under another password are of no use. */
+/** Made with the data: data created under another password are useless. */
 async function adminPassword(place: string, account: Account | null): Promise<string> {
   const file = join(place, 'password');
   const kept = readStateFile(file);
@@ -96,7 +96,7 @@ function prepare(options: PostgresOptions, place: string, account: Account | nul
   return withPlaceLocked(place, account, async () => {
     const found = options.binDir ?? (await findPostgresBinDir());
     const binDir = await reachableBinaries(found, place, account);
-    // Without this file the making of the data was cut short.
+    // Without this file, initialization was interrupted.
     if (!existsSync(join(place, 'initialized')))
       await rm(join(place, 'data'), { recursive: true, force: true });
     return { binDir, password: await adminPassword(place, account) };
@@ -118,8 +118,8 @@ async function initialize(
 }
 
 /**
- * After a SIGKILL a pid file stays. Postgres sees by itself whether that process is gone, but not that its number
- * now belongs to somebody else (likely in containers); and a server left by an earlier run has to end first.
+ * After a SIGKILL a pid file remains. Postgres notices if that process is gone, but not if its number now belongs to
+ * another process (likely in containers); and a server left by an earlier run has to end first.
  */
 async function clearPidFile(data: string, log: PostgresOptions['log']): Promise<void> {
   const file = join(data, 'postmaster.pid');
@@ -150,7 +150,7 @@ function serverArguments(data: string, port: number): string[] {
   return ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
 }
 
-/** Line 8 of the pid file turns to `ready`: what pg_ctl itself looks at; embedded binaries have no psql. */
+/** Line 8 of the pid file changes to `ready`. pg_ctl itself checks that; the embedded binaries have no psql. */
 async function isReady(data: string, pid: number): Promise<true | undefined> {
   const lines = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n');
   return Number(lines[0]) === pid && lines[7]?.trim() === 'ready' ? true : undefined;
@@ -163,7 +163,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const data = join(place, 'data');
   await initialize(binDir, place, data, account);
   const port = options.port ?? (await freePort());
-  // We open it as root, so it must not be where the other user could replace it by a link.
+  // We open it as root, so it must not be where the other user could replace it with a link.
   const logFile = join(options.dir, 'postgres.log');
 
   const launchOnce = async (): Promise<ServerProcess | null> => {

@@ -1,4 +1,4 @@
-// A plain connection to one Redis node for tools: as a user who may only read, or as the admin.
+// A plain connection to one Redis node for tools: as a user that may only read, or as the admin.
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { parseAddress } from '../src/node-address.js';
@@ -10,7 +10,7 @@ export interface ReaderIdentity {
   password: string;
 }
 
-/** connect() is the caller's. */
+/** The caller has to call connect(). */
 export function readerConnection(
   address: string,
   identity: ReaderIdentity,
@@ -19,7 +19,7 @@ export function readerConnection(
   return plainConnection(address, identity, { connectTimeout: 1_000, commandTimeout: commandTimeoutMs });
 }
 
-/** To `host:port`. It fails at once instead of hiding a trouble behind retries; it connects with its first command. */
+/** Connects to `host:port` with its first command. It fails at once instead of hiding trouble behind retries. */
 export function plainConnection(
   address: string,
   identity: Partial<ReaderIdentity>,
@@ -38,6 +38,6 @@ export function plainConnection(
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
   });
-  connection.on('error', () => {}); // the command that was under way carries the error
+  connection.on('error', () => {}); // the command in progress carries the error
   return connection;
 }

@@ -31,7 +31,7 @@ async function withNodes<T>(shape: ClusterShape, use: (nodes: Redis[]) => Promis
 
 const clusterCommand = (node: Redis, ...args: (string | number)[]) => node.call('CLUSTER', args);
 
-/** Each master gets one stretch of slots and a config epoch of its own (equal ones would have to be settled). */
+/** Each master gets one stretch of slots and a distinct config epoch (the cluster would have to settle equal ones). */
 async function giveSlots(masters: Redis[]): Promise<void> {
   for (const [index, master] of masters.entries()) {
     const first = Math.floor((index * SLOTS) / masters.length);
@@ -41,7 +41,7 @@ async function giveSlots(masters: Redis[]): Promise<void> {
   }
 }
 
-/** Everyone meets everyone: that takes a moment, where gossip alone would take several rounds. */
+/** All nodes meet all others: that takes a moment, while gossip alone would take several rounds. */
 async function meet(nodes: Redis[], addresses: readonly string[]): Promise<void> {
   await Promise.all(
     nodes.flatMap((node, index) =>
@@ -53,7 +53,7 @@ async function meet(nodes: Redis[], addresses: readonly string[]): Promise<void>
   );
 }
 
-/** Refused as an unknown node until the handshake is through, so it is tried until the deadline. */
+/** Refused as an unknown node until the handshake is through, so it is retried until the deadline. */
 function replicate(replica: Redis, masterId: string): Promise<unknown> {
   return waitFor(`a replica follows ${masterId}`, JOIN_DEADLINE_MS, () =>
     clusterCommand(replica, 'REPLICATE', masterId),

@@ -1,5 +1,5 @@
-// One Redis Cluster node: its folder, its settings, its process. Each setting that is not Redis's own default
-// says why it is so.
+// One Redis Cluster node: its folder, its settings, its process. Each setting that differs from Redis's default says
+// why.
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,9 +13,9 @@ import { writeStateFile } from './state-file.js';
 
 /** The same for all nodes of a cluster. */
 export interface RedisPasswords {
-  /** Of the user `default`, who may do everything. */
+  /** Password of the user `default`, which has all rights. */
   admin: string;
-  /** Of the replicas at their masters: theirs stands in redis.conf. */
+  /** Password of the replicas at their masters; redis.conf contains theirs. */
   replica: string;
 }
 
@@ -24,7 +24,7 @@ export interface RedisNodeTls {
   certFile: string;
   keyFile: string;
   caFile: string;
-  /** Who shows no certificate of that authority is refused. */
+  /** Clients without a certificate of that authority are refused. */
   asksForCertificates: boolean;
   /** The name that the node announces, if any. */
   hostname?: string | undefined;
@@ -32,7 +32,7 @@ export interface RedisNodeTls {
 
 export interface RedisNodeSettings {
   redisServer: string;
-  /** The command before it, if it runs in a namespace. */
+  /** The command prefix, if it runs in a namespace. */
   launchPrefix?: readonly string[];
   dir: string;
   host: string;
@@ -41,7 +41,7 @@ export interface RedisNodeSettings {
   nodeTimeoutMs: number;
   locale: string;
   users: readonly RedisUser[];
-  /** Undefined: everybody may do everything. */
+  /** Undefined: every client has all rights. */
   passwords: RedisPasswords | undefined;
   orphanGraceS: number;
   /** Undefined: in plain text. */
@@ -55,7 +55,7 @@ const START_DEADLINE_MS = 20_000;
 const SHUTDOWN_TIMEOUT_S = 2;
 export const STOP_DEADLINE_MS = 8_000;
 
-/** What every node of a cluster has, wherever it runs; what follows here comes after it and wins. */
+/** The settings of every node of a cluster, wherever it runs; settings after the include override them. */
 const SHARED_CONFIGURATION = new URL('../../deploy/redis/redis.conf', import.meta.url);
 
 const quoted = (text: string) => JSON.stringify(text);
@@ -67,7 +67,7 @@ function nodeConfiguration(s: RedisNodeSettings): string {
     `bind ${s.host}`,
     'protected-mode yes',
     `dir ${quoted(s.dir)}`,
-    // The command line then names this folder, by which a stray server is known.
+    // The command line then contains this folder, which identifies a stray server.
     'set-proc-title no',
     `cluster-node-timeout ${s.nodeTimeoutMs}`,
     `appendfsync ${s.appendfsync}`,
@@ -103,7 +103,7 @@ function aclFile({ passwords, users }: RedisNodeSettings): string {
   return lines.join('');
 }
 
-/** As the user `default`. */
+/** Connects as the user `default`. */
 export function adminConnection(
   address: string,
   password: string | undefined,
@@ -128,7 +128,7 @@ export async function withAdmin<T>(
   }
 }
 
-/** Starts the node and waits until it answers; a node that still loads its data answers LOADING to PING. */
+/** Starts the node and waits until it answers. A node that still loads its data answers LOADING to PING. */
 export async function startRedisNode(settings: RedisNodeSettings): Promise<ServerProcess> {
   const { dir, launchPrefix = [] } = settings;
   const address = formatAddress(settings);

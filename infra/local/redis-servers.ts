@@ -39,7 +39,7 @@ export interface RedisClusterOptions {
   replicas: number;
   dir: string;
   ports?: readonly number[];
-  /** Where all nodes listen, except one in a namespace; IPv4 loopback by default. */
+  /** The address of all nodes, except one in a namespace; IPv4 loopback by default. */
   host?: string;
   /** Only with `users`: without passwords Redis accepts connections from loopback only. */
   namespace?: NetworkNamespace | null;
@@ -47,7 +47,7 @@ export interface RedisClusterOptions {
   users?: readonly RedisUser[];
   redisServer: string;
   nodeTimeoutMs?: number;
-  /** LC_ALL of the servers; C, unless a test wants to see another collation. */
+  /** LC_ALL of the servers; C, unless a test needs another collation. */
   locale?: string;
   orphanGraceS?: number;
   /** Undefined: in plain text. `admin`: how we connect; `hostnames`: what the nodes announce, in their order. */
@@ -59,20 +59,20 @@ export interface RedisCluster {
   /** The nodes as they were last started, with the roles at that time. */
   readonly nodes: RedisNode[];
   readonly urls: string[];
-  /** Of the user `default`, who may do everything; undefined where no users were asked for. */
+  /** Password of the user `default`, which has all rights; undefined if no users were requested. */
   readonly password: string | undefined;
-  /** Stops it, if it runs, and starts it in its folder. */
+  /** Stops it if it runs, then starts it in its folder. */
   restartNode(port: number): Promise<RedisNode>;
   kill(port: number, signal: NodeJS.Signals): void;
   stop(): Promise<void>;
 }
 
-/** The folder holds a cluster of another shape: its data cannot be kept. */
+/** The folder holds a cluster of another shape, so its data cannot be kept. */
 export class ClusterShapeError extends Error {
   readonly code = 'cluster_shape';
 }
 
-/** Where a node runs. */
+/** The address that a node runs at. */
 interface RedisPlace {
   host: string;
   port: number;
@@ -125,12 +125,12 @@ async function moveNodes(dir: string, from: readonly number[], to: readonly Redi
   }
 }
 
-/** Takes what an earlier start left in the folder; says whether there is a cluster with its data. */
+/** Reuses what an earlier start left in the folder; returns whether there is a cluster with its data. */
 async function prepareFolder(options: RedisClusterOptions, places: readonly RedisPlace[]): Promise<boolean> {
   const { dir, masters, replicas } = options;
   const earlier = readClusterFile(dir);
   if (earlier === null) {
-    // Nothing, or a cluster whose making was cut short.
+    // Nothing, or a cluster whose creation was interrupted.
     for (const index of places.keys()) await rm(nodeDir(dir, index), { recursive: true, force: true });
     return false;
   }

@@ -12,9 +12,9 @@ export interface ServerOptions {
   env?: NodeJS.ProcessEnv;
   uid?: number;
   gid?: number;
-  /** What asks this server to stop in good order. */
+  /** The signal that asks this server to stop in good order. */
   stopSignal: NodeJS.Signals;
-  /** How long it may outlive us when we die without stopping it: time for those who still write to it. */
+  /** How long it may outlive us when we die without stopping it: time for processes that still write to it. */
   orphanGraceS?: number;
 }
 
@@ -24,12 +24,12 @@ export interface ServerProcess {
   hasExited(): boolean;
   kill(signal: NodeJS.Signals): void;
   stop(deadlineMs: number): Promise<void>;
-  /** It is not ours any more: from now on it lives as long as that process, and we may end. */
+  /** Releases the server: from now on it lives as long as that process, and we may end. */
   handOver(heirPid: number): void;
 }
 
 const ASK_AGAIN_MS = 500;
-/** Data, logs and configuration are for their owner alone. */
+/** Data, logs and configuration are accessible to their owner only. */
 const OWNER_ONLY = { umask: 0o077, mode: 0o600 } as const;
 
 const GUARD = `read -r word; [ "$word" = done ] && exit 0
@@ -41,7 +41,7 @@ const HEIR = `while kill -0 "$3" 2>/dev/null; do sleep 1; done; kill -s "$2" "$1
 i=0; while kill -0 "$1" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done
 kill -s KILL "$1" 2>/dev/null`;
 
-/** A shell that reads a line first: nothing when we die, `done` when it is dismissed by what is returned. */
+/** A shell that reads a line first: EOF when we die, `done` when the returned function dismisses it. */
 export function standGuard(script: string, args: readonly string[]): () => void {
   const child = spawn('/bin/sh', ['-c', script, 'guard', ...args], {
     detached: true,
@@ -53,7 +53,7 @@ export function standGuard(script: string, args: readonly string[]): () => void 
   return () => child.stdin?.end('done\n');
 }
 
-/** With our umask as it was before: the child takes it over while `spawn` forks, before that returns. */
+/** With our umask as it was before: the child inherits it while `spawn` forks, before that returns. */
 function spawnPrivately(options: ServerOptions): ChildProcess {
   const log = openSync(options.logFile, 'a', OWNER_ONLY.mode);
   const before = process.umask(OWNER_ONLY.umask);
@@ -94,10 +94,10 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   const stop = async (deadlineMs: number) => {
     const ask = () => {
       kill(options.stopSignal);
-      kill('SIGCONT'); // a frozen process hears of its end only once it runs again
+      kill('SIGCONT'); // a frozen process receives the signal only once it runs again
     };
     ask();
-    // Redis forgets the wish when it is writing its first append-only file ("can't exit").
+    // Redis drops the request while it is writing its first append-only file ("can't exit").
     const again = setInterval(ask, ASK_AGAIN_MS);
     const timer = setTimeout(() => kill('SIGKILL'), deadlineMs);
     await exited;
@@ -161,7 +161,7 @@ export function childPids(pid: number): number[] {
   }
 }
 
-/** Polls until `probe` gives something other than undefined; the last error becomes the cause of the deadline's. */
+/** Polls until `probe` returns something other than undefined; the last error becomes the cause of the deadline's. */
 export async function waitFor<T>(
   what: string,
   deadlineMs: number,
@@ -187,7 +187,7 @@ export async function stopStray(pid: number, signal: NodeJS.Signals, deadlineMs:
     try {
       process.kill(pid, name);
     } catch {
-      // Already gone: that is what we want.
+      // It is already gone.
     }
   };
   send(signal);

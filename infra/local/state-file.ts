@@ -1,10 +1,11 @@
-// Small files that must survive a power cut or a full disk: written whole or not at all, for their owner alone.
+// Small files that must survive a power cut or a full disk: written whole or not at all, accessible to their owner
+// only.
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 const OWNER_ONLY = 0o600;
 
-/** A file that is there, but does not hold what was written: empty or cut short. */
+/** A file that exists, but does not hold what was written: empty or truncated. */
 export class BrokenStateError extends Error {
   readonly code = 'broken_state';
 
@@ -16,7 +17,7 @@ export class BrokenStateError extends Error {
   }
 }
 
-/** So that the new name survives too. Some file systems refuse this; the content is safe without it. */
+/** Makes the new name survive too. Some file systems refuse this; the content is safe without it. */
 function flushFolder(dir: string): void {
   const fd = openSync(dir, 'r');
   try {

@@ -1,8 +1,8 @@
-// Which of the types that we can answer does the caller want? RFC 9110, 12.5.1: the most specific range decides.
+// Picks the type to answer with from the Accept header. RFC 9110, 12.5.1: the most specific range decides.
 
 const MAX_RANGES = 32;
 
-/** The first of `offered` where the caller does not care; null where it takes none of them. */
+/** Returns the first of `offered` when the caller has no preference, null when the caller accepts none of them. */
 export function chooseType(accept: string, offered: readonly string[]): string | null {
   if (accept.trim() === '') return offered[0] ?? null;
   const ranges = accept.split(',').slice(0, MAX_RANGES).map(parseRange);

@@ -3,14 +3,16 @@
 // city of a million drivers as in a village. There are several grids in one, each with a root of its own.
 //
 //   units     1e-7 degree: x from -180 degrees, y from -90; the root spans 2^32 of them both ways, beyond the map
-//   node      a cell. Its four quarters stand together; a leaf has a bucket, or none while it is empty
+//   node      a cell. Its four quarters are adjacent; a leaf has a bucket, or none while it is empty
 //   bucket    BUCKET points side by side (x, y, slot, and a mask that searches filter by), so that a search reads memory
 //             in a row. At MAX_DEPTH (1 m) buckets are chained; only the first of a chain may have room
 //   place     of a slot: where its point stands (bucket * BUCKET + index), -1 where it is in no grid
 
 const BUCKET = 16;
 const MAX_DEPTH = 25;
-/** Four quarters with no more than this are one cell again: far enough from BUCKET that a cell does not flutter. */
+/**
+ * Four quarters that hold no more than this together are joined. It is well below BUCKET, so a cell does not flutter.
+ */
 const JOIN_AT = 6;
 const NONE = -1;
 const WORLD_UNITS = 3_600_000_000;
@@ -21,13 +23,13 @@ const HALF_RADIANS_PER_UNIT = RADIANS_PER_UNIT / 2;
 /** A path pushes three quarters at each depth, and four at the last. */
 const STACK = 3 * MAX_DEPTH + 4;
 
-/** Who looks at the points of a search. */
+/** Receives the points of a search. */
 export interface Visitor {
   /** Only points with all of these bits are shown. */
   mask: number;
-  /** Points farther than this need no look; as `haversineOf` has it. */
+  /** Points farther than this can be skipped. In the unit of `haversineOf`. */
   limit: number;
-  /** It may lower `limit`. */
+  /** The visitor may lower `limit`. */
   visit(slot: number): void;
 }
 
@@ -50,14 +52,14 @@ export class AdaptiveGrid {
   #x0 = new Uint32Array(64);
   #y0 = new Uint32Array(64);
   #depth = new Uint8Array(64);
-  /** The least cosine of a latitude in the cell. */
+  /** The smallest cosine of a latitude in the cell. */
   #cos = new Float64Array(64);
-  /** The first of four; 0 for a leaf, as no root is a quarter. */
+  /** The first of its four quarters; 0 for a leaf, as no root is a quarter. */
   #quarters = new Int32Array(64);
   #parent = new Int32Array(64);
   #bucket = new Int32Array(64);
   #nodes = 0;
-  /** Fours that are free again. */
+  /** Groups of four nodes that are free again. */
   readonly #freeQuarters: number[] = [];
   // Buckets.
   #x = new Uint32Array(64 * BUCKET);
@@ -110,7 +112,7 @@ export class AdaptiveGrid {
     this.#add(node, slot, x, y, mask);
   }
 
-  /** Whether it is still in its cell. */
+  /** Whether the point is still in its cell. */
   move(slot: number, latE7: number, lonE7: number, mask: number): boolean {
     const place = this.#place[slot] as number;
     const node = this.#node[(place / BUCKET) | 0] as number;
@@ -149,11 +151,10 @@ export class AdaptiveGrid {
   }
 
   /**
-   * Shows the visitor every point within its limit, and perhaps some beyond, nearer cells first. Returns the number of
-   * points and cells that were looked at.
-   *
-   * What is compared is a lower bound of the haversine: the differences of latitude and longitude each at their least,
-   * the cosine at its least, and x - x³/6 for the sine. So no point within the limit is passed over.
+   * Shows the visitor every point within its limit, and perhaps some beyond it, nearer cells first. Returns the number
+   * of points and cells examined.
+   *  It compares a lower bound of the haversine: the smallest differences of latitude and longitude, the smallest
+   * cosine, and x - x³/6 for the sine. So it never skips a point within the limit.
    */
   search(root: number, lat: number, lon: number, visitor: Visitor): number {
     const x = lon * 1e7 + X_OFFSET;
@@ -194,7 +195,7 @@ export class AdaptiveGrid {
     return looked;
   }
 
-  /** Calls `use` with each slot within the box, at most so many. Returns whether these were all. */
+  /** Calls `use` with each slot within the box, up to a limit. Returns whether these were all. */
   within(root: number, box: GridBox, atMost: number, use: (slot: number) => void): boolean {
     const [west, east] = [box.minLonE7 + X_OFFSET, box.maxLonE7 + X_OFFSET];
     const [south, north] = [box.minLatE7 + Y_OFFSET, box.maxLatE7 + Y_OFFSET];
@@ -309,7 +310,7 @@ export class AdaptiveGrid {
     this.#spill(bucket, node);
   }
 
-  /** Gives the points of a bucket to the leaves below a node, none of which is full. */
+  /** Moves the points of a bucket to the leaves below a node, none of which is full. */
   #spill(bucket: number, node: number): void {
     const first = bucket * BUCKET;
     const end = first + (this.#fill[bucket] as number);

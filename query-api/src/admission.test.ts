@@ -62,7 +62,7 @@ test('admission: a question is charged its weight, which may be owed', () => {
   clock.ms = 2_000;
   it.knock('a');
   it.enter('a', 201)(201);
-  // 181 are owed, and 10 come back each second.
+  // The bucket owes 181, and 10 come back each second.
   assert.deepEqual(
     problemOf(() => it.knock('a')),
     [429, 'rate_limited', '19'],

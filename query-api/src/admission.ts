@@ -1,14 +1,16 @@
-// How much each caller may ask, and all of them together. A caller is a token's subject.
+// Limits how much each caller may ask, and all callers together. A caller is a token's subject.
 //
-//   rate       a bucket of the subject that fills with `questionsPerS` and holds BURST_S seconds' worth. A request is let
-//              in where there is 1 in it, before anything of it is read. Its body then takes 1 for each KiB, and its
-//              question the rest of its weight, which the bucket may owe; what it did not use is given back
-//   in flight  the weight of the questions that are being answered: of all, and of one subject
-//   bodies     requests whose body is still arriving: of all, and of one subject
+//   rate       a bucket for each subject. It fills with `questionsPerS` and holds BURST_S seconds' worth. A request is
+//              admitted, before any of it is read, if the bucket holds at least 1. Its body then takes 1 for each KiB,
+//              and its question takes the rest of its weight, which the bucket may owe; what the question did not use
+//              is returned
+//   in flight  the weight of the questions now being answered: in total, and for each subject
+//   bodies     requests whose body is still arriving: in total, and for each subject
 //
-// Whatever is entered is left again, in a `finally`. A question that weighs more than a subject is allowed at once is
-// taken when nothing else of that subject is under way.
-// (@fastify/rate-limit counts each request as one, in windows of time; it knows neither weight nor what is under way.)
+//  Every count that is raised is lowered again in a `finally`. A question that weighs more than a subject's limit is
+// admitted when that subject has nothing else in flight.
+//  (@fastify/rate-limit counts each request as one, in windows of time; it knows neither weight nor requests in
+// flight.)
 
 import { type Problem, tooMuch, unavailable } from './problem.js';
 
@@ -31,7 +33,7 @@ const BURST_S = 2;
 const MAX_BODIES = 256;
 const MAX_BODIES_PER_SUBJECT = 32;
 const BODY_BYTES_EACH = 1_024;
-/** As many as are remembered: a bucket that is full again says nothing. */
+/** How many subjects are remembered. A bucket that is full again carries no information. */
 const MAX_SUBJECTS = 10_000;
 
 interface Subject {
@@ -45,7 +47,7 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #refused: (why: Refusal) => void;
   readonly #nowMs: () => number;
-  /** The one that asked least lately first. */
+  /** The subject that has been idle longest comes first. */
   readonly #subjects = new Map<string, Subject>();
   #inFlight = 0;
   #bodies = 0;
@@ -65,7 +67,7 @@ export class Admission {
     return this.#inFlight;
   }
 
-  /** Before anything of a request is read. */
+  /** Called before any of a request is read. */
   knock(name: string): void {
     const subject = this.#subject(name);
     if (subject.inFlight >= this.#limits.inFlightPerSubject) throw this.#shareIsFull();
@@ -79,7 +81,7 @@ export class Admission {
     subject.balance--;
   }
 
-  /** Returns what has to be called when the question is answered, with what it weighed in the end. */
+  /** Returns a function to call when the question is answered, with its final weight. */
   enter(name: string, weight: number): (weighed: number) => void {
     const { inFlight, inFlightPerSubject } = this.#limits;
     const subject = this.#subject(name);
@@ -98,7 +100,7 @@ export class Admission {
     };
   }
 
-  /** For what is done again and again for one that was let in before. */
+  /** For repeated work of a caller that was admitted before. */
   charge(name: string, weight: number): void {
     this.#subject(name).balance -= weight;
   }
@@ -110,7 +112,7 @@ export class Admission {
     return subject.balance < 0;
   }
 
-  /** Returns what has to be called when the body is there, or given up. */
+  /** Returns a function to call when the body has arrived or was abandoned. */
   enterBody(name: string, bytes: number): () => void {
     const subject = this.#subject(name);
     if (subject.bodies >= MAX_BODIES_PER_SUBJECT) {
@@ -140,7 +142,7 @@ export class Admission {
 
   #subject(name: string): Subject {
     const subject = this.#subjects.get(name) ?? this.#newcomer();
-    // Behind all others, again.
+    // Moves the subject behind all others.
     this.#subjects.delete(name);
     this.#subjects.set(name, subject);
     return subject;

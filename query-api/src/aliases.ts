@@ -1,20 +1,20 @@
-// A parameter that may be written by another name: `lng` for `lon`. Schemas and handlers know the first name only, and
-// every generated client sends that. The other name is renamed before the validation, and named in what is refused.
+// Parameters with a second name: `lng` for `lon`. Schemas and handlers know the first name only, and every generated
+// client sends that one. The second name is renamed before validation, and refusals use the name that the caller wrote.
 
 import type { ParameterError } from './problem.js';
 import { ALIASES, aliasesOf, type Schema } from './schema-shape.js';
 
 export interface Renamed {
   value: unknown;
-  /** Given by both names. */
+  /** Names that were given in both forms. */
   conflicts: ParameterError[];
-  /** From the name that the schema knows to the one that the caller wrote, each with its path. */
+  /** Maps the name in the schema to the name the caller wrote, each with its path. */
   written: Map<string, string>;
 }
 
 type Rename = (value: unknown, path: string, to: Omit<Renamed, 'value'>) => unknown;
 
-/** Null where nothing in the schema has another name. */
+/** Null if nothing in the schema has a second name. */
 export function renamer(schema: Schema): ((value: unknown) => Renamed) | null {
   const rename = renameOf(schema);
   if (!rename) return null;
@@ -29,7 +29,7 @@ function renameOf(schema: Schema): Rename | null {
   if (items) {
     const each = renameOf(items);
     if (!each) return null;
-    // A longer list is refused whatever is in it.
+    // A longer list is refused, whatever its contents.
     return (value, path, to) =>
       Array.isArray(value) && value.length <= maxItems
         ? value.map((item, i) => each(item, `${path}[${i}]`, to))
@@ -60,7 +60,7 @@ function renameOf(schema: Schema): Rename | null {
   };
 }
 
-/** As a document has it: an object with either name, each in a form of its own. */
+/** The schema as documented: an object with either name, each in its own form. */
 export function withAliases(schema: Schema): Schema {
   const { items, properties, required = [] } = schema;
   if (items) return { ...schema, items: withAliases(items) };
@@ -87,7 +87,7 @@ export function withAliases(schema: Schema): Schema {
   }
 }
 
-/** Where each name has a form of its own, nothing is left to be noted. */
+/** If each name has its own form, there is nothing left to note. */
 function withoutNote(form: Schema): Schema {
   const entries = Object.entries(form.properties ?? {}).map(([name, { [ALIASES]: _, ...one }]) => [
     name,

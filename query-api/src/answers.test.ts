@@ -1,4 +1,4 @@
-// What is answered, over HTTP, out of a real cluster.
+// Answers over HTTP, from a real cluster.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -34,7 +34,7 @@ function scattered(place: Place, spread: number): { lat: number; lon: number } {
   };
 }
 
-/** All over four places, a third of them busy, with services of all kinds. */
+/** Spread over four places, a third of them busy, with services of all kinds. */
 function scatteredFleet(): Position[] {
   return Array.from({ length: 2_000 }, (_, i) =>
     reported(`d${i}`, {
@@ -56,7 +56,7 @@ before(async () => {
     fleet.map(({ latE7, lonE7 }) => ({ lat: latE7 / 1e7, lon: lonE7 / 1e7 })),
     64,
   );
-  // So long a freshness that no driver of this fleet grows stale while the tests run.
+  // A freshness so long that no driver of this fleet becomes stale while the tests run.
   running = await startRunning(map, { FRESHNESS_MS: '600000' });
   await running.record(...fleet);
   await whenComplete(running);

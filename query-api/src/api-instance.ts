@@ -19,7 +19,7 @@ declare module 'fastify' {
     tokenExpiresAtMs: number;
     /** The media type that the caller prefers. */
     answerType: string;
-    /** It is answered for as long as the caller wants. */
+    /** The answer goes on for as long as the caller wants. */
     isStream: boolean;
   }
 }

@@ -1,5 +1,5 @@
-// The routes under /v1. Each request is authorized, counted and told apart by what it accepts before anything else of
-// it is read; Fastify then validates it by its route's schema, and the route's handler asks.
+// The routes under /v1. Each request is authorized, counted and matched to the type it accepts before anything else of
+// it is read. Fastify then validates it against its route's schema, and the route's handler answers it.
 
 import compress from '@fastify/compress';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
@@ -22,12 +22,12 @@ export interface ApiOptions {
   authorize: Authorize;
 }
 
-// What is smaller crosses any network in a round trip or two, and to compress it costs as much as to answer.
+// A smaller answer crosses any network in one or two round trips, and compressing it costs as much as answering.
 const COMPRESSED_FROM_BYTES = 16 * 1024;
 
 export async function registerApi(app: FastifyInstance, { ground, authorize }: ApiOptions): Promise<void> {
   const api = app.withTypeProvider<TypeBoxTypeProvider>();
-  // Without brotli: at Node's default quality it is for files that are compressed once.
+  // Without brotli: Node's default quality is meant for files that are compressed once.
   await api.register(compress, { threshold: COMPRESSED_FROM_BYTES, encodings: ['gzip', 'identity'] });
   api.removeAllContentTypeParsers();
   api.addContentTypeParser(JSON_TYPE, jsonParser(ground.admission));
@@ -70,11 +70,11 @@ export async function registerApi(app: FastifyInstance, { ground, authorize }: A
 
 function chooseAnswer(request: FastifyRequest, reply: FastifyReply, types: readonly string[]): void {
   const type = chooseType(request.headers.accept ?? '', types);
-  if (!type) throw new Problem(406, 'not_acceptable', `the answer is there as ${types.join(', ')}`);
+  if (!type) throw new Problem(406, 'not_acceptable', `the answer is available as ${types.join(', ')}`);
   request.answerType = type;
   reply.headers({ 'content-type': type, 'cache-control': 'no-store', vary: 'Accept, Authorization' });
   reply.serializer(written);
 }
 
-/** Handlers give text. */
+/** Handlers return text. */
 const written = (text: unknown): string => text as string;

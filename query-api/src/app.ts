@@ -1,4 +1,4 @@
-// The Fastify instance: its limits, what is common to all requests, and everything that is registered on it.
+// The Fastify instance: its limits, the hooks common to all requests, and every registered plugin and route.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -22,14 +22,17 @@ export interface AppOptions extends ApiOptions {
   page: PageOptions;
 }
 
-// An address with 100 ids of the greatest length has 7 KiB, a token up to 8; cookies and a proxy's headers come on top.
+// An address with 100 ids of the greatest length takes 7 KiB, a token up to 8; cookies and a proxy's headers come on
+// top.
 const MAX_HEADER_BYTES = 32 * 1024;
 const HEADERS_DEADLINE_MS = 5_000;
-/** Longer than a body has: that one has an answer of its own. */
+/** Longer than the deadline for a body, which has a separate answer. */
 const REQUEST_DEADLINE_MS = 10_000;
-/** Longer than proxies keep theirs (nginx: 60 s), so that they close first and never send into a closing one. */
+/**
+ * Longer than proxies keep idle connections (nginx: 60 s), so that they close first and never send into a closing one.
+ */
 const KEEP_ALIVE_MS = 75_000;
-/** Whoever neither reads nor writes. */
+/** For callers that neither read nor write. */
 const SILENCE_MS = 30_000;
 const REQUEST_ID = /^[A-Za-z0-9._:/+=@~-]{1,128}$/;
 
@@ -48,7 +51,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     keepAliveTimeout: KEEP_ALIVE_MS,
     connectionTimeout: SILENCE_MS,
     return503OnClosing: false,
-    // A log of requests would tell where everybody is.
+    // A log of requests would reveal where every driver and caller is.
     logger: false,
     clientErrorHandler: () => {},
     genReqId: requestIdOf,
@@ -61,7 +64,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     },
   });
   app.setValidatorCompiler(compileValidator);
-  // Handlers say themselves how their answers are written.
+  // Handlers serialize their answers themselves.
   app.setSerializerCompiler(() => JSON.stringify);
   answerErrors(app, log);
   const tracer = tracerOf('query-api');
@@ -69,14 +72,15 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const otherMethods = refuseOtherMethods(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
-    // `fetch` asks caches for nothing old beside it; @fastify/send would take that for a wish for the whole file.
+    // Without this header `fetch` asks caches to revalidate; @fastify/send would read that as a request for the whole
+    // file.
     const { headers } = request.raw;
     if (headers['if-none-match'] !== undefined) delete headers['cache-control'];
     if (isHostMissing(request)) throw new Problem(400, 'bad_request', 'the Host header is missing');
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
-    // How long a stream was open is no duration of an answer.
+    // The time a stream was open is not the duration of an answer.
     if (request.isStream) return done();
     const status = `${Math.floor(reply.statusCode / 100)}xx`;
     metrics.duration.observe({ route: routeOf(request), status }, reply.elapsedTime / 1_000);
@@ -91,7 +95,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   return app;
 }
 
-/** What is under way when the app is closed is answered on a connection that ends with it. */
+/** When the app closes, requests in flight are answered and their connections then close. */
 function closeWhileDraining(app: FastifyInstance): void {
   let isDraining = false;
   app.addHook('preClose', (done) => {
@@ -113,7 +117,7 @@ async function registerCors(app: FastifyInstance, origins: readonly string[]): P
     maxAge: 600,
   };
   await app.register(cors, () => (request: FastifyRequest, callback: CorsOptionsCallback) => {
-    // Any other OPTIONS is a method like all others.
+    // Any other OPTIONS is handled like all other methods.
     callback(null, { ...options, preflight: request.headers['access-control-request-method'] !== undefined });
   });
 }
@@ -123,7 +127,7 @@ function requestIdOf({ headers }: IncomingMessage): string {
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
-/** The router takes `%3A` for a part of a name; some callers write `nearby:batch` so. */
+/** The router treats `%3A` as part of a name; some callers write `nearby:batch` that way. */
 function withPlainColons(url: string): string {
   return url.includes('%3') ? url.replaceAll(/%3a/gi, ':') : url;
 }
@@ -132,7 +136,7 @@ function isHostMissing({ raw }: FastifyRequest): boolean {
   return raw.headers.host === undefined && raw.httpVersionMinor > 0;
 }
 
-/** A label for the metrics: as the documentation writes it, and one for all files. */
+/** The route's label in the metrics: as the documentation writes it, with one label for all files. */
 function routeOf(request: FastifyRequest): string {
   const { url = '*' } = request.routeOptions;
   if (url === '*') return 'none';

@@ -1,6 +1,6 @@
-// Where drivers are asked for: a `bbox`, a `polygon` with the boxes around it, or what both hold. A box is one, or the
-// two that meet at the antimeridian. Their bounds are also given in the index's own units, so that whether a driver is within is decided
-// by comparing whole numbers.
+// The area of a question: a `bbox`, a `polygon` (with the boxes around it), or the intersection of both. An area has
+// one box, or two that meet at the antimeridian. Their bounds are also given in the index's own units, so that
+// comparing whole numbers decides whether a driver is within.
 
 import type { Bounds } from '@whereabouts/infra/geohash';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
@@ -10,14 +10,14 @@ import type { DriverIndex } from './driver-index.js';
 import type { Polygon } from './polygon.js';
 import { polygonOf } from './polygon-text.js';
 
-/** Where the boxes hold more than this, all slots are gone through in their order instead. */
+/** If the boxes hold more drivers than this, all slots are scanned in their order instead. */
 const FOUND_AT_MOST = 20_000;
 const SLOTS_EACH_TURN = 16_384;
-/** To hold a place against so many edges takes about as long as to look it up. */
+/** Testing a place against this many edges takes about as long as looking it up. */
 const EDGES_EACH = 8;
 const ON_DUTY = [STATUSES.indexOf('available'), STATUSES.indexOf('busy')];
 
-/** In degrees, and the same in units of 1e-7 degree; all bounds belong to it. */
+/** In degrees and in units of 1e-7 degree; all bounds are inclusive. */
 export interface Box extends GridBox {
   minLat: number;
   minLon: number;
@@ -27,13 +27,16 @@ export interface Box extends GridBox {
 
 export interface Area {
   boxes: readonly Box[];
-  /** Null: all that is within the boxes. */
+  /** Null: everything within the boxes. */
   polygon: Polygon | null;
 }
 
 const EVERYWHERE: readonly number[] = [-180, -90, 180, 90];
 
-/** Of the box, of the polygon, or of what both hold; everywhere where neither is given, as no schema can say "one of". */
+/**
+ * The area of the box, of the polygon, or of their intersection. With neither it is everywhere, as no schema can say
+ * "one of".
+ */
 export function areaOf({ bbox, polygon: text }: { bbox?: readonly number[]; polygon?: string }): Area {
   const polygon = text === undefined ? null : polygonOf(text);
   return { boxes: boxesOf(bbox ?? (polygon ? boundsOf(polygon) : EVERYWHERE)), polygon };
@@ -49,12 +52,12 @@ export function boxesOf(bbox: readonly number[]): Box[] {
   const south = Math.max(-MAX_LATITUDE, Math.min(MAX_LATITUDE, oneLat, otherLat));
   const north = Math.min(MAX_LATITUDE, Math.max(-MAX_LATITUDE, oneLat, otherLat));
   if (minLon <= maxLon && !(maxLon === 180 && minLon > -180)) return [boxOf(south, minLon, north, maxLon)];
-  // What is recorded at 180 degrees is stored at -180, so a box that ends there has a second, hair-thin part.
+  // A position recorded at 180 degrees is stored at -180, so a box that ends there gets a second, hair-thin part.
   const east = maxLon === 180 ? -180 : maxLon;
   return [boxOf(south, minLon, north, 180), boxOf(south, -180, north, east)];
 }
 
-/** Those that the area touches, and perhaps a neighbour that it nearly touches. */
+/** The partitions that the area touches, and perhaps a neighbour that it nearly touches. */
 export function partitionsOf(map: PartitionMap, { boxes, polygon }: Area): number[] {
   const touches = (bounds: Bounds) => polygon === null || isTouched(polygon, bounds);
   const cover = ({ minLat, minLon, maxLat, maxLon }: Box) =>
@@ -75,25 +78,25 @@ export function isWithin(latE7: number, lonE7: number, { boxes, polygon }: Area)
   return false;
 }
 
-/** What is recorded at 180 degrees is stored at -180. */
+/** A position recorded at 180 degrees is stored at -180. */
 function isHeld(polygon: Polygon, latE7: number, lonE7: number): boolean {
   const lat = fromE7(latE7);
   return polygon.holds(lat, fromE7(lonE7)) || (lonE7 === -180e7 && polygon.holds(lat, 180));
 }
 
-/** How many looks one look at a driver counts for. */
+/** How many plain looks one look at a driver counts for. */
 export function looksEach({ polygon }: Area): number {
   return polygon === null ? 1 : 1 + Math.floor(polygon.edgesEach / EDGES_EACH);
 }
 
-/** Slots to look at, as they stand in the index when their turn comes: of a list, or all, from one up to another. */
+/** Slots to examine, as the index has them when their turn comes: from a list, or all in a range. */
 export interface Turn {
   slots: readonly number[] | null;
   from: number;
   to: number;
 }
 
-/** A turn ends before others have waited long. Each slot is in one turn, in ascending order. */
+/** A turn ends before other requests have waited long. Each slot is in one turn, in ascending order. */
 export function turnsOf(index: DriverIndex, area: Area): Turn[] {
   const slots = slotsWithin(index, area.boxes);
   const end = slots ? slots.length : index.slotsUsed;
@@ -103,7 +106,7 @@ export function turnsOf(index: DriverIndex, area: Area): Turn[] {
   return turns;
 }
 
-/** The slots of those on duty within, fresh or not, ascending. Null: they are too many for a list. */
+/** The slots of the drivers on duty within the area, fresh or not, ascending. Null if they are too many for a list. */
 function slotsWithin({ grid }: DriverIndex, boxes: readonly Box[]): number[] | null {
   const found: number[] = [];
   for (const box of boxes) {
@@ -122,7 +125,7 @@ function boxOf(minLat: number, minLon: number, maxLat: number, maxLon: number): 
   };
 }
 
-/** The least coordinate that is not below. */
+/** The smallest coordinate that is not below. */
 function firstFrom(degrees: number): number {
   const e7 = toE7(degrees);
   return fromE7(e7) < degrees ? e7 + 1 : e7;

@@ -1,4 +1,4 @@
-// Who asks, by the Authorization header: RFC 6750.
+// Identifies the caller from the Authorization header: RFC 6750.
 
 import { TokenError, type TokenVerifier } from '@whereabouts/infra/service/tokens';
 import { Problem, unavailable } from './problem.js';
@@ -9,7 +9,7 @@ export type { Caller };
 const SCOPE = 'drivers:read';
 const BEARER = /^Bearer +([^\s]+) *$/i;
 
-/** Whose token it is, at once where it is known; throws or rejects with a problem. */
+/** Resolves to the token's owner, synchronously if the token is known. Throws or rejects with a problem. */
 export type Authorize = (authorization: string | undefined) => Caller | Promise<Caller>;
 
 export function createAuthorization(verify: TokenVerifier): Authorize {
@@ -32,7 +32,7 @@ function tokenProblem(error: TokenError): Problem {
   if (code === 'keys_unavailable' || code === 'key_unknown') return unavailable(code, message);
   let challenge = 'Bearer realm="whereabouts"';
   if (code === 'token_scope') challenge += `, error="insufficient_scope", scope="${SCOPE}"`;
-  // RFC 6750, 3.1: no error code where there was no token.
+  // RFC 6750, 3.1: no error code if there was no token.
   else if (code !== 'token_missing') challenge += ', error="invalid_token"';
   const headers = { 'www-authenticate': challenge };
   return new Problem(code === 'token_scope' ? 403 : 401, code, message, { headers });

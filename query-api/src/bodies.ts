@@ -1,4 +1,4 @@
-// The bodies of requests: JSON, of a bounded size, within a deadline, and only so many at once.
+// Request bodies: JSON, limited in size, in time to arrive, and in how many arrive at once.
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { closeGently } from '@whereabouts/infra/service/raw-problem';
@@ -7,20 +7,20 @@ import type { Admission } from './admission.js';
 import { MAX_POINTS } from './parameter-schemas.js';
 import { Problem } from './problem.js';
 
-/** Its numbers, written at length. */
+/** The numbers of a point, written at length. */
 const POINT_BYTES = 300;
 /** With quotes and comma. */
 const LONGEST_ID_BYTES = 67;
-/** On average over all points; a single one may have as many as the schema allows. */
+/** On average over all points; a single point may have as many as the schema allows. */
 const EXCLUDED_EACH = 10;
 /** A full batch: 97,000 bytes. */
 export const MAX_BODY_BYTES = MAX_POINTS * (POINT_BYTES + EXCLUDED_EACH * LONGEST_ID_BYTES);
 const DEADLINE_MS = 5_000;
 
-/** Who waits to be told to send its body. */
+/** The caller waits for this before it sends its body. */
 const expecting = new WeakMap<IncomingMessage, ServerResponse>();
 
-/** `Expect: 100-continue` is answered when the body is wanted, and not before. */
+/** `Expect: 100-continue` is answered only when the body is wanted. */
 export function continueWhenRead(server: Server): void {
   for (const event of ['checkContinue', 'checkExpectation']) {
     server.on(event, (request: IncomingMessage, response: ServerResponse) => {
@@ -30,10 +30,10 @@ export function continueWhenRead(server: Server): void {
   }
 }
 
-/** Fastify's parser of JSON bodies. Of what is too large nothing is read. */
+/** Fastify's parser of JSON bodies. It reads nothing of a body that is too large. */
 export function jsonParser(admission: Admission) {
   return async (request: FastifyRequest, payload: IncomingMessage): Promise<unknown> => {
-    // Where it does not say how long it is, it may be as long as it can be.
+    // A body without a stated length may have the maximum length.
     const bytes = isChunked(request.raw) ? MAX_BODY_BYTES : lengthOf(request.raw);
     if (bytes > MAX_BODY_BYTES) throw tooLarge();
     const leave = admission.enterBody(request.subject, bytes);
@@ -46,12 +46,12 @@ export function jsonParser(admission: Admission) {
   };
 }
 
-/** What is left of a body that nobody wants would be read to its end, so a long one is dropped with its connection. */
+/** Node would read the rest of an unwanted body to its end, so a long one is dropped with its connection. */
 export function dropUnreadBody({ raw }: FastifyRequest, reply: FastifyReply): void {
   const isLong = isChunked(raw) || lengthOf(raw) > MAX_BODY_BYTES;
   if (raw.complete || (!isLong && reply.statusCode !== 408)) return;
   reply.header('connection', 'close');
-  // What Node calls once the answer is written.
+  // Node calls this once the answer is written.
   raw.socket.destroySoon = () => closeGently(raw.socket);
 }
 
@@ -77,14 +77,14 @@ function readWithin(payload: IncomingMessage): Promise<string> {
       else chunks?.push(chunk);
     });
     payload.on('end', () => resolve(Buffer.concat(chunks ?? []).toString('utf8')));
-    // Also after its end, where nobody listens any more.
+    // Also after its end, when nobody listens any more.
     for (const event of ['error', 'close']) {
       payload.on(event, () => reject(new Problem(400, 'bad_body', 'the body ended early')));
     }
   });
   return text.finally(() => {
     clearTimeout(timer);
-    // What still comes is read and dropped.
+    // What still arrives is read and dropped.
     chunks = null;
   });
 }

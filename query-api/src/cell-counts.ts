@@ -1,15 +1,16 @@
-// How many drivers stand in each cell of a geohash, of one precision, within some boxes: counts in columns, a place for
+// Counts drivers in each cell of a geohash, of one precision, within some boxes: counts in columns, with an entry for
 // each cell that the boxes touch.
 //
-// A cell holds its upper and right border but not its lower and left one; only the first row and column hold both. That
-// is ngeohash's rule, as for partitions. Borders are counted in whole units of 1e-7 degree, so nothing is rounded.
+//  A cell includes its upper and right border but not its lower and left one; only the first row and column include
+// both. That is ngeohash's rule, which partitions also use. Borders are counted in whole units of 1e-7 degree, so
+// nothing is rounded.
 
 import type { Box } from './area.js';
 
 const BASE32 = '0123456789bcdefghjkmnpqrstuvwxyz';
 const X_UNITS = 3_600_000_000;
 const Y_UNITS = 1_800_000_000;
-/** Room for the place of a cell behind its code: codes have up to 35 bits, of the 53 of a number. */
+/** Room for a cell's entry number behind its code: codes have up to 35 of the 53 bits of a number. */
 const PLACES = 2 ** 16;
 
 export class CellCounts {
@@ -23,7 +24,7 @@ export class CellCounts {
   #available = new Uint32Array(0);
   #busy = new Uint32Array(0);
 
-  /** `boxes`: one, or the two that meet at the antimeridian, the western one first. */
+  /** `boxes`: one, or two that meet at the antimeridian, the western one first. */
   constructor(boxes: readonly Box[], precision: number) {
     this.#precision = precision;
     const bits = 5 * precision;
@@ -33,7 +34,7 @@ export class CellCounts {
     this.#firstColumn = this.#columnOf(one.minLonE7);
     this.#firstRow = this.#rowOf(one.minLatE7);
     const lastColumn = two ? this.#allColumns + this.#columnOf(two.maxLonE7) : this.#columnOf(one.maxLonE7);
-    // A box may come round the world into the column that it began in.
+    // A box may wrap round the world into the column that it began in.
     this.#columns = Math.min(this.#allColumns, Math.max(0, lastColumn - this.#firstColumn + 1));
     this.#rows = Math.max(0, this.#rowOf(one.maxLatE7) - this.#firstRow + 1);
   }
@@ -43,7 +44,7 @@ export class CellCounts {
     return this.#columns * this.#rows;
   }
 
-  /** Of a place within the boxes. */
+  /** The entry of a place within the boxes. */
   add(latE7: number, lonE7: number, isAvailable: boolean): void {
     if (this.#available.length === 0) {
       this.#available = new Uint32Array(this.size);
@@ -55,7 +56,7 @@ export class CellCounts {
     counts[place] = (counts[place] as number) + 1;
   }
 
-  /** Those that hold somebody, in the order of their geohashes, as JSON. */
+  /** The cells with at least one driver, in the order of their geohashes, as JSON. */
   texts(): string[] {
     const keys: number[] = [];
     for (let place = 0; place < this.#available.length; place++) {

@@ -1,5 +1,5 @@
-// What stands on the wire: connections that stay of use, requests in pieces, old versions, large headers, and what is
-// said to a request that is none.
+// Behaviour on the wire: connections that stay usable, requests in pieces, old versions, large headers, and the replies
+// to malformed requests.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -45,7 +45,7 @@ test('connections: after HEAD and after 304 the next answer on the same connecti
     await raw.send(head(running, `HEAD ${path} HTTP/1.1`));
     const headed = await raw.answer(true);
     assert.equal(headed.status, 200, path);
-    // Ages have more digits now and then.
+    // Ages sometimes have more digits.
     const lengths = [headed, whole].map(({ headers }) => Number(headers['content-length']));
     const spread = path.startsWith('/v1/') ? 64 : 0;
     assert.ok(Math.abs((lengths[0] as number) - (lengths[1] as number)) <= spread, `${path}: ${lengths}`);
@@ -224,7 +224,7 @@ test('connections: the files of the page and of the documentation, and nothing b
     assert.match(response.headers.get('content-type') ?? '', new RegExp(`^${type.replace('+', '\\+')}`));
     const policy = response.headers.get('content-security-policy') ?? '';
     assert.match(policy, /default-src 'self'/);
-    // Neither from elsewhere, nor inline, nor over a protocol that we do not speak.
+    // Nothing from another origin, nothing inline, and no protocol that we do not speak.
     assert.doesNotMatch(policy, /https?:|unsafe|upgrade-insecure-requests/);
     if (type !== 'text/html') continue;
     assert.equal(response.headers.get('strict-transport-security'), null);

@@ -1,4 +1,4 @@
-// What is missing from an answer, and how old it is, by what a follower knows of its partitions.
+// What is missing from an answer, and how old the answer is, given what a follower knows of its partitions.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { PartitionViews } from './coverage.js';
 
 const NODE_NOW_MS = 1_700_000_000_000;
 const LAG_MS = 2_000;
-/** Views are looked at again after 10 ms; there is one look in each test. */
+/** Views are re-examined after 10 ms; each test looks once. */
 type Facts = Partial<Record<'behindMs' | 'unfedMs' | 'termAgeMs', number>> & {
   isRead?: boolean;
   error?: StoreErrorCode;

@@ -1,6 +1,6 @@
 // What an answer rests on: which of the partitions that it touches are seen, and how old the oldest view of them is.
-// A partition is missing when the follower is further behind than `lagMs`, when nobody feeds it, or when it was first read
-// so early in a term that it may not have been healed. A failover that takes less leaves every answer complete.
+//  A partition is missing when the follower is further behind than `lagMs`, when nobody feeds it, or when it was first
+// read so early in a term that it may not have been healed. A failover shorter than that leaves every answer complete.
 
 import type { FollowedPartition } from '@whereabouts/infra/follower/followed-partition';
 import type { StoreErrorCode } from '@whereabouts/infra/live-store/store-error';
@@ -23,16 +23,16 @@ export interface CoverageOptions {
   incomplete(reason: MissingReason): void;
 }
 
-/** Of the other codes a reader knows only that this node cannot serve it. */
+/** For all other codes a reader only knows that this node cannot serve it. */
 const REASONS: Partial<Record<StoreErrorCode, MissingReason>> = {
   region_unavailable: 'unreachable',
   map_mismatch: 'map_mismatch',
 };
-/** The drivers of such a partition are known as well as can be. */
+/** The view of such a partition is as complete as it can be. */
 const SEEN: readonly (MissingReason | null)[] = [null, 'silent', 'warming'];
-/** So long one look at all partitions is good for; views are not older than it says. */
+/** How long one look at all partitions stays valid; views are not older than it says. */
 const LOOK_GOOD_MS = 10;
-/** With a poll each 100 ms no view is older while all is well. */
+/** With a poll every 100 ms, no view is older than this in normal operation. */
 const EVEN_WITHIN_MS = 300;
 
 export class PartitionViews {
@@ -48,26 +48,26 @@ export class PartitionViews {
   }
 
   /**
-   * All are seen, and as young as can be: then it makes no difference which of them an answer touches. To find that out
-   * takes longer than to find the nearest drivers.
+   * All partitions are seen and no view is older than expected, so it makes no difference which of them an answer
+   * touches. Finding that out takes longer than finding the nearest drivers.
    */
   get areEven(): boolean {
     return this.areWithin(EVEN_WITHIN_MS);
   }
 
-  /** All are seen, and no view is older. */
+  /** All partitions are seen, and no view is older. */
   areWithin(ageMs: number): boolean {
     this.#look();
     return this.#missing === 0 && performance.now() - (this.#oldestAtMs ?? 0) < ageMs;
   }
 
-  /** Null: it is seen. */
+  /** Null: the partition is seen. */
   reasonOf(partition: number): MissingReason | null {
     this.#look();
     return this.#reasons[partition] as MissingReason | null;
   }
 
-  /** Until when it was well, by the nodes' clock; null while it is, and where it never was or that is not known. */
+  /** Until when it was well, by the nodes' clock. Null while it is well, and if it never was or that is not known. */
   unwellSinceMs(partition: number): number | null {
     const reason = this.reasonOf(partition);
     const { viewAtMs = null, seenChangedAtMs = 0 } = this.#o.partitions[partition] ?? {};
@@ -80,7 +80,7 @@ export class PartitionViews {
     return SEEN.includes(this.reasonOf(partition));
   }
 
-  /** Of these, or of all. */
+  /** Of these partitions, or of all. */
   missingOf(partitions: readonly number[] | null = null): MissingPartition[] {
     this.#look();
     if (this.#missing === 0) return [];
@@ -94,7 +94,7 @@ export class PartitionViews {
     return missingRanges(this.#o.map, this.missingOf(partitions));
   }
 
-  /** For an answer that is given. */
+  /** For an answer that is being returned. */
   coverageOf(partitions: readonly number[] | null = null): Coverage {
     const missing = this.missingOf(partitions);
     for (const reason of new Set(missing.map((entry) => entry.reason))) this.#o.incomplete(reason);
@@ -134,7 +134,7 @@ export class PartitionViews {
     const { viewAtMs, error, seenChangedAtMs, firstTermBeganAtMs } = partition;
     const isBehind = viewAtMs === null || atMs - viewAtMs > lagMs;
     const isUnfed = atMs - seenChangedAtMs > lagMs;
-    // A node that has just died is not fed any more either.
+    // A node that has just died is no longer fed either.
     if ((isBehind || isUnfed) && error !== null) return REASONS[error.code] ?? 'not_ready';
     if (isBehind) return viewAtMs === null ? 'not_ready' : 'timeout';
     if (isUnfed) return 'silent';

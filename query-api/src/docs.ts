@@ -1,5 +1,5 @@
-// /openapi.json and /docs, made of the routes and their schemas by @fastify/swagger, so that they cannot say anything
-// else than the code does.
+// Serves /openapi.json and /docs, generated from the routes and their schemas by @fastify/swagger, so the documentation
+// cannot differ from the code.
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -9,14 +9,14 @@ import { withAliases } from './aliases.js';
 import { asWritten, type Schema, withDocumentedPatterns } from './schema-shape.js';
 import { COMPONENTS } from './schemas.js';
 
-/** By the part of the path behind the version. */
+/** The tag of a route, by the part of the path after the version. */
 const TAGS: Record<string, string> = {
   drivers: 'Where drivers are: around a point, within an area, by their ids',
   supply: 'How many drivers are on duty, cell by cell',
-  partitions: 'How the map is divided, who holds which part of it, and how each part is',
+  partitions: 'How the map is divided, which node holds each part, and the state of each part',
 };
 
-// All of it is served from here. Its pictures are in its style sheet, and one of its parts adds a style of its own.
+// Everything is served from here. Its pictures are in its style sheet, and one of its parts adds an inline style.
 const CONTENT_POLICY = [
   "default-src 'self'",
   "img-src 'self' data:",
@@ -37,11 +37,11 @@ const BEARER = {
 const REQUEST_ID = {
   type: 'string',
   description:
-    'Comes back with the answer, and stands in our log where something is wrong. Without it we make one',
+    'Returned with the answer, and written to our log if something is wrong. Without it the service makes one',
   examples: ['ride-4711'],
 };
 
-/** Before the routes, as it looks at each that is added. */
+/** Registered before the routes, as it inspects each route that is added. */
 export async function registerDocs(app: FastifyInstance): Promise<void> {
   for (const component of COMPONENTS) app.addSchema(component);
   await app.register(swagger, {
@@ -69,7 +69,7 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: CONTENT_POLICY,
-    // Without the bar of another product on top.
+    // Without the top bar, which advertises another product.
     uiConfig: { validatorUrl: null, layout: 'BaseLayout' },
   });
   let document: Buffer | undefined;
@@ -90,16 +90,19 @@ function documented(schema: FastifySchema, url: string): FastifySchema {
     tags,
     headers,
     ...(body ? { body: withAliases(withDefaultsSaid(asWritten(body as Schema))) } : {}),
-    // Lists are written with commas. (Repeated names are understood too, but OpenAPI has one style for each.)
+    // Lists are written with commas. (Repeated names work too, but OpenAPI has one style for each.)
     ...(querystring ? { querystring: { ...queryOf(querystring), style: 'form', explode: false } } : {}),
   };
 }
 
-/** Generators of clients demand what has a default of a body (openapi-typescript does), so it is told in words. */
+/**
+ * Client generators make body fields with a default mandatory (openapi-typescript does), so the default is written into
+ * the description.
+ */
 function withDefaultsSaid(schema: Schema): Schema {
   const { items, properties, default: value, ...rest } = schema;
   const inside = Object.entries(properties ?? {}).map(([name, one]) => [name, withDefaultsSaid(one)]);
-  const said = value === undefined || Array.isArray(value) ? '' : `; ${value} where it is not given`;
+  const said = value === undefined || Array.isArray(value) ? '' : `; ${value} if it is not given`;
   return {
     ...rest,
     ...(said ? { description: `${rest.description}${said}` } : {}),
@@ -113,7 +116,7 @@ interface Document {
   components: { schemas: Record<string, object> };
 }
 
-/** What has a title in the body of a request is a component, so that generated clients call it by this name. */
+/** A titled part of a request body becomes a component, so that generated clients call it by this name. */
 function withNamedBodies(document: Document): Document {
   const schemas = { ...document.components.schemas };
   const paths = structuredClone(document.paths);

@@ -1,10 +1,10 @@
-// The driver of every answer against the table of fields.
+// Compares the driver in every answer with the table of fields.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FIELDS, type Field, jsonSchemaOf } from '@whereabouts/infra/fields';
 import { COMPONENTS } from './schemas.js';
 
-/** Of the connection, not of the place; and the time, which answers have as text. */
+/** These belong to the connection, not to the place; the time is in answers as text. */
 const NOT_SHOWN = ['session', 'seq', 'recorded_at_ms'];
 
 interface Property {
@@ -19,7 +19,7 @@ interface Property {
 const driver = COMPONENTS.find((component) => (component as { $id?: string }).$id === 'Driver');
 const properties = (driver as unknown as { properties: Record<string, Property> }).properties;
 
-/** What a caller can rely on, as the table has it: without notes. */
+/** What a caller can rely on, according to the table, without notes. */
 function boundsOf({ type, enum: values, minimum, maximum, exclusiveMaximum }: Property): Property {
   const bounds = { type, enum: values, minimum, maximum, exclusiveMaximum };
   return JSON.parse(JSON.stringify(values ? { type: 'string', enum: values } : bounds));

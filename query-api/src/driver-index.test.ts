@@ -1,4 +1,4 @@
-// Which record of a driver counts, what is called persisted, who leaves, and what a driver costs.
+// Which record of a driver counts, when a position counts as persisted, which drivers leave, and what a driver costs.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,11 +1,11 @@
-// The newest position of every driver, in columns: a slot for each driver, given to another one when he leaves.
+// The newest position of every driver, in columns. Each driver has a slot, which is reused when the driver leaves.
 //
 //   newest    the greatest (session, recorded-at); of equal ones the later entry, as a healed record comes again
-//   listed    who is on duty, fresh and not out of the archive stands in the grid of his status
-//   LOST      the store has not got this record any more, so Postgres may never have it
-//   UNSEEN    its partition is being read anew: whether the store still has it is not known yet
+//   listed    drivers that are on duty, fresh and not from the archive are in the grid of their status
+//   LOST      the store no longer has this record, so Postgres may never have it
+//   UNSEEN    its partition is being read anew; it is not yet known whether the store still has the record
 //
-// Nobody tells of deletions. Drivers leave by the rule of age that the flusher sweeps by: `lookAtAges`.
+//  Nothing reports deletions. Drivers leave by the age rule that the flusher sweeps by: `lookAtAges`.
 
 import type { RecordSink } from '@whereabouts/infra/follower/record-sink';
 import { KEEP_RESTORED_MS } from '@whereabouts/infra/live-store/log-limits';
@@ -27,13 +27,13 @@ const LOST = 1;
 const UNSEEN = 2;
 const OFFLINE = STATUSES.indexOf('offline');
 const NOBODY = 0xffff;
-/** A position stays listed this much longer than it is fresh, so that one of a clock that is behind is not missed. */
+/** A position stays listed this much longer than it is fresh, so that a driver whose clock is behind is not missed. */
 const LISTED_SLACK_MS = 5_000;
 
 export interface DriverIndexOptions {
   partitions: number;
   freshnessMs: number;
-  /** As the flusher's: older records that are in Postgres leave the store. */
+  /** The flusher's value: records that are older, and in Postgres, leave the store. */
   sweepAfterMs: number;
   isFlushed(partition: number, driverId: string, term: number, revision: number): boolean;
 }
@@ -113,7 +113,7 @@ export class DriverIndex implements RecordSink {
     return [...this.#counts.subarray(first, first + STATUSES.length)] as unknown as StatusCounts;
   }
 
-  /** What is known of a driver's record, for whoever compares: the order, and where it stands. */
+  /** What is known of a driver's record, for comparison: its order and its place. */
   recordOf(driverId: string) {
     const slot = this.#slots.get(driverId);
     if (slot === undefined) return null;
@@ -183,7 +183,7 @@ export class DriverIndex implements RecordSink {
     }
   }
 
-  /** Looks at so many slots, in turn: who is too old is not listed any more, or leaves. */
+  /** Examines a number of slots in turn. A driver whose position is too old is delisted, or leaves. */
   lookAtAges(count: number, nowMs: number): void {
     const { freshnessMs } = this.#options;
     const used = this.slotsUsed;
@@ -198,14 +198,14 @@ export class DriverIndex implements RecordSink {
     }
   }
 
-  /** What is lost has nobody to keep it for: the store has not got it. */
+  /** A lost record need not be kept: the store does not have it. */
   #mayLeave(slot: number, ageMs: number): boolean {
     const { sweepAfterMs } = this.#options;
     const keptMs = this.isArchived(slot) ? Math.max(sweepAfterMs, KEEP_RESTORED_MS) : sweepAfterMs;
     return ageMs > keptMs && (((this.#marks[slot] as number) & LOST) !== 0 || this.isPersisted(slot));
   }
 
-  /** Of a record that is equal to the known one. Where the known one is in doubt, this one is what the store has. */
+  /** For a record equal to the known one. If the known one is in doubt, this one is what the store has. */
   #isLater(slot: number, { term, revision }: EntryId): boolean {
     if (this.#marks[slot] !== 0) return true;
     const known = this.#term[slot] as number;

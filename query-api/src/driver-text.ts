@@ -1,11 +1,12 @@
-// A position as callers see it, written as JSON (`Driver` in schemas.ts). Measured: to make an object of each driver and
-// have it serialized takes nearly twice as long, more than the search. Every number is a whole one of some decimal unit.
+// A position as callers see it, written as JSON (`Driver` in schemas.ts). Measured: building an object for each driver
+// and serializing it takes nearly twice as long, more than the search. Every number is a whole number of some decimal
+// unit.
 
 import { bearingDeg, fromE7, NONE_U16, STATUSES } from '@whereabouts/infra/position';
 import { STATUS_BITS } from '@whereabouts/infra/record';
 import type { DriverIndex } from './driver-index.js';
 
-/** Where the caller stands, and how far away the driver is. */
+/** Where the caller is, and how far away the driver is. */
 export interface Sight {
   lat: number;
   lon: number;
@@ -20,7 +21,7 @@ const THREE = padded(3);
 const FOUR = padded(4);
 let day = { number: Number.NaN, text: '' };
 
-/** The id needs no escapes: it is of A-Z a-z 0-9 _ -. */
+/** The id needs no escaping: it consists of A-Z a-z 0-9 _ -. */
 export function driverText(index: DriverIndex, slot: number, nowMs: number, sight: Sight | null): string {
   const latE7 = index.latE7[slot] as number;
   const lonE7 = index.lonE7[slot] as number;
@@ -44,7 +45,7 @@ export function featureText(index: DriverIndex, slot: number, nowMs: number, sig
   return `{"type":"Feature","id":"${index.idOf(slot)}","geometry":{"type":"Point","coordinates":[${coordinates}]},"properties":${properties}}`;
 }
 
-/** An object with further members, which are written already. */
+/** An object with further members, which are already written. */
 export function withMembers(object: object, written: string): string {
   return `${JSON.stringify(object).slice(0, -1)},${written}}`;
 }

@@ -15,8 +15,8 @@ export function addDriver(app: Api, ground: Ground): void {
     operationId: 'driver',
     summary: 'The last known position of one driver',
     description:
-      'Also of one who is offline or has not reported for a while: look at `status` and `age_ms`. Where ' +
-      '`complete` is false a newer position may exist. (Drivers called `nearby` or `live`: ask by `?ids=`.)',
+      'Also of one who is offline or has not reported for a while: look at `status` and `age_ms`. If ' +
+      '`complete` is false a newer position may exist. (For drivers called `nearby` or `live` use `?ids=`.)',
     params: DriverIdPath,
     querystring: NoParameters,
     response: responses(
@@ -24,7 +24,7 @@ export function addDriver(app: Api, ground: Ground): void {
       { 404: 'No such driver', 503: 'Not found, but a part of the map cannot be seen' },
     ),
   };
-  // Anything but the empty name, which is a path that is not there.
+  // Anything but the empty name, which is a path that does not exist.
   app.get('/v1/drivers/:id([\\s\\S]+)', { schema }, ({ params: { id }, subject, answerType }) => {
     const question = { caller: subject, route: '/v1/drivers/{id}', weight: weightOfIds(1) };
     const [slot] = askQuestion(ground, question, (looked) => locate(ground, [id], looked));
@@ -36,7 +36,7 @@ export function addDriver(app: Api, ground: Ground): void {
       throw unavailable('region_unavailable', detail, { missing: views.rangesOf() });
     }
     const textOf = answerType === GEOJSON_TYPE ? featureText : driverText;
-    // The driver's own members stand first.
+    // The driver's own members come first.
     const coverage = JSON.stringify(views.coverageOf()).slice(1);
     return `${textOf(index, slot, store.nowMs(), null).slice(0, -1)},${coverage}`;
   });
@@ -48,8 +48,7 @@ export function addDrivers(app: Api, ground: Ground): void {
   const schema = {
     operationId: 'drivers',
     summary: 'The last known positions of up to 100 drivers',
-    description:
-      'As for one driver. `absent` names those found nowhere; believe it where `complete` is true.',
+    description: 'As for one driver. `absent` names those not found; it is reliable if `complete` is true.',
     querystring: IdsParameters,
     response: responses(
       { [JSON_TYPE]: DriversAnswer, [GEOJSON_TYPE]: DriversCollection },
@@ -76,7 +75,7 @@ export function addDrivers(app: Api, ground: Ground): void {
   });
 }
 
-/** Those that are known, in the order asked for. */
+/** The known drivers, in the order requested. */
 function locate({ index }: Ground, ids: readonly string[], looked: Looked): number[] {
   looked.count += ids.length;
   return ids.flatMap((id) => index.slotOf(id) ?? []);

@@ -1,5 +1,5 @@
-// One answer as Server-Sent Events, written straight to the connection: what a caller does not read stays in Node's
-// buffer, and whoever writes looks at `isFull` first. So a buffer holds what fits it, and one event more.
+// One answer as Server-Sent Events, written straight to the connection. What a caller does not read stays in Node's
+// buffer, and writers check `isFull` first. So the buffer holds at most what fits it, plus one event.
 
 import type { ServerResponse } from 'node:http';
 import { LASTING } from '@whereabouts/infra/service/bounded-sockets';
@@ -16,13 +16,13 @@ export class EventStream {
       ...headers,
       // For nginx: pass on each event at once.
       'x-accel-buffering': 'no',
-      // The connection ends with the stream: so it does not outlive a process that is being replaced.
+      // The connection ends with the stream, so it does not outlive a process that is being replaced.
       connection: 'close',
     });
     response.emit(LASTING);
-    // Whoever is gone is seen to by `close`.
+    // `close` handles a caller that has gone.
     response.on('error', () => {});
-    // Small events, each of which is waited for.
+    // Events are small, and callers wait for each one.
     response.socket?.setNoDelay(true);
   }
 
@@ -31,7 +31,7 @@ export class EventStream {
     return this.#bytes;
   }
 
-  /** What was written before is still waiting for the caller to read. */
+  /** Earlier data is still waiting for the caller to read it. */
   get isFull(): boolean {
     return this.#response.writableNeedDrain;
   }
@@ -52,7 +52,7 @@ export class EventStream {
     this.#write(`${retryLine}event: ${event}\n${idLine}data: ${data}\n\n`);
   }
 
-  /** A comment, so that proxies and callers see that the connection stands. */
+  /** A comment, so that proxies and callers see that the connection is alive. */
   beat(): void {
     this.#write(':\n\n');
   }
@@ -61,7 +61,7 @@ export class EventStream {
     this.#response.end();
   }
 
-  /** Whatever has not been sent yet is dropped. */
+  /** Drops everything that has not been sent yet. */
   destroy(): void {
     this.#response.destroy();
   }

@@ -9,7 +9,7 @@ import { nearestName } from './spelling.js';
 export const MAX_ERRORS = 20;
 const MAX_NAME_CHARS = 64;
 
-/** As the validator tells it. */
+/** An error in the validator's format. */
 export interface SchemaError {
   keyword: string;
   instancePath: string;
@@ -18,13 +18,12 @@ export interface SchemaError {
 }
 
 /**
- * As much of a value as is needed to say what is wrong with it: the validator looks at each item of a list of 40,000,
- * which takes 70 ms.
+ * As much of a value as the explanation needs: the validator looks at each item of a list of 40,000, which takes 70 ms.
  */
 export function excerptOf(schema: Schema | undefined, value: unknown): unknown {
   if (Array.isArray(value)) {
     const { items, maxItems = 0 } = schema ?? {};
-    // Not as deep as a caller may nest them.
+    // Limits the depth, as callers may nest values deeper.
     return items ? value.slice(0, maxItems + 1).map((item) => excerptOf(items, item)) : [];
   }
   if (typeof value !== 'object' || value === null) return value;
@@ -57,7 +56,7 @@ export function explained(
     : [{ parameter: 'body', code: 'bad_format', detail: 'is not what /openapi.json says' }];
 }
 
-/** The same is told once. */
+/** Repeated explanations are dropped. */
 function keyOf({ code, parameter }: ParameterError): string {
   return `${code} ${parameter}`;
 }
@@ -67,7 +66,8 @@ function explain(error: SchemaError, schema: Schema, hints: Hints): ParameterErr
   const parameter = nameOf(parts);
   const params = error.params as Record<string, unknown>;
   switch (error.keyword) {
-    // Told once for the object, with all names, and once for each name; of many the validator tells only the latter.
+    // The validator reports once for the object, with all names, and once for each name; of many it reports only the
+    // latter.
     case 'additionalProperties':
       return (params.additionalProperties as string[])
         .slice(0, MAX_ERRORS)
@@ -111,7 +111,7 @@ function unknownName(parts: readonly string[], schema: Schema, hints: Hints): Pa
   return { parameter, code: 'unknown', detail: `is not a parameter: ${hintFor(name, object, hints)}` };
 }
 
-/** Looked up once, as the same name may stand in each point of a batch. */
+/** Looked up once, as the same name may appear in each point of a batch. */
 function hintFor(name: string, object: Schema | undefined, hints: Hints): string {
   const known = Object.keys(object?.properties ?? {});
   const key = `${name} of ${known.join()}`;

@@ -1,4 +1,4 @@
-// One caller who asks too much, sends too slowly or holds too many connections, and the others, who do not notice.
+// A caller that asks too much, sends too slowly or holds too many connections does not affect the others.
 
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
@@ -139,7 +139,7 @@ test('fairness: beyond the bound idle and half-open connections give way to newc
   const metrics = await running.metrics.registry.metrics();
   assert.ok(Number(/query_api_sockets (\d+)/.exec(metrics)?.[1]) <= MAX_CONNECTIONS);
   assert.match(metrics, /sockets_lost_total\{reason="address_limit"\} [1-9]|reason="limit"\} [1-9]/);
-  // Without a newcomer too, in the end.
+  // In the end also without a newcomer.
   const last = held.at(-1) as RawConnection;
   assert.equal((await last.answer()).status, 408);
 });
@@ -149,7 +149,7 @@ test('fairness: a process that admits nobody any more is not ready, and says why
   const admission = new Admission(limits, () => {});
   const ground = { ...running.service.ground, admission };
   assert.equal((await readinessOf(ground)).ready, true);
-  // What it asked beside the first answer ends by itself.
+  // What it asked beside the first answer ends without help.
   const leave = await eventually(async () => admission.enter('who never leaves', 100));
   const { ready, checks } = await readinessOf(ground);
   const question = checks.find(({ name }) => name === 'question');
@@ -157,7 +157,7 @@ test('fairness: a process that admits nobody any more is not ready, and says why
     [ready, question?.ok, question?.detail],
     [false, false, 'more than 100 questions at once'],
   );
-  // Full for a moment is not the same.
+  // A buffer that is full for a moment does not count.
   setTimeout(leave, 100, 100);
   assert.equal((await readinessOf(ground)).ready, true);
 });

@@ -1,5 +1,5 @@
-// Clients that generators make of /openapi.json, for every operation, against the running service: openapi-typescript
-// with openapi-fetch, and openapi-python-client where it is there.
+// Clients that generators make from /openapi.json, for every operation, against the running service: openapi-typescript
+// with openapi-fetch, and openapi-python-client if it is installed.
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
@@ -35,7 +35,7 @@ let dir: string;
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-clients-'));
   running = await startRunning(evenPartitionMap(4), { FRESHNESS_MS: '600000' });
-  // The driver of the examples, with the kinds of ride that they ask for.
+  // The driver of the examples, with the kinds of ride that the examples ask for.
   await running.record(
     reported('driver-1', { lat: 52.2298, lon: 21.0123, status: 'available', services: 5 }),
   );
@@ -89,7 +89,7 @@ test('generated clients: Python, of every operation', { skip: withoutPython }, a
   assert.deepEqual([nearest, complaint], ['driver-1', 'lon']);
 });
 
-/** What the program prints, which has the calls on its standard input. */
+/** Returns what the program prints. The program reads the calls from its standard input. */
 async function runPython(input: unknown): Promise<string> {
   const child = spawn(python as string, ['-c', PYTHON_PROGRAM], {
     env: { ...environment(), PYTHONPATH: dirname(join(dir, 'api')) },

@@ -1,4 +1,4 @@
-// The index, the follower that feeds it, and what looks at them.
+// The index, the follower that feeds it, and the loops that examine them.
 
 import { randomUUID } from 'node:crypto';
 import { Follower } from '@whereabouts/infra/follower/follower';
@@ -21,7 +21,7 @@ export interface GroundParts {
   streamLimits: StreamLimits;
 }
 
-/** Ages are looked at so often, and each driver's within AGES_WITHIN_MS. */
+/** How often ages are examined; each driver's is examined within AGES_WITHIN_MS. */
 const AGES_EVERY_MS = 500;
 const AGES_WITHIN_MS = 10_000;
 

@@ -1,4 +1,4 @@
-// query-api before an issuer who publishes keys: an outage of the issuer is never the fault of the caller.
+// query-api with an issuer that publishes keys: an outage of the issuer is never blamed on the caller.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

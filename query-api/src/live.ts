@@ -19,7 +19,7 @@ export function addLive(app: Api, ground: Ground): void {
     summary: 'Drivers on duty within a box or a polygon',
     description:
       'Available and busy ones, in no order that matters; `truncated` says that there are more than these. ' +
-      'For a map: dispatch wants /v1/drivers/nearby.',
+      'Meant for a map; dispatch should use /v1/drivers/nearby.',
     querystring: LiveParameters,
     response: responses(
       { [JSON_TYPE]: LiveAnswer, [GEOJSON_TYPE]: LiveCollection },
@@ -64,7 +64,7 @@ function liveText(
     : withMembers(members, `"drivers":[${drivers.join()}]`);
 }
 
-/** Those of the least slots, so that the same drivers are shown each second. */
+/** The drivers with the lowest slots, so that the same drivers are shown each second. */
 class ShownDrivers {
   readonly area: Area;
   readonly #index: DriverIndex;
@@ -77,7 +77,7 @@ class ShownDrivers {
     this.#notBeforeMs = store.nowMs() - freshnessMs;
   }
 
-  /** Until there is one more than `limit`: there are more, then. */
+  /** Stops at one more than `limit`, which shows that there are more. */
   look({ slots, from, to }: Turn, limit: number, looked: Looked): void {
     let i = from;
     for (; i < to && this.#found.length <= limit; i++) {
@@ -87,7 +87,7 @@ class ShownDrivers {
     looked.count += (i - from) * looksEach(this.area);
   }
 
-  /** Who left between two turns is not among them. */
+  /** Drivers that left between two turns are not among them. */
   taken(limit: number): { slots: number[]; isTruncated: boolean } {
     const slots = this.#found.slice(0, limit).filter((slot) => this.#isShown(slot));
     return { slots, isTruncated: this.#found.length > limit };

@@ -1,4 +1,4 @@
-// The process: settings in, a service that answers until it is told to stop.
+// The process: reads the settings, and serves until it is asked to stop.
 
 import { launch } from '@whereabouts/infra/service/launch';
 import { createLogger } from '@whereabouts/infra/service/log';

@@ -22,7 +22,7 @@ export interface MissingPartition {
   reason: MissingReason;
 }
 
-/** Neighbours on the curve that are missing for the same reason become one range. */
+/** Adjacent partitions on the curve that are missing for the same reason become one range. */
 export function missingRanges(
   map: { range(partition: number): { from: string; to: string } },
   missing: readonly MissingPartition[],

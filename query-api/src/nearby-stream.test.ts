@@ -1,4 +1,4 @@
-// The stream of nearby drivers on a real cluster: what its events add up to is what a question answers.
+// The stream of nearby drivers on a real cluster: its events add up to what a question answers.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -58,7 +58,7 @@ const COMPONENTS: Record<string, string> = {
   change: 'NearbyChange',
   end: 'StreamEnd',
 };
-/** Events that are not as /openapi.json has them. */
+/** Events that differ from what /openapi.json documents. */
 const undocumented: string[] = [];
 
 function checkEvent(event: string, body: unknown): void {
@@ -97,7 +97,7 @@ async function drive(): Promise<void> {
   await running.record(...news);
 }
 
-/** 0 where it is not there. */
+/** 0 if it is not there. */
 async function metricOf(name: string): Promise<number> {
   const text = await running.metrics.registry.metrics();
   const line = text.split('\n').find((one) => one.startsWith(`whereabouts_query_api_${name} `));
@@ -151,7 +151,7 @@ test(`stream: what its events add up to is what nearby answers, second by second
   ] as const) {
     await eventually(async () => assert.ok((await metricOf(metric)) >= least, metric));
   }
-  // How long a stream was open is no duration of an answer.
+  // The time a stream was open is not the duration of an answer.
   assert.equal(await metricOf(`request_duration_seconds_count{route="${STREAM}",status="2xx"}`), 0);
 });
 
@@ -161,7 +161,7 @@ test('stream: nobody is told of what is less than min_move_m, and each is told o
   await running.record(reported('parked', { ...at, recordedAtMs }));
   const reader = follow('lat=-33.45&lon=-70.66&min_move_m=100');
   await eventually(async () => assert.deepEqual(reader.ids, ['parked']));
-  // Steps of 60 m: every second one is told.
+  // Steps of 60 m: every second one is sent.
   for (let step = 1; step <= 4; step++) {
     const lat = at.lat + step * 0.00054;
     await running.record(reported('parked', { ...at, lat, recordedAtMs: recordedAtMs + step }));
@@ -254,7 +254,7 @@ test('stream: after its process is gone it begins anew at another one, whatever 
     await eventually(async () => assert.equal(reader.drivers.size, 20));
     port = running.service.port;
   } finally {
-    // All at once, without a word.
+    // All at once, without notice.
     other.close();
   }
   await drive();
@@ -266,7 +266,7 @@ test('stream: after its process is gone it begins anew at another one, whatever 
 });
 
 test('stream: it ends with its token, and says so', async () => {
-  // The leeway of five seconds is still to come.
+  // The leeway of five seconds has not passed yet.
   const token = await tokenOf('drivers:read', { ttlS: -3 });
   const reader = follow(`lat=${LAT}&lon=${LON}`, token);
   await eventually(async () => assert.equal(reader.snapshots, 1));
@@ -284,7 +284,7 @@ test('stream: what cannot be seen any more is told, and what can be seen again',
   await eventually(async () => {
     assert.equal(reader.view?.complete, false);
     assert.equal(reader.view?.missing[0]?.reason, 'unreachable');
-    // It goes on growing, and is told as it does.
+    // It keeps growing, and each growth is sent.
     assert.ok((reader.view?.view_age_ms ?? 0) >= 3_000);
   });
   assert.equal(reader.drivers.size, 100);

@@ -1,4 +1,4 @@
-// GET /v1/drivers/nearby/stream: who is nearest, and then what changes.
+// GET /v1/drivers/nearby/stream: the nearest drivers, followed by the changes.
 
 import type { Api } from './api-instance.js';
 import { EVENT_STREAM_TYPE, EventStream } from './event-stream.js';
@@ -19,16 +19,16 @@ export function addNearbyStream(app: Api, ground: Ground): void {
       'Server-Sent Events. `snapshot` is what nearby answers; then comes a `change` whenever a driver entered or left ' +
       'the nearest, or moved by `min_move_m`, or another part of the circle can be seen, at most twice a second. ' +
       'Applied in their order to the snapshot they give what nearby would answer. The `id` of an event, also in it as ' +
-      '`revision`, names what the process held then. A stream always begins with a snapshot, so whoever connects again, ' +
-      'here or at another process, with `Last-Event-ID` or without, forgets what was known before. `end` says why the ' +
-      'stream ends: `token_expired`, or `draining`, where this process is being stopped. A caller that reads too slowly ' +
+      '`revision`, names what the process held then. A stream always begins with a snapshot, so a caller that reconnects, ' +
+      'here or at another process, with `Last-Event-ID` or without, must discard its earlier state. `end` says why the ' +
+      'stream ends: `token_expired`, or `draining`, when this process is being stopped. A caller that reads too slowly ' +
       'misses no state, only what lay between; one that reads nothing for 10 s is closed. A comment comes after 15 s ' +
       'of silence.',
     querystring: streamSchema(ground.freshnessMs),
     response: responses(
       { [EVENT_STREAM_TYPE]: NearbyStream },
       {
-        429: 'This caller alone asks too much, or has too many streams open: again after `Retry-After`',
+        429: 'This caller alone asks too much, or has too many streams open: retry after `Retry-After`',
         503: 'No partition that the circle touches gave an answer, or too many streams are open',
       },
     ),

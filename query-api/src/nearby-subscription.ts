@@ -1,14 +1,14 @@
-// One caller's view of the nearest drivers: what it was told last, and what has changed since.
+// One caller's view of the nearest drivers: what was last sent, and what has changed since.
 //
-//   entered   among the nearest now, and was not when they were told last
-//   left      the other way round; also one who is busy now, where available ones are asked for
-//   moved     at least `minMoveM` away from where he was told to be
+//   entered   among the nearest now, but not when the last event was sent
+//   left      the reverse; also a driver that is busy now, if available ones are asked for
+//   moved     at least `minMoveM` away from the position that was sent
 //
-// Whoever applies these to the snapshot has the drivers that an answer of nearby has now, each at most so far off.
-// Nothing is queued: a change leads from what was told last to how it is now, however long ago that was.
+//  A caller who applies these to the snapshot has the drivers that an answer of nearby has now, each at most that far
+// off. Nothing is queued: a change leads from the last event to the present, however long ago that event was.
 //
-// Each look searches anew. Measured: with 20,000 drivers on the move a look takes 8 us, and 24 where there is an event to
-// write. To keep account of what has changed where could save a part of the 8.
+//  Each look searches anew. Measured: with 20,000 moving drivers a look takes 8 us, and 24 us if there is an event to
+// write. Tracking which places have changed could save a part of the 8.
 
 import { distanceM, fromE7 } from '@whereabouts/infra/position';
 import { driverText, withMembers } from './driver-text.js';
@@ -22,22 +22,22 @@ interface Told {
   driverId: string;
   latE7: number;
   lonE7: number;
-  /** Of the look that found him last. */
+  /** The number of the look that last found the driver. */
   look: number;
 }
 
-/** What an answer rests on, as far as changes of it are told. */
+/** What an answer rests on, as far as its changes are sent. */
 interface View {
-  /** Null: all of them, as no one is missing or old. */
+  /** Null: all of them, as none is missing or old. */
   partitions: readonly number[] | null;
   /** JSON. */
   missing: string;
-  /** In whole seconds, so that one that grows old is told of as they pass. */
+  /** In whole seconds, so that an ageing view is reported once for each second. */
   ageS: number | null;
 }
 
 const WELL: View = { partitions: null, missing: '[]', ageS: 0 };
-/** Views that are younger are as good as new. */
+/** Younger views count as current. */
 const OLD_MS = 1_000;
 
 export class NearbySubscription {
@@ -45,11 +45,11 @@ export class NearbySubscription {
   readonly #parameters: QuestionParameters;
   readonly #question: Question;
   readonly #minMoveM: number;
-  /** By slot; a slot may be another driver's by now. */
+  /** By slot; a slot may belong to another driver by now. */
   readonly #told = new Map<number, Told>();
   #look = 0;
   #view = WELL;
-  /** What a circle of this radius touches: more costly to find than the drivers. */
+  /** The partitions that a circle of this radius touches: finding them costs more than finding the drivers. */
   #cover: { reachM: number; partitions: readonly number[] } | null = null;
 
   constructor(ground: Ground, parameters: QuestionParameters, minMoveM: number) {
@@ -59,7 +59,7 @@ export class NearbySubscription {
     this.#minMoveM = minMoveM;
   }
 
-  /** What nearby answers now, with the revision. Throws where it has no answer. */
+  /** What nearby answers now, with the revision. Throws if it has no answer. */
   snapshot(revision: string, looked: Looked): string {
     const text = answerNearby(this.#ground, this.#parameters, looked, JSON_TYPE);
     const { search } = this.#ground;
@@ -69,7 +69,7 @@ export class NearbySubscription {
     return `{"revision":"${revision}",${text.slice(1)}`;
   }
 
-  /** Null: there is nothing to tell. */
+  /** Null: there is nothing to send. */
   change(revision: string, looked: Looked): string | null {
     const { store, search, views } = this.#ground;
     const nowMs = store.nowMs();
@@ -84,7 +84,7 @@ export class NearbySubscription {
     return withMembers({ revision, ...views.coverageOf(view.partitions) }, lists);
   }
 
-  /** Between what was told and what the search has found, which is told now. */
+  /** The difference between what was sent and what the search has found. It is sent now. */
   #differences(nowMs: number): { entered: string[]; moved: string[]; left: string[] } {
     const { search, index } = this.#ground;
     const { lat, lon } = this.#question;
@@ -123,7 +123,7 @@ export class NearbySubscription {
     return distanceM(fromE7(latE7), fromE7(lonE7), fromE7(toLat), fromE7(toLon)) >= this.#minMoveM;
   }
 
-  /** Of the last search. */
+  /** Results of the last search. */
   #viewNow(): View {
     const { views, search, store } = this.#ground;
     if (views.areWithin(OLD_MS)) return WELL;

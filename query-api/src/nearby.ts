@@ -1,4 +1,4 @@
-// GET /v1/drivers/nearby and POST /v1/drivers/nearby:batch: who is nearest?
+// GET /v1/drivers/nearby and POST /v1/drivers/nearby:batch: the nearest drivers.
 
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
@@ -48,7 +48,7 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
       { hasBody: true },
     ),
   };
-  // A colon is written twice, or it begins a parameter.
+  // A colon is written twice, as a single one begins a parameter.
   app.post(route.replace(':', '::'), { schema }, async ({ body: { points }, subject }) => {
     const question = { caller: subject, route, weight: weightOfCircles(points) };
     const all = await askInTurns(ground, question, points, (point, looked) => find(ground, point, looked));
@@ -63,11 +63,11 @@ export function addNearbyBatch(app: Api, ground: Ground): void {
 
 interface Found {
   parameters: QuestionParameters;
-  /** That a nearer driver could be in; null: as good as all of them. */
+  /** Partitions that could hold a nearer driver. Null: all of them are complete and current. */
   partitions: readonly number[] | null;
   isSeen: boolean;
   coverage: Coverage;
-  /** Written already. */
+  /** Already serialized. */
   drivers: string[];
 }
 
@@ -82,7 +82,7 @@ export function answerNearby(
   return nearbyText(found, type);
 }
 
-/** Nobody there, and nothing seen, is no answer. */
+/** No driver found and no partition seen: that is no answer. */
 function isAnswered({ isSeen, drivers }: Found): boolean {
   return isSeen || drivers.length > 0;
 }

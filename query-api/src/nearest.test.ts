@@ -1,4 +1,4 @@
-// The search against a sort of everyone: the same drivers in the same order, wherever on the map.
+// Compares the search with a sort of all drivers: the same drivers in the same order, anywhere on the map.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// Who is nearest: the search in the index, with its filters. Exact: distances are `distanceM` on the stored
-// coordinates, sorted, ties by id, as a sort of everyone would have it.
+// The search for the nearest drivers in the index, with its filters. It is exact: distances are `distanceM` on the
+// stored coordinates, sorted, ties by id, as a sort of all drivers would give.
 
 import { distanceM, fromE7, STATUSES } from '@whereabouts/infra/position';
 import { haversineOf, type Visitor } from './adaptive-grid.js';
@@ -7,7 +7,7 @@ import type { DriverIndex } from './driver-index.js';
 import { MAX_LIMIT } from './parameter-schemas.js';
 
 const EARTH_RADIUS_M = distanceM(0, 0, 0, 180) / Math.PI;
-/** What is compared in the grid is rounded otherwise than the distance: ties must not be cut off. */
+/** The grid's comparison rounds differently from the distance; ties must not be cut off. */
 const SLACK = 1 + 1e-9;
 const SLACK_M = 1e-6;
 
@@ -22,11 +22,11 @@ export interface Question {
   exclude: readonly string[];
 }
 
-/** One is used for all questions: it holds the found of the last one. */
+/** One instance serves all questions: it holds the results of the last one. */
 export class NearestSearch implements Visitor {
   limit = 0;
   mask = 0;
-  /** Found so far, nearest first. */
+  /** Number found so far, nearest first. */
   count = 0;
   readonly slots = new Int32Array(MAX_LIMIT + 1);
   readonly distancesM = new Float64Array(MAX_LIMIT + 1);
@@ -44,7 +44,7 @@ export class NearestSearch implements Visitor {
     this.#index = index;
   }
 
-  /** How far the answer rests on what is known: no nearer driver can be beyond this. */
+  /** How far the result relies on the known drivers: no nearer driver can be beyond this. */
   get reachM(): number {
     return this.#reachM;
   }

@@ -1,4 +1,4 @@
-// /openapi.json as a document of its own: what a generator of clients relies on.
+// /openapi.json on its own: what a client generator relies on.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { Compile } from 'typebox/schema';
 import { createApp } from './app.js';
 import type { Ground } from './questions.js';
 
-// Nothing is asked of the store: operations are only described here.
+// No store is queried: this only describes operations.
 const ground = { store: { map: evenPartitionMap(4) }, freshnessMs: 10_000 } as unknown as Ground;
 const log = createLogger('query-api', 'silent');
 const page = { lossBudgetMs: 10_000, mapStyleUrl: null };
@@ -145,7 +145,7 @@ interface Operation extends Described {
   >;
 }
 
-/** What lacks a description, or an example where one is of use. */
+/** Parts without a description, or without an example that would help. */
 function* bareParts(part: Part, path: string): Generator<string> {
   const { $ref, type, description, examples, properties, items, oneOf } = part;
   if ($ref) return;

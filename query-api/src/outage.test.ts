@@ -1,4 +1,4 @@
-// What is said while a part of the cache cannot be seen: "no drivers" and "region down" are different answers.
+// Answers while a part of the cache cannot be seen: "no drivers" and "region down" are different answers.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -86,7 +86,7 @@ test('outage: a node that dies leaves its drivers in the answers, and every one 
   const narrow = await running.ask(`/v1/drivers/nearby?lat=${here.lat}&lon=${here.lon}&radius_m=1`);
   assert.deepEqual([narrow.status, narrow.body.complete, narrow.body.drivers.length], [200, false, 1]);
   assert.equal(narrow.body.missing[0].reason, 'unreachable');
-  // It counts as missing as soon as nobody has fed it for so long, which may be a little before it was last read.
+  // It counts as missing once nobody has fed it for that long, which may be a little before it was last read.
   assert.ok(narrow.body.view_age_ms > running.settings.coverageLagMs / 2);
   const nobody = await running.ask(
     `/v1/drivers/nearby?lat=${here.lat}&lon=${here.lon}&radius_m=1&status=busy`,
@@ -223,7 +223,7 @@ test('outage: a partition that is written under another map is missing, and the 
 test('outage: a service that is given another map starts, is not ready, and says why', async () => {
   const log = createLogger('query-api', 'silent');
   const metrics = createMetrics('query-api', { commit: 'test' });
-  // As many partitions, so that they stand in the same slots.
+  // As many partitions, so that they have the same slots.
   const shifted = GRID.map(({ lat, lon }) => ({ lat: lat + 0.1, lon }));
   const other = buildPartitionMap(shifted, map.partitions);
   const service = await startQueryService({ settings: running.settings, map: other, metrics, log });

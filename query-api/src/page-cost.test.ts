@@ -1,5 +1,5 @@
-// What an update of the map costs the page with 5,000 moving drivers in view: the time of the page's own thread, as it is
-// that which a person feels. The figure is printed; a slow machine fails nothing.
+// What an update of the map costs the page with 5,000 moving drivers in view: the time of the page's own thread, since
+// a user feels that. The figure is printed; a slow machine fails nothing.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -12,7 +12,7 @@ const DRIVERS = 5_000;
 const UPDATES = 15;
 /** A frame of 60 each second. */
 const FRAME_MS = 16.7;
-/** Drawn in software, on a machine that does much else. */
+/** Drawn in software, on a machine that may be busy. */
 const GROUND_DEADLINE_MS = 90_000;
 const STEP_DEGREES = 0.0002;
 
@@ -28,7 +28,7 @@ const START = Array.from({ length: DRIVERS }, (_, i) => ({
   lon: 21.01 + 0.15 * Math.sqrt((i + 1) / DRIVERS) * Math.sin(i * 2.39996),
 }));
 
-/** Everybody, a little further on. */
+/** All drivers, a little further on. */
 function moveAll({ record }: Running, step: number): Promise<void> {
   const positions = START.map(({ lat, lon }, i) => {
     const [y, x] = [Math.cos(i), Math.sin(i)];
@@ -39,7 +39,7 @@ function moveAll({ record }: Running, step: number): Promise<void> {
   return record(...positions);
 }
 
-/** Seconds of the page's thread: processor time, which neighbours on the machine do not stretch. */
+/** Seconds of the page's thread: processor time, which other processes on the machine do not stretch. */
 async function threadTimes(session: CDPSession): Promise<{ script: number; all: number }> {
   const { metrics } = await session.send('Performance.getMetrics');
   const of = (name: string) => metrics.find((metric) => metric.name === name)?.value ?? Number.NaN;
@@ -58,7 +58,7 @@ test('page cost: an update with 5,000 moving drivers', { skip: noBrowser }, asyn
   });
   await page.goto(`${running.url}/#at=52.23,21.01&zoom=11&token=${running.token}`);
   await seen(page, '#totals', /In view5,000/);
-  // The ground, its names and programs have another cost, once.
+  // The ground, its names and programs have a separate, one-time cost.
   await page.locator('#map[data-ground=drawn]').waitFor({ timeout: GROUND_DEADLINE_MS });
   const session = await page.context().newCDPSession(page);
   await session.send('Performance.enable', { timeDomain: 'threadTicks' });

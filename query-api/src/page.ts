@@ -1,4 +1,4 @@
-// The map page: the folder that the build of `page` puts together, at the root; and what the page is told of our settings.
+// Serves the map page at the root: the folder that the build of `page` makes, and the settings that the page needs.
 
 import { fileURLToPath } from 'node:url';
 import helmet from '@fastify/helmet';
@@ -16,10 +16,10 @@ const NO_CACHE = 'no-cache';
 
 export async function registerPage(app: FastifyInstance, options: PageOptions): Promise<void> {
   const { lossBudgetMs, mapStyleUrl } = options;
-  // Tiles, glyphs and sprites of a style have to be of its own origin.
+  // Tiles, glyphs and sprites of a style have to come from the style's origin.
   const ground = mapStyleUrl === null ? [] : [new URL(mapStyleUrl).origin];
   await app.register(helmet, {
-    // Nothing from elsewhere, and nothing inline: a token is typed into this page.
+    // Nothing from other origins and nothing inline: users type a token into this page.
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
@@ -35,14 +35,14 @@ export async function registerPage(app: FastifyInstance, options: PageOptions): 
       },
     },
     referrerPolicy: { policy: 'no-referrer' },
-    // Of TLS the proxy before us knows.
+    // Only the proxy in front of us knows about TLS.
     strictTransportSecurity: false,
   });
   app.get('/page-settings.json', { schema: { hide: true } }, (_request, reply) => {
     reply.header('cache-control', NO_CACHE).type('application/json; charset=utf-8');
     return JSON.stringify({ lossBudgetMs, mapStyleUrl });
   });
-  // A route for each file that is there now, so that whatever is not there is a 404 of ours.
+  // One route for each existing file, so that any other path gets our own 404.
   await app.register(statics, {
     root: FOLDER,
     wildcard: false,

@@ -11,7 +11,7 @@ export const MAX_POINTS = 100;
 const MAX_LIVE_LIMIT = 5_000;
 export const MAX_PRECISION = 7;
 
-/** Nothing besides. */
+/** No other properties. */
 export const closed = { additionalProperties: false } as const;
 
 export const Latitude = Type.Number({
@@ -46,7 +46,7 @@ export function questionSchema(freshnessMs: number) {
       lat: Type.Number({ ...Latitude, description: 'Latitude of the point, in degrees' }),
       lon: Type.Number({
         ...Longitude,
-        description: 'Longitude of the point, in degrees. `lng` is taken in its place',
+        description: 'Longitude of the point, in degrees. `lng` is accepted instead',
         [ALIASES]: ['lng'],
       }),
       radius_m: Type.Number({
@@ -86,7 +86,7 @@ export function questionSchema(freshnessMs: number) {
         maxItems: MAX_IDS,
         default: [],
         description:
-          'Drivers that are not wanted (they have refused already); in a query separated by commas or repeated',
+          'Drivers to leave out (they have refused already); in a query separated by commas or repeated',
         examples: [['driver-7', 'driver-8']],
       }),
     },
@@ -117,7 +117,7 @@ export function batchSchema(freshnessMs: number) {
       points: Type.Array(questionSchema(freshnessMs), {
         minItems: 1,
         maxItems: MAX_POINTS,
-        description: 'Each with parameters of its own',
+        description: 'Each with its own parameters',
       }),
     },
     {
@@ -152,7 +152,7 @@ export const IdsParameters = Type.Object(
 
 const BoxLatitude = Type.Number({ minimum: -90, maximum: 90 });
 const BoxLongitude = Type.Number({ minimum: -180, maximum: 180 });
-/** Five rings of 198 positions: what is made by this is always taken. */
+/** Five rings of 198 positions: text made from this pattern is always accepted. */
 const LONGITUDE_PATTERN = '-?(180|(1[0-7][0-9]|[1-9]?[0-9])([.][0-9]{1,7})?)';
 const LATITUDE_PATTERN = '-?(90|[1-8]?[0-9]([.][0-9]{1,7})?)';
 const POSITION_PATTERN = `\\[${LONGITUDE_PATTERN}, ?${LATITUDE_PATTERN}\\]`;

@@ -1,4 +1,4 @@
-// GET /v1/partitions: the map, who owns which part of it, and how each part is.
+// GET /v1/partitions: the map, the owner of each part, and its state.
 
 import { partitionMapToGeoJson } from '@whereabouts/infra/partition-geojson';
 import type { Static } from 'typebox';
@@ -20,8 +20,8 @@ export function addPartitions(app: Api, ground: Ground): void {
     operationId: 'partitions',
     summary: 'The partition map, its owners and their state',
     description:
-      'What is not known of a partition is null, never 0. Answers also while every partition is dark, as the ' +
-      'map itself is known all the same.',
+      'What is not known of a partition is null, never 0. Answers even while every partition is dark, as the ' +
+      'map itself is still known.',
     querystring: NoParameters,
     response: responses({ [JSON_TYPE]: PartitionsAnswer, [GEOJSON_TYPE]: PartitionsCollection }, {}),
   };

@@ -1,4 +1,5 @@
-// The text of a `polygon`: a GeoJSON Polygon (RFC 7946), or Google's encoded polyline of one ring with five decimals.
+// Parses the text of a `polygon`: a GeoJSON Polygon (RFC 7946), or Google's encoded polyline of one ring with five
+// decimals.
 
 import codec from '@googlemaps/polyline-codec';
 import { Polygon, type Ring } from './polygon.js';
@@ -6,11 +7,11 @@ import { badParameters, type ParameterError } from './problem.js';
 
 const MAX_VERTICES = 1_000;
 const POLYLINE_DECIMALS = 5;
-/** Numbers in pairs. Each has the characters that go on, five at most, and the one that ends it. */
+/** Numbers come in pairs. Each has up to five continuation characters, and one that ends it. */
 const POLYLINE = /^(?:(?:[_-~]{0,5}[?-^]){2})+$/;
 
 export function polygonOf(text: string): Polygon {
-  // Every GeoJSON has a quote, which no polyline has; a polyline too may begin with a brace.
+  // GeoJSON always contains a quote and a polyline never does; a polyline may also begin with a brace.
   const isJson = text.includes('"') || (/^\s*[{[]/.test(text) && !POLYLINE.test(text));
   const rings = isJson ? ringsOfGeoJson(text) : [ringOfPolyline(text)];
   const vertices = rings.reduce((sum, { length }) => sum + length, 0);
@@ -40,13 +41,13 @@ function ringsOfGeoJson(text: string): Ring[] {
   });
 }
 
-/** Of GeoJSON, too: where a ring does not end as it began, the last edge is what is meant. */
+/** Also for GeoJSON: if a ring does not end where it began, the last edge is implied. */
 function closed(ring: Ring): Ring {
   const [first, last] = [ring[0], ring.at(-1)];
   return first && last && !isSame(first, last) ? [...ring, first] : ring;
 }
 
-/** A third number, the altitude, is passed over. */
+/** A third number, the altitude, is ignored. */
 function positionOf(position: unknown, name: string): [lon: number, lat: number] {
   const [lon, lat] = Array.isArray(position) ? position : [];
   if (typeof lon !== 'number' || typeof lat !== 'number') {

@@ -1,4 +1,4 @@
-// Polygons against another library that decides the same exactly, and against the places of drivers.
+// Compares polygons with another library that decides exactly, and with the places of drivers.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -22,8 +22,8 @@ const random = seededRandom(SEED).next;
 const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
 
 /**
- * On a coarse lattice, so that vertices, edges and latitudes are often met; else anywhere. Its steps are powers of two, as
- * the other library is exact only where differences of coordinates are.
+ * On a coarse lattice, so that vertices, edges and latitudes are often met; otherwise anywhere. Its steps are powers of
+ * two, as the other library is exact only if differences of coordinates are.
  */
 function pointIn(step: number): Point {
   if (step > 0) return [Math.round(random() * 8) * step, Math.round(random() * 8) * step];
@@ -182,7 +182,7 @@ test('polygon: what is none is refused, by name and reason', () => {
     ],
     ['{"type":"Polygon","coordinates":[[[0,0],[1,1e999],[1,1],[0,0]]]}', 'out_of_range', /Infinity/],
     [geoJson([many]), 'bad_length', /has 1001 positions, 1000 at most/],
-    // A polyline of six decimals is taken for one of five.
+    // A polyline of six decimals is read as one of five.
     [
       codec.encode(
         [

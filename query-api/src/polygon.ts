@@ -1,11 +1,11 @@
-// A polygon on the plane of longitude and latitude: its edges are straight there, as GeoJSON has them, not great circles.
-// What is on an edge is within. With several rings, or one that crosses itself, a place is within when a line from it to
+// A polygon on the plane of longitude and latitude: its edges are straight there, as in GeoJSON, not great circles.
+// Points on an edge are inside. With several rings, or one that crosses itself, a place is inside if a line from it to
 // the outside crosses an odd number of edges: so holes are rings like any other.
 //
 //   edge    from (x1, y1) to (x2, y2), in degrees
-//   band    a stretch of latitudes; it lists the edges that have a part in it, so a place is held against these alone
+//   band    a stretch of latitudes; it lists the edges that run through it, so a place is tested against these alone
 //
-// Whether a place is left or right of an edge is decided exactly, by robust-predicates.
+//  robust-predicates decides exactly whether a place is left or right of an edge.
 
 import type { Bounds } from '@whereabouts/infra/geohash';
 import { orient2d } from 'robust-predicates';
@@ -32,7 +32,7 @@ export class Polygon {
     this.#bands = this.#listed(Math.min(MAX_BANDS, this.#edges.length / 4));
   }
 
-  /** Edges that a place is held against, at most. */
+  /** Edges that a place is tested against, at most. */
   get edgesEach(): number {
     return Math.max(...this.#bands.map(({ length }) => length));
   }
@@ -50,7 +50,7 @@ export class Polygon {
       const x2 = edges[at + 2] as number;
       const y2 = edges[at + 3] as number;
       if (y1 > lat === y2 > lat) {
-        // Both ends on the same side; it can still lie on the place's latitude, or end there.
+        // Both ends are on the same side; the edge can still lie on the place's latitude, or end there.
         if (y1 === lat && x1 === lon) return true;
         if (y1 === lat && y2 === lat && Math.min(x1, x2) < lon && lon < Math.max(x1, x2)) return true;
         continue;
@@ -62,7 +62,7 @@ export class Polygon {
     return isWithin;
   }
 
-  /** Whether a box and the polygon have a place in common. */
+  /** Whether a box and the polygon intersect. */
   touches(box: Bounds): boolean {
     const { minLat, minLon, maxLat, maxLon } = box;
     const edges = this.#edges;
@@ -73,7 +73,7 @@ export class Polygon {
       const y2 = edges[at + 3] as number;
       if (Math.max(x1, x2) < minLon || Math.min(x1, x2) > maxLon) continue;
       if (Math.max(y1, y2) < minLat || Math.min(y1, y2) > maxLat) continue;
-      // Their bounds meet: they have nothing in common only if all four corners are on one side of the edge.
+      // Their bounds meet, so they are disjoint only if all four corners are on one side of the edge.
       const sides = [
         orient2d(x1, y1, x2, y2, minLon, minLat),
         orient2d(x1, y1, x2, y2, maxLon, minLat),
@@ -82,7 +82,7 @@ export class Polygon {
       ];
       if (!sides.every((side) => side > 0) && !sides.every((side) => side < 0)) return true;
     }
-    // No edge in it: all of it is within, or nothing.
+    // The box has no edge in it: it is entirely inside or entirely outside.
     return this.holds(minLat, minLon);
   }
 
@@ -96,7 +96,7 @@ export class Polygon {
     return bands.map((band) => Uint16Array.from(band));
   }
 
-  /** It never decreases with the latitude, so an edge is listed wherever it has a part. */
+  /** It never decreases with the latitude, so an edge is listed in every band it runs through. */
   #bandOf(lat: number, count: number): number {
     const { minLat, maxLat } = this.bounds;
     if (maxLat === minLat) return 0;

@@ -1,4 +1,4 @@
-// What a caller is told when there is no answer: RFC 9457. `code` is for programs, `detail` for people.
+// What a caller gets when there is no answer: RFC 9457. `code` is for programs, `detail` for people.
 
 import { STATUS_CODES } from 'node:http';
 

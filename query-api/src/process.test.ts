@@ -1,4 +1,4 @@
-// query-api as a process: settings told all at once, ready, drained by a signal, and alone on its port.
+// query-api as a process: reports all faulty settings at once, becomes ready, drains on a signal, and owns its port.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -79,7 +79,7 @@ test('process: ready, then drained by SIGTERM with what is under way answered', 
   const metrics = await (await fetch(`http://127.0.0.1:${opsPort}/metrics`)).text();
   assert.match(metrics, /whereabouts_query_api_request_duration_seconds/);
 
-  // A request whose body is still on its way when the signal comes.
+  // A request whose body is still arriving when the signal comes.
   const body = JSON.stringify({ points: [{ lat: 1, lon: 1 }] });
   const head = `POST /v1/drivers/nearby:batch HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${running.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`;
   let answer = '';

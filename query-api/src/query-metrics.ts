@@ -47,11 +47,11 @@ export function createQueryMetrics(metrics: Metrics): QueryMetrics {
     refusals,
     streams: createStreamMetrics(metrics, (reason) => refusals.inc({ reason })),
     badRequests: metrics.counter('bad_requests_total', {
-      help: 'What never became a request, by the status it was refused with',
+      help: 'Input that never became a request, by the status of the refusal',
       labelNames: ['status'],
     }),
     socketsLost: metrics.counter('sockets_lost_total', {
-      help: 'Idle sockets closed for newcomers (limit, address_limit), and newcomers refused as all were busy',
+      help: 'Idle sockets closed for newcomers (limit, address_limit), and newcomers refused because all were busy',
       labelNames: ['reason'],
     }),
   };
@@ -61,7 +61,7 @@ function createStreamMetrics(metrics: Metrics, refused: StreamMetrics['refused']
   return {
     refused,
     events: metrics.counter('stream_events_total', {
-      help: 'Events that were written to streams, by their name',
+      help: 'Events written to streams, by name',
       labelNames: ['event'],
     }),
     bytes: metrics.counter('stream_bytes_total', { help: 'Bytes of these events' }),
@@ -70,11 +70,11 @@ function createStreamMetrics(metrics: Metrics, refused: StreamMetrics['refused']
       labelNames: ['reason'],
     }),
     turn: metrics.histogram('stream_turn_duration_seconds', {
-      help: 'How long looking for changes held up everything else, each time',
+      help: 'How long each look for changes blocked everything else',
       buckets: [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128],
     }),
     late: metrics.histogram('stream_late_seconds', {
-      help: 'How late the stream was looked at that was due first; more than half a second: there are too many',
+      help: 'Lateness of the stream that was due first; above half a second there are too many streams',
       buckets: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
     }),
   };

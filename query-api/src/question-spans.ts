@@ -1,6 +1,6 @@
-// One span for each HTTP request, from the question to the last byte of its answer, where an SDK is loaded; without one no
-// hook is registered. A caller's `traceparent` becomes its parent. It has the route, never the address: that says who is
-// where.
+// One span for each HTTP request, from the question to the last byte of its answer, if an SDK is loaded; otherwise no
+// hook is registered. A caller's `traceparent` becomes its parent. It has the route, never the address, because the
+// address reveals positions.
 
 import {
   contextOfRequest,

@@ -1,5 +1,5 @@
-// What every question goes through, whichever it is: admitted by its weight, answered out of the index, and in the end
-// everything that it took is given back.
+// The path of every question: it is admitted by its weight, answered from the index, and finally everything that it
+// took is given back.
 
 import type { Follower } from '@whereabouts/infra/follower/follower';
 import type { LogStore } from '@whereabouts/infra/live-store/log-store';
@@ -11,9 +11,9 @@ import type { QueryMetrics } from './query-metrics.js';
 import type { Streams } from './streams.js';
 import { expectedOf, type Weight, weightAfter } from './weight.js';
 
-/** What questions are answered with. */
+/** What questions are answered from. */
 export interface Ground {
-  /** For its map, its clock and its nodes: no question is put to it. */
+  /** For its map, its clock and its nodes; no question is sent to it. */
   store: LogStore;
   follower: Follower;
   index: DriverIndex;
@@ -23,7 +23,7 @@ export interface Ground {
   admission: Admission;
   freshnessMs: number;
   streams: Streams;
-  /** Names what the index holds now: this process, and how many records it has read. */
+  /** Identifies what the index holds now: this process, and how many records it has read. */
   revision(): string;
 }
 
@@ -55,10 +55,10 @@ export function askQuestion<Answer>(
   }
 }
 
-/** So long a question may keep the others waiting in one go. */
+/** How long a question may block the others in one go. */
 const TURN_MS = 2;
 
-/** The same for one in parts: others have their turn in between. */
+/** The same for a question in parts: others have their turn in between. */
 export async function askInTurns<Part, Answer>(
   { admission, metrics }: Ground,
   { caller, route, weight }: Question,

@@ -1,5 +1,5 @@
-// Whether this process can answer. One dark region leaves it ready; another map, no master at all, an index that has not
-// been read yet, or a question of our own that finds no answer does not.
+// Whether this process can answer. One dark region leaves it ready. It is not ready with another map, without any
+// master, while the index has not been read, or if a question of our own finds no answer.
 
 import { blockBounds } from '@whereabouts/infra/geohash';
 import { MAX_LATITUDE } from '@whereabouts/infra/position';
@@ -12,10 +12,10 @@ import { weightOfCircles } from './weight.js';
 
 type Check = ReadinessReport['checks'][number];
 
-/** Within what the ops listener waits for: 900 ms. */
+/** Within the ops listener's limit of 900 ms. */
 const QUESTION_MS = 400;
 const AGAIN_AFTER_MS = 20;
-/** No token's subject, as those have no blanks. */
+/** Never a token's subject, as those contain no blanks. */
 const CALLER = 'the readiness of this process';
 const QUESTION = {
   radius_m: 1_000,
@@ -42,7 +42,7 @@ function mapOf({ store, follower }: Ground): Check {
   return { name: 'partition_map', ok: foreign === 0, detail };
 }
 
-/** At first every partition that can be reached has to be read once. */
+/** At first, every reachable partition has to be read once. */
 function indexOf({ follower, index, views }: Ground): Check {
   const read = follower.partitions.filter(({ viewAtMs }) => viewAtMs !== null).length;
   const ageMs = views.viewAgeMs();
@@ -61,7 +61,7 @@ function healthOf({ follower, views }: Ground): Check {
   return { name: 'partitions', ok: counts.size === 1 && counts.has('ok'), detail };
 }
 
-/** Who is nearest, as any caller asks it, at a place that is seen. */
+/** Asks for the nearest drivers, like any caller, at a place that is seen. */
 async function questionOf(ground: Ground): Promise<Check> {
   const name = 'question';
   const seen = ground.follower.partitions.find(({ partition }) => ground.views.isSeen(partition));
@@ -74,7 +74,7 @@ async function questionOf(ground: Ground): Promise<Check> {
   }
 }
 
-/** Where there is no place for it yet, it waits for one as long as it can: a busy process is a ready one. */
+/** If there is no free capacity, it waits for it as long as it can: a busy process is a ready one. */
 async function ask(ground: Ground, partition: number): Promise<string> {
   const untilMs = performance.now() + QUESTION_MS;
   const parameters = { ...placeIn(ground, partition), ...QUESTION, max_age_ms: ground.freshnessMs };
@@ -92,7 +92,7 @@ async function ask(ground: Ground, partition: number): Promise<string> {
   }
 }
 
-/** The middle of its stretch of the curve. */
+/** The middle of the partition's stretch of the curve. */
 function placeIn({ store }: Ground, partition: number): { lat: number; lon: number } {
   const { from, to } = store.map.cellRange(partition);
   const { minLat, minLon } = blockBounds(Math.floor((from + to) / 2), 1);

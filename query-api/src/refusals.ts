@@ -1,4 +1,4 @@
-// Whatever goes wrong with a request, the answer is a problem: RFC 9457.
+// Answers every failed request with a problem: RFC 9457.
 
 import { METHODS } from 'node:http';
 import type { Logger } from '@whereabouts/infra/service/log';
@@ -8,8 +8,8 @@ import { Problem, unsupportedMediaType } from './problem.js';
 import { PROBLEM_TYPE } from './route-schema.js';
 
 /**
- * Whoever is not known or asks too much is answered late: one who asks again at once, over and over, would else take as
- * much of our time as all the others.
+ * Unknown callers and callers that ask too much are answered late. Otherwise one that retries at once, over and over,
+ * would take as much of our time as all the others.
  */
 const HELD_BACK = new Set([401, 403, 413, 429]);
 const HELD_BACK_MS = 100;
@@ -21,13 +21,13 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     'x-request-id': request.id,
     ...problem.headers,
   });
-  // Fastify closes after any body that was not taken, also after one that has been read to its end.
+  // Fastify closes after any body that was not accepted, even if it has been read to its end.
   reply.removeHeader('connection');
   dropUnreadBody(request, reply);
   return reply.serializer(JSON.stringify).send(problem.body(request.id));
 }
 
-/** Of what is not the caller's fault the route and the request's id are logged; its address would say who is where. */
+/** If the caller is not at fault, the route and the request's id are logged; the address would reveal positions. */
 export function answerErrors(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const problem = problemOf(error) ?? unexpected(error, request, log);
@@ -40,7 +40,7 @@ export function answerErrors(app: FastifyInstance, log: Logger): void {
   });
 }
 
-/** null: nobody knows what it is. */
+/** null: an unexpected error. */
 export function problemOf(error: FastifyError): Problem | null {
   if (error instanceof Problem) return error;
   if (error.code === 'FST_ERR_BAD_URL')
@@ -62,11 +62,11 @@ export function refuseOtherMethods(app: FastifyInstance): { finish(): void } {
   }
   const allowed = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
-    // @fastify/cors has one for the OPTIONS of every path there may be.
+    // @fastify/cors has a handler for OPTIONS on every possible path.
     if (url === '*') return;
     const methods = allowed.get(url) ?? new Set();
     for (const one of [method].flat()) methods.add(one);
-    // Where a route has two paths, only its HEAD is told of the second.
+    // If a route has two paths, only its HEAD learns of the second.
     if (methods.has('HEAD')) methods.add('GET');
     allowed.set(url, methods);
   });

@@ -267,7 +267,7 @@ test('requests: HEAD says what GET would, without a body', async () => {
   assert.equal(reply.status, 200);
   assert.equal(reply.body, '');
   assert.ok(Number(reply.headers.get('content-length')) > 1000);
-  // The connection is still of use.
+  // The connection is still usable.
   assert.equal((await running.ask('/v1/partitions')).status, 200);
 });
 

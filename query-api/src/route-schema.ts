@@ -1,5 +1,5 @@
-// The part of a route's schema that says what is answered: types with their bodies, and the problems, those that every
-// question can meet and those of its own. Each with an example.
+// The part of a route's schema that describes answers: types with their bodies, and problems, both those of every
+// question and those of the route. Each has an example.
 
 import { STATUS_CODES } from 'node:http';
 import type { TSchema } from 'typebox';
@@ -21,10 +21,10 @@ const PROBLEMS: Record<number, string> = {
   400: 'Parameters that are unknown, repeated, missing or out of range, each by name in `errors`',
   401: 'No token, or one that cannot be verified',
   403: 'The token lacks the scope `drivers:read`',
-  405: 'Another method: `Allow` has those that there are',
+  405: 'Another method: `Allow` lists the supported ones',
   406: 'None of the types that the caller accepts',
   408: 'The request did not arrive in time',
-  429: 'This caller alone asks too much: again after `Retry-After`',
+  429: 'This caller alone asks too much: retry after `Retry-After`',
   431: 'The address and the headers together have more than 32 KiB (so there is no 414)',
   500: 'Something is wrong on our side',
   503: 'Overloaded: too many questions at once',
@@ -34,13 +34,13 @@ const BODY_PROBLEMS: Record<number, string> = {
   413: 'The body is too large',
   415: 'The body is not application/json',
 };
-/** What such a problem says, as an example: one of the codes that come with the status, and its detail. */
+/** An example of such a problem: one of the codes of that status, and its detail. */
 const EXAMPLES: Record<number, [code: string, detail: string]> = {
   401: ['token_missing', 'the token is missing'],
   403: ['token_scope', 'the token lacks the scope drivers:read'],
   404: ['driver_not_found', 'no position of driver driver-1 is known'],
   405: ['method_not_allowed', 'GET or HEAD, not DELETE'],
-  406: ['not_acceptable', 'the answer is there as application/json, application/geo+json'],
+  406: ['not_acceptable', 'the answer is available as application/json, application/geo+json'],
   408: ['request_timeout', 'the request did not arrive in time'],
   413: ['body_too_large', 'the body has more than 97000 bytes'],
   415: ['unsupported_media_type', 'the body must be application/json'],
@@ -60,14 +60,14 @@ const retryAfter = text('How long to wait, in seconds', '1');
 const PROBLEM_HEADERS: Record<number, Record<string, object>> = {
   401: { 'WWW-Authenticate': challenge },
   403: { 'WWW-Authenticate': challenge },
-  405: { Allow: text('The methods that there are', 'GET, HEAD') },
+  405: { Allow: text('The supported methods', 'GET, HEAD') },
   415: { 'Accept-Post': text('The types that a body may have', JSON_TYPE) },
   429: { 'Retry-After': retryAfter },
   503: { 'Retry-After': retryAfter },
 };
 const sampleOf = sampler(COMPONENTS);
 
-/** `answers`: by media type, the first where the caller does not care. */
+/** `answers`: by media type, the first if the caller has no preference. */
 export function responses(
   answers: Record<string, TSchema>,
   problems: Record<number, string>,
@@ -100,7 +100,7 @@ function problemResponse(status: number, description: string): Response {
 function problemExample(status: number): object {
   const { missing: _, ...sample } = sampleOf(ProblemBody) as Record<string, unknown>;
   const [code, detail] = EXAMPLES[status] ?? [];
-  // That of the parts is a 400.
+  // For the parts it is a 400.
   return code ? { ...sample, title: STATUS_CODES[status], status, detail, code, errors: [] } : sample;
 }
 
@@ -109,7 +109,7 @@ function response(
   content: Response['content'],
   headers: Record<string, object> = {},
 ): Response {
-  const requestId = text('As it came, or made', '63b167fc-5d2f-4c43-8f0e-7a3a5a4f6b1e');
+  const requestId = text('As it was sent, or generated', '63b167fc-5d2f-4c43-8f0e-7a3a5a4f6b1e');
   return { description, headers: { 'X-Request-Id': requestId, ...headers }, content };
 }
 

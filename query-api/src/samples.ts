@@ -1,5 +1,5 @@
-// The example that /openapi.json has for a body, put together from the examples of its parts. So an answer that is new
-// has one, and none can differ from its schema.
+// Builds the example of a body in /openapi.json from the examples of its parts. So every new answer has an example, and
+// none can differ from its schema.
 
 import type { TSchema } from 'typebox';
 
@@ -22,7 +22,7 @@ class SampleError extends Error {
 
 export type Sampler = (schema: TSchema) => unknown;
 
-/** `components`: what references lead to, by their `$id`. */
+/** `components`: the targets of references, by their `$id`. */
 export function sampler(components: readonly TSchema[]): Sampler {
   const byId = new Map(components.map((one) => [(one as { $id: string }).$id, one as Part]));
   return (schema) => sampleOf(schema as Part);

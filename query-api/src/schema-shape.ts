@@ -1,11 +1,11 @@
-// What of a JSON schema is looked at by hand: to read a query, to fill in defaults, to name what is wrong.
+// The parts of a JSON schema that we read ourselves: to parse a query, to fill in defaults, to name what is wrong.
 
-/** Other names by which a parameter may be given: an extension that OpenAPI passes on. */
+/** Other names of a parameter: an extension that OpenAPI passes on. */
 export const ALIASES = 'x-aliases';
 
 /**
- * The pattern that a document gives for a text that more may be written as: what follows it is always taken. Tools that
- * make requests of the document need it; callers are held against what the handler reads.
+ * The pattern that the document gives for a text of which more forms are accepted: everything that matches is accepted.
+ * Tools that make requests from the document need it; the handler's parser decides about callers.
  */
 export const DOCUMENTED_PATTERN = 'x-documented-pattern';
 
@@ -27,7 +27,7 @@ export interface Schema {
   oneOf?: Schema[];
 }
 
-/** Not what an object inherits: `constructor` is no property of ours. */
+/** Not inherited properties: `constructor` is no property of ours. */
 export function propertyOf(schema: Schema | undefined, name: string): Schema | undefined {
   const properties = schema?.properties ?? {};
   return Object.hasOwn(properties, name) ? properties[name] : undefined;
@@ -42,7 +42,7 @@ export function withDocumentedPatterns(schema: Schema): Schema {
   return { ...schema, properties: Object.fromEntries(entries) };
 }
 
-/** From each other name of a property to its own. */
+/** Maps each other name of a property to its own. */
 export function aliasesOf({ properties }: Schema): Map<string, string> {
   const named = Object.entries(properties ?? {});
   return new Map(
@@ -62,10 +62,10 @@ export function asWritten(schema: Schema): Schema {
   };
 }
 
-/** Fills in what has a default. */
+/** Fills in defaults. */
 export type Fill = (value: unknown) => unknown;
 
-/** For values that are as written; null where the schema has no defaults. */
+/** For values that are complete as written; null if the schema has no defaults. */
 export function defaultsOf(schema: Schema): Fill | null {
   if (schema.type === 'array') {
     const fill = schema.items ? defaultsOf(schema.items) : null;
@@ -80,7 +80,8 @@ export function defaultsOf(schema: Schema): Fill | null {
   });
   if (given.length === 0 && below.length === 0) return null;
   return (value) => {
-    // Measured: by spreading it takes four times as long. (As written, it has no __proto__ of its own to be set.)
+    // Measured: spreading takes four times as long. (As written, the object has no __proto__ property that could be
+    // set.)
     const complete: Record<string, unknown> = Object.assign({}, defaults, value);
     for (const { name, fill } of below) if (name in complete) complete[name] = fill(complete[name]);
     return complete;

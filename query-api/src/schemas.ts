@@ -1,5 +1,5 @@
-// Every answer, once: /openapi.json is made of these, as it is of the parameters. What has an `$id` is a component there,
-// and is referred to by it.
+// Every answer, once: /openapi.json is made from these, as it is from the parameters. A schema with an `$id` is a
+// component there, and is referred to by it.
 
 import { STATUSES } from '@whereabouts/infra/position';
 import Type from 'typebox';
@@ -50,7 +50,7 @@ const Driver = Type.Object(
       examples: [1_042],
     }),
     persisted: Type.Boolean({
-      description: 'Whether this very position stands in the archive',
+      description: 'Whether exactly this position is in the archive',
       examples: [false],
     }),
     source: Type.Enum(['live', 'archive'], {
@@ -80,7 +80,7 @@ const MissingRange = Type.Object(
       type: 'string',
       description:
         '`unreachable`, `timeout`: its node does not answer. `not_ready`: not read yet, or it cannot be served. ' +
-        '`map_mismatch`: written under another partition map. `silent`: nobody feeds it. `warming`: its master ' +
+        '`map_mismatch`: written under another partition map. `silent`: no process feeds it. `warming`: its master ' +
         'was new when it was first read',
       examples: ['unreachable'],
     }),
@@ -115,7 +115,7 @@ export const Query = Type.Object(
     }),
     services: Services,
     max_age_ms: Type.Integer({ description: 'In milliseconds', examples: [10_000] }),
-    exclude: Type.Array(DriverId, { description: 'Drivers that were not wanted', examples: [['driver-7']] }),
+    exclude: Type.Array(DriverId, { description: 'Drivers that were left out', examples: [['driver-7']] }),
   },
   named('Query', 'The question as it was understood, with its defaults'),
 );
@@ -137,9 +137,9 @@ const NearbyChange = Type.Object(
     revision,
     ...coverage,
     entered: Type.Array(refTo(Driver), { description: 'Among the nearest now, and not before' }),
-    left: Type.Array(DriverId, { description: 'Among the nearest before, and not now' }),
+    left: Type.Array(DriverId, { description: 'Among the nearest before, but not now' }),
     moved: Type.Array(refTo(Driver), {
-      description: 'Told before, and at least `min_move_m` away from there now',
+      description: 'Sent before, and now at least `min_move_m` away from there',
     }),
   },
   named('NearbyChange', 'What changed among the nearest'),
@@ -153,7 +153,9 @@ const StreamEnd = Type.Object(
   },
   named('StreamEnd', 'Why the stream ends'),
 );
-/** One event, as its fields are read. Which data comes with which is told where only people and our tests look. */
+/**
+ * One event, as its fields are parsed. Only people and our tests use the rule for which data comes with which event.
+ */
 export const NearbyStream = Type.Object(
   {
     event: Type.Enum(['snapshot', 'change', 'end'], {
@@ -163,7 +165,7 @@ export const NearbyStream = Type.Object(
     }),
     data: Type.String({ description: 'One line of JSON', examples: ['{"reason":"draining"}'] }),
     id: Type.Optional(
-      Type.String({ description: 'The revision that it stands on', examples: ['60fd126b-1'] }),
+      Type.String({ description: 'The revision that it is based on', examples: ['60fd126b-1'] }),
     ),
     retry: Type.Optional(
       Type.Integer({
@@ -236,7 +238,7 @@ const SupplyCell = Type.Object(
     available: Type.Integer({ minimum: 0, description: 'Drivers free to take a ride', examples: [4] }),
     busy: Type.Integer({ minimum: 0, description: 'Drivers on a ride', examples: [3] }),
   },
-  named('SupplyCell', 'How many drivers stand in a cell of the geohash'),
+  named('SupplyCell', 'How many drivers are in a cell of the geohash'),
 );
 export const SupplyAnswer = Type.Object(
   {
@@ -421,7 +423,7 @@ export const ProblemBody = Type.Object(
   { $id: 'Problem', description: 'Why there is no answer: RFC 9457. Further members may come' },
 );
 
-/** Those that others refer to. */
+/** Schemas that others refer to. */
 export const COMPONENTS = [
   Driver,
   MissingRange,

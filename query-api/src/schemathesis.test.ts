@@ -1,5 +1,6 @@
-// Schemathesis makes requests of /openapi.json, fit and unfit ones, and holds every answer against it: documented
-// statuses, types, headers and bodies, fit data accepted, unfit refused, a token needed, other methods refused.
+// Schemathesis makes requests from /openapi.json, valid and invalid ones, and checks every answer against it:
+// documented statuses, types, headers and bodies, valid data accepted, invalid data refused, a token required, other
+// methods refused.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -12,10 +13,10 @@ import { pythonWith, skipWithout } from '@whereabouts/infra/local/testing/python
 import { evenPartitionMap } from '@whereabouts/infra/partition-map';
 import { type Running, reported, startRunning, whenComplete } from './fixtures/running-service.js';
 
-/** As long as the suite can spare; `SCHEMATHESIS_EXAMPLES` asks for more, for each operation. */
+/** As many as the suite has time for; `SCHEMATHESIS_EXAMPLES` asks for more, for each operation. */
 const EXAMPLES = process.env.SCHEMATHESIS_EXAMPLES ?? '10';
 const DEADLINE_MS = 600_000;
-/** A stream has no end: its snapshot is looked at. How many cells an area has, no schema can say. */
+/** A stream has no end: only its snapshot is checked. No schema can say how many cells an area has. */
 const CONFIGURATION = `
 max-stream-events = 1
 [[operations]]
@@ -33,7 +34,7 @@ before(async () => {
   if (skip) return;
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-schemathesis-'));
   await writeFile(join(dir, 'schemathesis.toml'), CONFIGURATION);
-  // Neither the rate nor the share is what is tested here.
+  // This test is not about the rate or the share.
   const generous = { MAX_QUESTIONS_PER_S: '1000000', MAX_QUESTIONS_IN_FLIGHT_PER_SUBJECT: '400' };
   running = await startRunning(evenPartitionMap(4), { FRESHNESS_MS: '600000', ...generous });
   await running.record(
@@ -48,7 +49,7 @@ after(async () => {
 
 test('schemathesis: finds nothing', { skip }, async () => {
   const token = ['--header', `Authorization: Bearer ${running.token}`];
-  // One worker: Python 3.11 stumbles over two that read its own source at once.
+  // One worker: Python 3.11 fails when two read its own source at once.
   const many = ['--max-examples', EXAMPLES, '--continue-on-failure', '--workers', '1'];
   const phases = ['--phases', 'examples,coverage,fuzzing'];
   const command = ['run', `${running.url}/openapi.json`, ...token, ...many, ...phases];

@@ -12,7 +12,7 @@ export interface Server {
   sockets(): number;
   /** That may be open. */
   socketsLimit: number;
-  /** Takes no more connections, answers what is under way, closes. */
+  /** Stops accepting connections, answers what is in flight, closes. */
   drain(): Promise<void>;
   close(): void;
 }

@@ -1,4 +1,4 @@
-// query-api put together: what a process needs, apart from its environment and its signals.
+// Assembles query-api: everything a process needs, apart from its environment and its signals.
 
 import { LogStore } from '@whereabouts/infra/live-store/log-store';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';

@@ -30,7 +30,7 @@ export interface QuerySettings extends ShellSettings {
   maxConnectionsPerAddress: number;
   corsOrigins: string[];
   lossBudgetMs: number;
-  /** Of the map page's ground; null: the page's own. */
+  /** A style for the map page's ground; null: the page's own. */
   mapStyleUrl: string | null;
 }
 
@@ -157,7 +157,7 @@ function checkPartitionMap(reader: SettingsReader, path: string): void {
   try {
     text = readFileSync(path, 'utf8');
   } catch {
-    return; // said already
+    return; // already reported
   }
   try {
     parsePartitionMap(text);

@@ -1,4 +1,4 @@
-// Streams on a real server, with a clock of the test's own: who is looked at when, and what becomes of slow readers.
+// Streams on a real server, with the test's own clock: which stream is examined when, and what happens to slow readers.
 
 import assert from 'node:assert/strict';
 import { createServer, type ServerResponse } from 'node:http';
@@ -199,7 +199,7 @@ test('streams: a caller who owes for its questions is told later, and no other o
   await pause(1_200);
   assert.equal(looks, before);
   assert.equal(it.admission.owes('another'), false);
-  // So long that it is paid.
+  // Long enough for the debt to be paid.
   it.later(1e6 * 1_000);
   await until(() => looks > before, 'it is looked at again');
 });

@@ -1,11 +1,11 @@
 // Every open stream of nearby drivers, looked at twice a second, a few at a time.
 //
 //   queue     streams in the order in which they are due: each look puts a stream at its end, due EVERY_MS later. So no
-//             stream is told of changes more often, and those that were opened at once spread by themselves
-//   turn      every TURN_EVERY_MS, those that are due, for TURN_MS at most: what is left comes in the next one, later
-//   held up   a caller that has not read what was written before is not looked at until it has; it is told then how it is
-//             at that time. One that does not read for so long is closed. One whose subject owes for what its questions
-//             cost waits too
+//             stream gets changes more often, and streams that were opened at once spread out by themselves
+//   turn      every TURN_EVERY_MS, the streams that are due, for TURN_MS at most: the rest waits for the next turn
+//   held up   a caller that has not read what was written before is skipped until it has; it then gets the state of
+//             that time. One that does not read for too long is closed. One whose subject owes for the cost of its
+//             questions waits too
 
 import type { Admission } from './admission.js';
 import type { EventStream } from './event-stream.js';
@@ -22,7 +22,7 @@ export interface StreamsParts {
   limits: StreamLimits;
   admission: Admission;
   metrics: StreamMetrics;
-  /** Names what the index holds now: another one as soon as it has read anything. */
+  /** Identifies what the index holds now; it changes as soon as anything has been read. */
   revision(): string;
   /** Monotonic. */
   nowMs?(): number;
@@ -32,7 +32,9 @@ export interface Opened {
   subject: string;
   tokenExpiresAtMs: number;
   events: EventStream;
-  /** What to tell the caller now, by its revision; null: nothing. What was looked at is added to the count. */
+  /**
+   * What to send the caller now, by its revision; null: nothing. The points and cells examined are added to the count.
+   */
   change(revision: string, looked: { count: number }): string | null;
 }
 
@@ -40,9 +42,9 @@ const EVERY_MS = 500;
 const TURN_EVERY_MS = 20;
 const TURN_MS = 8;
 const HEARTBEAT_MS = 15_000;
-/** Who reads nothing for so long is gone, or will never catch up. */
+/** A caller that reads nothing for this long is gone, or will never catch up. */
 const UNREAD_MS = 10_000;
-/** How long a caller should wait before it comes back, spread so that not all come at once. */
+/** How long a caller should wait before it reconnects, spread so that not all come at once. */
 const RETRY_MS = { least: 100, most: 900 };
 
 interface Stream extends Opened {
@@ -55,7 +57,7 @@ interface Stream extends Opened {
 export class Streams {
   readonly #parts: StreamsParts;
   readonly #nowMs: () => number;
-  /** The one that is due first in front. */
+  /** The stream that is due first comes first. */
   readonly #queue = new Set<Stream>();
   readonly #bySubject = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
@@ -70,7 +72,7 @@ export class Streams {
     return this.#queue.size;
   }
 
-  /** Throws a problem where there is no room for one more. */
+  /** Throws a problem if there is no room for another one. */
   admit(subject: string): void {
     const { limits, metrics } = this.#parts;
     const { inAll, perSubject } = limits;
@@ -85,10 +87,10 @@ export class Streams {
     }
   }
 
-  /** `snapshot`: as the subscription told it under this revision. */
+  /** `snapshot`: as the subscription made it under this revision. */
   open(opened: Opened, snapshot: string, revision: string): void {
     const { subject, events } = opened;
-    // Who left while his token was verified: nothing more is heard of that connection.
+    // A caller that left while its token was verified: no further event comes from that connection.
     if (events.isClosed) return;
     const nowMs = this.#nowMs();
     const stream: Stream = {
@@ -102,7 +104,7 @@ export class Streams {
     this.#timer ??= setInterval(() => this.#turn(), TURN_EVERY_MS);
   }
 
-  /** Ends all of them, and lets nobody in any more. */
+  /** Ends all streams and accepts no more. */
   drain(): void {
     this.#isDraining = true;
     for (const stream of [...this.#queue]) {
@@ -129,7 +131,7 @@ export class Streams {
     const { admission } = this.#parts;
     const { events, subject, tokenExpiresAtMs } = stream;
     stream.dueAtMs = nowMs + EVERY_MS;
-    // To the end of the queue.
+    // Moves the stream to the end of the queue.
     this.#queue.delete(stream);
     this.#queue.add(stream);
     if (events.isFull) {
@@ -173,14 +175,14 @@ export class Streams {
     metrics.bytes.inc(events.bytes - before);
   }
 
-  /** Says why. */
+  /** Ends the stream with a reason. */
   #end(stream: Stream, reason: StreamEnd): void {
     this.#remove(stream, reason);
     this.#send(stream, 'end', JSON.stringify({ reason }), { retryMs: retryMs() });
     stream.events.end();
   }
 
-  /** Nobody would read why. */
+  /** Nobody would read the reason. */
   #drop(stream: Stream): void {
     this.#remove(stream, 'unread');
     stream.events.destroy();

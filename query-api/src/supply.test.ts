@@ -1,4 +1,4 @@
-// The supply of each cell against a count of everyone, in boxes wherever on the map: the same cells, the same counts.
+// Compares the supply of each cell with a count of all drivers, in boxes anywhere on the map: same cells, same counts.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -15,7 +15,7 @@ const SEED = 20_261_128;
 const WORLDS = 60;
 const BOXES = 60;
 const BASE32 = '0123456789bcdefghjkmnpqrstuvwxyz';
-/** Cities, the edges of the world, and where many borders of cells meet. */
+/** Cities, the edges of the world, and places where many borders of cells meet. */
 const PLACES: readonly [lat: number, lon: number][] = [
   ...([
     [52.23, 21.01],
@@ -30,7 +30,7 @@ const PLACES: readonly [lat: number, lon: number][] = [
   ] as const),
 ].map(([lat, lon]) => [lat, lon]);
 
-/** By halving, as the definition has it; what stands on a border belongs to the lower half. */
+/** By halving, as the definition says; a place on a border belongs to the lower half. */
 function geohashByHalving(lat: number, lon: number, precision: number): string {
   const axes = [
     { at: lon, min: -180, max: 180 },
@@ -97,7 +97,7 @@ function worldOf(seed: number) {
   const bbox = () => {
     if (random() < 0.1) return [-180, -90, 180, 90];
     const [lat, lon] = place();
-    // Often to a driver's very place, or to a border of cells.
+    // Often at a driver's exact place, or on a border of cells.
     const [otherLat, otherLon] = random() < 0.5 ? place() : [lat + random() * 0.1, lon + random() * 0.1];
     const [south, north] = [Math.min(lat, otherLat), Math.max(lat, otherLat)];
     return [lon, south, Math.min(180, otherLon), Math.min(90, north)];

@@ -24,7 +24,7 @@ export function addSupply(app: Api, ground: Ground): void {
     operationId: 'supply',
     summary: 'How many drivers are on duty in each cell of a geohash',
     description:
-      'Available and busy ones. A driver counts in the cell of the geohash of his position, if he is within the ' +
+      'Available and busy ones. A driver counts in the geohash cell of their position, if they are within the ' +
       `box or polygon, so the cells add up to the drivers in it. The box, or the one around the polygon, may touch ` +
       `${MAX_CELLS} cells at most; where it touches more, the refusal names a precision that fits. In a part that ` +
       '`missing` names, drivers may be there that are not counted.',

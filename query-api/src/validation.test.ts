@@ -19,7 +19,7 @@ const AT = { lat: '52.23', lon: '21.01' };
 let running: Running;
 
 before(async () => {
-  // Neither the rate nor the share is what is tested here.
+  // This test is not about the rate or the share.
   const generous = { MAX_QUESTIONS_PER_S: '1000000', MAX_QUESTIONS_IN_FLIGHT_PER_SUBJECT: '400' };
   running = await startRunning(evenPartitionMap(4), generous);
   await whenComplete(running);
@@ -41,7 +41,7 @@ const text = fc.oneof(
   fc.string({ maxLength: 12 }),
 );
 
-/** A text for each name that is of some use there. */
+/** A text for each name that is useful there. */
 const FIT: Record<string, string> = {
   ...{
     lat: '52.2',
@@ -78,7 +78,7 @@ function isAccepted(operation: DocumentedOperation, query: Query): boolean {
     inQuery.flatMap((one) => (one.schema['x-aliases'] ?? []).map((alias) => [alias, one.name])),
   );
   const texts = new Map<string, string[]>();
-  // An empty one counts as not given, by whatever name.
+  // An empty one counts as not given, under either name.
   for (const [written, value] of query) {
     const name = value === '' ? written : (aliases.get(written) ?? written);
     if (!aliases.has(name)) texts.set(name, [...(texts.get(name) ?? []), value]);
@@ -183,7 +183,7 @@ const point = fc
   )
   .chain((whole) => fc.subarray(Object.keys(whole)).map((names) => kept(whole, names)));
 
-/** Mostly the place alone: what is random in every property is refused always. */
+/** Mostly the place alone: a request with every property random is always refused. */
 function kept(whole: object, names: readonly string[]): object {
   const entries = Object.entries(whole);
   const isKept = (name: string, at: number) =>

@@ -15,11 +15,11 @@ import { aliasesOf, asWritten, defaultsOf, propertyOf, type Schema } from './sch
 /** A number as people and programs write it: no hexadecimal, no `Infinity`, no spaces. */
 const NUMBER = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-/** As Fastify's parser leaves it: a name that is repeated has a list. */
+/** As Fastify's parser leaves it: a repeated name has a list. */
 type Query = Readonly<Record<string, string | string[]>>;
 
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  // Unknown names are told twice each.
+  // Unknown names are reported twice each.
   Settings.Set({ maxErrors: 3 * MAX_ERRORS });
   const shape = asWritten(schema as Schema);
   const validator = Compile(shape as TSchema);
@@ -40,7 +40,10 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   };
 };
 
-/** An empty value counts as not given, save where its schema refuses it: an empty area is not everywhere. A list may be written with commas, by repeating its name, or both. */
+/**
+ * An empty value counts as not given, unless its schema refuses it: an empty area is not everywhere. A list may be
+ * written with commas, by repeating its name, or both.
+ */
 function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unknown {
   const given: [string, unknown][] = [];
   const aliases = aliasesOf(shape);
@@ -63,7 +66,7 @@ function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unk
   return Object.fromEntries(given);
 }
 
-/** What cannot be understood stays text, and the schema refuses it by name. */
+/** What cannot be parsed stays text, and the schema refuses it by name. */
 function fromText(schema: Schema | undefined, text: string): unknown {
   const isNumeric = schema?.type === 'number' || schema?.type === 'integer';
   return isNumeric && NUMBER.test(text) ? Number(text) : text;

@@ -1,5 +1,5 @@
-// Tokens that were verified a moment ago. A caller sends the same one with each question, and to verify it costs a
-// quarter of a question. A key that the issuer withdraws is believed for KEEP_MS longer.
+// Tokens that were verified a moment ago. A caller sends the same one with each question, and verifying it costs a
+// quarter of a question. A key that the issuer withdraws stays accepted for KEEP_MS longer.
 
 import type { VerifiedToken } from '@whereabouts/infra/service/tokens';
 
@@ -7,7 +7,7 @@ const KEEP_MS = 30_000;
 /** Of up to 8 KiB each. */
 const MAX_TOKENS = 1_000;
 
-/** Who asks. */
+/** The caller. */
 export interface Caller {
   subject: string;
   tokenExpiresAtMs: number;
@@ -21,7 +21,7 @@ interface Known {
 export class VerifiedTokens {
   readonly #verify: (token: string) => Promise<VerifiedToken>;
   readonly #nowMs: () => number;
-  /** The longest known first. */
+  /** The oldest entry comes first. */
   readonly #known = new Map<string, Known>();
 
   constructor(verify: (token: string) => Promise<VerifiedToken>, nowMs: () => number = Date.now) {

@@ -1,12 +1,12 @@
-// What a question weighs. An ordinary one for the nearest ten weighs 1, nearly all of it for being a request at all.
+// What a question weighs. An ordinary one for the nearest ten weighs 1; nearly all of that is the cost of a request.
 //
-//   in flight   what it may cost the index, by the radius or the number asked for, and what it may give back: 1 for each
-//               whole hundred drivers around a point, 1 for each 25 in a box or asked for by id, 1 for each
-//               whole 250 cells of a supply
+//   in flight   what it may cost the index, by the radius or the number asked for, and what it may return: 1 for each
+//               whole hundred drivers around a point, 1 for each 25 in a box or asked for by id, 1 for each whole 250
+//               cells of a supply
 //   rate        the same, with the points and cells of the index that it looked at
 
 export interface Weight {
-  /** For what it looks at, as far as can be told before. */
+  /** For what it will look at, as far as that can be estimated beforehand. */
   looks: number;
   /** The least that this counts for. */
   least: number;
@@ -50,7 +50,7 @@ export function expectedOf({ looks, drivers }: Weight): number {
   return looks + drivers;
 }
 
-/** Of a look for changes, which is no request. */
+/** For a look for changes, which is no request. */
 export function weightOfLooks(looked: number): number {
   return looked / LOOKED_EACH;
 }

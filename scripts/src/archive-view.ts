@@ -1,4 +1,4 @@
-// What Postgres has of one driver, whatever stands in its tables and whatever its sessions are set to.
+// What Postgres has of one driver, whatever is in its tables and whatever its sessions are set to.
 import pg from 'pg';
 
 const ARCHIVED_CHECKPOINTS = 5;
@@ -19,7 +19,7 @@ const BEGIN = [
   'SET LOCAL statement_timeout = 5000',
 ].join('; ');
 
-/** What is no time that JavaScript knows (infinity, a year far away) stays as Postgres writes it. */
+/** Times that JavaScript cannot represent (infinity, a year far away) stay as Postgres writes them. */
 function timeOf(text: string): string {
   const time = /^\d{4}-/.test(text) && !text.endsWith('BC') ? new Date(text) : null;
   return time === null || Number.isNaN(time.getTime()) ? text : time.toISOString();
@@ -31,7 +31,7 @@ const types: pg.CustomTypesConfig = {
 };
 
 export async function lookIntoArchive(url: string, id: string): Promise<ArchiveView> {
-  // What the address leaves out, pg would look up there.
+  // pg would read there what the address leaves out.
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   const client = new pg.Client({
     connectionString: url,

@@ -1,5 +1,5 @@
-// An install that left something out is not taken for a whole one, and the next is whole whatever the environment says.
-// With the real npm, on a project whose only dependency lies in its own folder: no network is needed.
+// An interrupted install must not pass for a complete one, and the next install is complete whatever the environment
+// says. With the real npm, on a project whose only dependency is in its own folder, so no network is needed.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

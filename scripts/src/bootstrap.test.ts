@@ -1,5 +1,5 @@
-// bootstrap.mjs stands between npm and the compiled script: whoever is told to stop, or dies, the script must hear
-// of it exactly once, and its status must come out.
+// bootstrap.mjs sits between npm and the compiled script. However the stop arrives (a signal, or a death), the script
+// must receive it exactly once, and its exit status must be passed on.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ let launcher: string;
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'whereabouts-bootstrap-'));
   const module = join(root, 'scripts', 'dist', 'stop-signals.js');
-  // Writes down what it hears; "drains" for longer than a repeated signal takes to arrive, or until it is killed.
+  // Logs the signals it receives; "drains" for longer than a repeated signal takes to arrive, or until it is killed.
   const script = `import { appendFileSync } from 'node:fs';
     import { onStop } from ${JSON.stringify(module)};
     const heard = process.argv[2];
@@ -91,7 +91,8 @@ test('a second Ctrl-C later on is by force', async () => {
   await waitFor('the first is heard', DEADLINE_MS, async () =>
     (await heard()).length > 1 ? true : undefined,
   );
-  await new Promise((resolve) => setTimeout(resolve, 1_100)); // longer than the moment in which signals are one
+  // longer than the time in which repeated signals count as one
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
   child.kill('SIGINT');
   assert.equal(await ended, 1);
   assert.deepEqual((await heard()).slice(1), ['stop SIGINT', 'force SIGINT']);

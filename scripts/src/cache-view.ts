@@ -1,5 +1,4 @@
-// What the cache has: the newest record of a driver, in the log or in the snapshot, and what each partition says of
-// itself.
+// What the cache has: the newest record of a driver, in the log or in the snapshot, and the state of each partition.
 import type { LogStore, PartitionCounts } from '@whereabouts/infra/live-store/log-store';
 import {
   AT,
@@ -18,7 +17,7 @@ const ENTRIES_A_PAGE = 200;
 const IDS_AT_ONCE = 512;
 const CHECKPOINTS_A_PAGE = 1_000;
 
-/** `body` may be of a format that is not known here. */
+/** `body` may have an unknown format. */
 export interface CachedRecord {
   driverId: string;
   body: Buffer;
@@ -35,7 +34,7 @@ function isNewer(a: CachedRecord, b: CachedRecord): boolean {
   return order > 0 || (order === 0 && isAfter(a.id, b.id));
 }
 
-/** Of these drivers, what one partition has. */
+/** One partition's records of these drivers. */
 export async function newestIn(
   store: LogStore,
   partition: number,
@@ -47,7 +46,7 @@ export async function newestIn(
     const held = newest.get(record.driverId);
     if (held === undefined || isNewer(record, held)) newest.set(record.driverId, record);
   };
-  // Compaction moves records from the log to the snapshot: read in this order none is missed.
+  // Compaction moves records from the log to the snapshot; reading in this order misses none.
   let after = FIRST_ID;
   for (let isMore = true; isMore; ) {
     const { entries } = await store.entries(partition, after, ENTRIES_A_PAGE);
@@ -78,16 +77,16 @@ export interface DriverView {
   place: CachedRecord['place'];
   id: EntryId;
   ageMs: number;
-  /** null: of a format that is not known here. */
+  /** null: of an unknown format. */
   position: DecodedPosition | null;
-  /** Postgres has this very record. */
+  /** Postgres has exactly this record. */
   persisted: boolean;
   refused: boolean;
   waitingCheckpoints: number;
 }
 
 export interface CacheView {
-  /** The newest first. A driver who crossed a border stands in more than one partition. */
+  /** The newest first. A driver who crossed a border is in more than one partition. */
   views: DriverView[];
   session: { session: number; connectionId: string } | null;
   /** Partitions that did not answer. */
@@ -144,7 +143,7 @@ async function eachPartition<T>(
   return { found: looks.filter((one) => one !== undefined) as T[], missing };
 }
 
-/** Every partition is asked. */
+/** Asks every partition. */
 export async function lookForDriver(store: LogStore, driverId: string): Promise<CacheView> {
   const { found, missing } = await eachPartition(store, (partition) => viewOf(store, partition, driverId));
   const views = found.filter((view): view is DriverView => view !== null);

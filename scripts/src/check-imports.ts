@@ -1,6 +1,6 @@
-// What neither Node nor the compiler sees. Every package that a workspace's sources import must be declared by that
-// workspace: hoisting makes the others' dependencies resolve too. Tests may also use devDependencies, also the root's. And
-// only tests import from a folder of tests.
+// Checks what neither Node nor the compiler sees. Every package that a workspace's sources import must be declared by
+// that workspace: hoisting makes the others' dependencies resolve too. Tests may also use devDependencies, including
+// the root's. And only tests import from a folder of tests.
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
@@ -15,10 +15,10 @@ interface Manifest {
   optionalDependencies?: Record<string, string>;
 }
 
-/** `from 'x'`, `import 'x'`, `import('x')` at the start of a statement; a line of prose does not look like that. */
+/** `from 'x'`, `import 'x'`, `import('x')` at the start of a statement; prose never looks like that. */
 const IMPORT = /(?:^|[\s;}])(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g;
 
-/** Folders of what only tests need. */
+/** Folders that only tests need. */
 const FOR_TESTS = /(?:^|\/)(?:testing|fixtures)\//;
 
 const isForTests = (place: string): boolean => place.endsWith('.test.ts') || FOR_TESTS.test(place);
@@ -57,7 +57,7 @@ async function sourcesOf(projectDir: string, workspace: string): Promise<string[
   return found.flat();
 }
 
-/** One line for each import that may not be. */
+/** One line for each forbidden import. */
 export async function forbiddenImports(projectDir: string): Promise<string[]> {
   const { workspaces = [], devDependencies = {} } = await readManifest(projectDir);
   const complaints: string[] = [];

@@ -1,4 +1,4 @@
-// `npm run clean`: removes what runs of this clone have made, also where Postgres's data had to live elsewhere.
+// `npm run clean`: removes everything that runs of this clone have made, even if Postgres's data had to live elsewhere.
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

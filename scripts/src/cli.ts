@@ -1,7 +1,7 @@
-// What every script says and refuses in the same way: --help with examples, --json, an unknown option with the one that
-// was meant, values in their bounds. Commander parses; a script declares its options once, and help and refusal follow.
+// The command line that all scripts share: --help with examples, --json, an unknown option with a suggestion, values
+// within their bounds. Commander parses; a script declares its options once, and help and refusals follow.
 //
-// Exit status: 0 done, 1 it failed, 2 wrong usage.
+//  Exit status: 0 done, 1 it failed, 2 wrong usage.
 import { resolve } from 'node:path';
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import { style } from './terminal.js';
@@ -12,11 +12,11 @@ const EXIT_USAGE = 2;
 
 export interface Words {
   about: string;
-  /** What is typed behind `--`, or behind the verb. */
+  /** What is typed after `--`, or after the verb. */
   examples: readonly string[];
-  /** What its argument may be, with a word about each. */
+  /** The values of its argument, with a short description of each. */
   names?: readonly (readonly [name: string, about: string])[];
-  /** Paragraphs, last of all. */
+  /** Paragraphs at the end. */
   notes?: readonly string[];
 }
 
@@ -31,7 +31,7 @@ function pathOf(command: AnyCommand): string {
 function belowOptions(command: AnyCommand, { examples, names = [], notes = [] }: Words): string {
   const help = command.createHelp();
   help.helpWidth = process.stdout.columns || 80;
-  // Without options there is nothing for npm to keep to itself.
+  // Without options npm cannot swallow any.
   const typed = (example: string) => `${pathOf(command)} ${example}`.replace(/ --\s*$/, '').trimEnd();
   const title = (text: string) => ['', style('bold', text)];
   const width = Math.max(0, ...names.map(([name]) => name.length));
@@ -58,13 +58,13 @@ export function command(name: string, words: Words) {
     .helpOption('-h, --help', 'this text')
     .helpCommand(false)
     .configureHelp({ showGlobalOptions: true, styleTitle: (text) => style('bold', text) })
-    // What is wrong is told by runMain.
+    // runMain reports errors.
     .configureOutput({ writeErr: () => {}, outputError: () => {} })
     .exitOverride();
   return explain(made, words);
 }
 
-/** A verb of a command, with arguments and options of its own: `npm run map -- build FILE`. */
+/** A verb of a command, with its arguments and options: `npm run map -- build FILE`. */
 export function verb<C extends AnyCommand>(parent: C, name: string, words: Words): ReturnType<C['command']> {
   return explain(parent.command(name), words) as ReturnType<C['command']>;
 }
@@ -72,7 +72,7 @@ export function verb<C extends AnyCommand>(parent: C, name: string, words: Words
 interface Bounds {
   min: number;
   max: number;
-  /** Whole numbers alone. */
+  /** Whole numbers only. */
   whole?: boolean;
 }
 
@@ -99,8 +99,8 @@ export function oneOf<const T extends string>(flag: string, values: readonly T[]
 }
 
 /**
- * `npm start --drivers 5` gives the option to npm, which keeps it to itself. No option may have a name that npm sets
- * by itself, such as --prefix.
+ * npm swallows the option of `npm start --drivers 5`. No option may have a name that npm sets by itself, such as
+ * --prefix.
  */
 function refuseSwallowed(program: AnyCommand): void {
   const all = [program, ...program.commands].flatMap(({ options }) => options);
@@ -123,7 +123,7 @@ function explanationOf({ code, message }: CommanderError, program: AnyCommand): 
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}\nSee: ${program.name()} --help`;
 }
 
-/** Reads the arguments and does what they ask for. Throws UsageError, and CommanderError once help was printed. */
+/** Reads the arguments and runs the command. Throws UsageError, and CommanderError once help was printed. */
 export async function parse(program: AnyCommand, args = process.argv.slice(2)): Promise<void> {
   if (!args.includes('--help') && !args.includes('-h')) refuseSwallowed(program);
   try {
@@ -134,10 +134,10 @@ export async function parse(program: AnyCommand, args = process.argv.slice(2)): 
   }
 }
 
-/** A path as the person meant it: npm changes to the project's folder before it runs us. */
+/** A path relative to the caller's folder: npm changes to the project's folder before it runs us. */
 export const givenPath = (path: string): string => resolve(process.env.INIT_CWD ?? process.cwd(), path);
 
-/** Runs a script; what a person can put right is said without a stack. */
+/** Runs a script; errors that a person can fix are printed without a stack. */
 export async function runMain(program: AnyCommand): Promise<void> {
   try {
     await parse(program);

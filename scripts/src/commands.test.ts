@@ -1,4 +1,4 @@
-// Every command as a person meets it: its help, and what it says to a wrong word. As processes of their own.
+// The help of every command, and its answer to a wrong word. Each runs as a separate process.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -12,7 +12,7 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 };
 const RUN = /scripts\/run\.mjs (\S+)$/;
 const NAMES = ['start', ...Object.values(scripts).flatMap((line) => RUN.exec(line)?.[1] ?? [])];
-/** Of every process that npm starts. An option of the same name would always look as if npm had taken it. */
+/** Set in every process that npm starts. For an option of that name it would always look as if npm had swallowed it. */
 const SET_BY_NPM =
   'cache globalconfig global_prefix init_module local_prefix node_gyp noproxy npm_version prefix userconfig user_agent';
 

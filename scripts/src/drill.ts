@@ -1,4 +1,4 @@
-// `npm run drill`: breaks one thing under load and says whether what is promised about it was kept.
+// `npm run drill`: breaks one thing under load and reports whether the promises for it were kept.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -81,7 +81,7 @@ const program = command('run drill', {
     ['all', 'each in turn'],
   ],
   notes: [
-    'It drills the stack that `npm start` left running in this clone, else one that it starts for itself. isolate always runs on one of its own, and is skipped where that cannot be had; --region does not move it.',
+    'It drills the stack that `npm start` left running in this clone, else one that it starts for itself. isolate always starts its own stack, and is skipped if that is not possible; --region does not move it.',
     `Reports (JSON, and a page to look at) are written to .whereabouts/drills/, the last ${KEPT_REPORTS} of each drill.`,
     'Exit status: 0 every promise kept (a skipped drill is no broken one), 1 not, 2 wrong usage.',
   ],
@@ -95,7 +95,7 @@ const program = command('run drill', {
   .option('--stack <FILE>', 'a stack.json of your own, for a cluster that `npm start` did not start')
   .option('--no-promoter', 'without the promoter; for a stack that the drill starts itself')
   .option('--inject <CMD>', 'break it with this command instead, and judge the same way')
-  .option('--heal <CMD>', 'with --inject: what puts it right again');
+  .option('--heal <CMD>', 'with --inject: the command that repairs it');
 
 type Options = ReturnType<typeof program.opts>;
 

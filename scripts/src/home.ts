@@ -1,5 +1,4 @@
-// Where this clone keeps what it makes at run time; WHEREABOUTS_HOME is for a second stack beside the first, as tests
-// have it.
+// Where this clone keeps its run-time files. WHEREABOUTS_HOME is for a second stack beside the first, as tests need it.
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 

@@ -1,5 +1,5 @@
-// `npm run images`: carries out the Dockerfile in folders, without Docker, and runs what compose.yaml starts from these folders.
-// So it shows that each image has all that its process needs, and nothing of the clone. It needs npm's registry.
+// `npm run images`: carries out the Dockerfile in folders, without Docker, and runs what compose.yaml starts from these
+// folders. It shows that each image has everything that its process needs without the clone. It needs npm's registry.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,5 @@
-// Each forbidden import is written into a copy of the project, and what `npm run check` runs has to refuse it: the
-// compiler (composite projects, `"exports": {}` in the services), check-imports (packages that nobody declared) or the
-// linter (cycles).
+// Writes each forbidden import into a copy of the project. `npm run check` has to refuse it: by the compiler (composite
+// projects, `"exports": {}` in the services), by check-imports (undeclared packages) or by the linter (cycles).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
@@ -43,7 +42,7 @@ const RULES: Rule[] = [
   },
 ];
 
-/** A service by its package name, and past it by path. */
+/** A service by its package name, and by path instead. */
 function forbidden(from: string, to: string): Rule[] {
   const byName = {
     says: `${from} imports ${to}`,
@@ -94,7 +93,7 @@ for (const rule of RULES) {
   });
 }
 
-/** What the linter says of a file of the copy about cycles. */
+/** The linter's messages about cycles for a file of the copy. */
 function cyclesOf(file: string): string {
   const biome = join(copy.dir, 'node_modules', '@biomejs', 'biome', 'bin', 'biome');
   const args = [

@@ -1,4 +1,4 @@
-// What `npm run inspect` says, for people.
+// The output of `npm run inspect` for people.
 import { fromE7 } from '@whereabouts/infra/position';
 import { type EntryId, formatEntryId } from '@whereabouts/infra/record';
 import type { ArchiveView } from './archive-view.js';
@@ -52,7 +52,7 @@ export function archiveText(view: ArchiveView | { error: string }): string {
 export const missingText = (missing: readonly number[]): string =>
   style('red', `  partitions that did not answer: ${missing.join(', ')}`);
 
-/** Within the term its revision says enough. */
+/** Within the term its revision is enough. */
 function idText(id: EntryId, term: number): string {
   if (id.term === 0) return '-';
   return id.term === term ? String(id.revision) : formatEntryId(id);
@@ -76,7 +76,7 @@ const COLUMNS: readonly [head: string, cell: (view: PartitionView) => string][] 
   ['refused', ({ refused }) => String(refused)],
 ];
 
-/** Where there is no room: term, bytes, compacted, entries, snapshot, revision. */
+/** Columns that may be left out: term, bytes, compacted, entries, snapshot, revision. */
 const SPARE = [2, 4, 7, 5, 6, 3];
 
 export function partitionsText(views: readonly PartitionView[]): string {

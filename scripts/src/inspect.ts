@@ -1,5 +1,5 @@
-// `npm run inspect [ID]`: all that is known of one driver, in the cache and in the archive; without an id, what each
-// partition says of itself.
+// `npm run inspect [ID]`: everything known of one driver, in the cache and in the archive; without an id, the state of
+// each partition.
 import { DRIVER_ID } from '@whereabouts/infra/position';
 import { type ArchiveView, lookIntoArchive } from './archive-view.js';
 import { lookAtPartitions, lookForDriver } from './cache-view.js';
@@ -10,7 +10,7 @@ import { runningStack, type Stack } from './stack-file.js';
 import { style } from './terminal.js';
 import { UsageError } from './usage-error.js';
 
-/** Postgres away is no reason to say nothing of the cache. */
+/** Without Postgres the cache is still shown. */
 function archiveOf(url: string, id: string): Promise<ArchiveView | { error: string }> {
   return lookIntoArchive(url, id).catch((error: Error) => ({ error: error.message || error.name }));
 }

@@ -1,4 +1,4 @@
-// Looks into the running stack's cache as the user who may only read.
+// Reads the running stack's cache as the read-only user.
 
 import { readFileSync } from 'node:fs';
 import { LogStore } from '@whereabouts/infra/live-store/log-store';

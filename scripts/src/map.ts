@@ -78,7 +78,7 @@ function show(map: PartitionMap, { geojson, json }: { geojson?: boolean; json?: 
   console.log(tableText(['partition', 'from', 'to', 'slot', 'tag'], rows, { right: [0, 3] }));
 }
 
-/** Null where there is no map yet, or a damaged one. */
+/** Null if there is no map yet, or a damaged one. */
 function keptHash(): string | null {
   try {
     return existsSync(keptMapFile(home)) ? readMap(undefined).hash : null;
@@ -101,7 +101,7 @@ function load(file: string, json: boolean | undefined): void {
   console.log(json ? JSON.stringify({ hash: map.hash, replaced: before }) : text);
 }
 
-/** A damaged map is the person's to put right. */
+/** The user has to repair a damaged map. */
 async function naming<T>(file: string | undefined, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
@@ -141,7 +141,7 @@ verb(program, 'show', {
   );
 
 verb(program, 'load', {
-  about: 'The next `npm start` uses this map, with a cache that begins anew.',
+  about: 'The next `npm start` uses this map, with an empty cache.',
   examples: ['warsaw.json'],
 })
   .argument('<FILE>', 'a map, as `npm run map -- build` writes it')

@@ -1,4 +1,4 @@
-// `npm run node`: the servers of the running stack, and how one that is down comes back.
+// `npm run node`: lists the servers of the running stack, and restarts one that is down.
 import { command, runMain, verb } from './cli.js';
 import { type ServerRow, wish } from './stack/control.js';
 import { runningStack } from './stack-file.js';

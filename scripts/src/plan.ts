@@ -1,6 +1,6 @@
-// `npm run plan`: how much is needed for so many drivers (plan/capacity.ts); or one master more or one fewer, with
-// every share still one stretch of the curve: which slots move, what that does to the map, the commands that do it;
-// --apply does it on the running stack.
+// `npm run plan`: the capacity for a number of drivers (plan/capacity.ts); or one master more or fewer, with every
+// share still one stretch of the curve: which slots move, what that does to the map, and the commands for it; --apply
+// carries it out on the running stack.
 import { adminConnection } from '@whereabouts/infra/local/redis-node';
 import { command, runMain } from './cli.js';
 import { clusterNodes, type NodeView, ownersOf, replicasOf } from './drill/cluster-view.js';
@@ -22,7 +22,7 @@ const NEW_MASTER = 'NEW_HOST:6379';
 const program = withCapacityOptions(
   command('run plan', {
     about:
-      'Plans the capacity for so many drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
+      'Plans the capacity for a number of drivers; or one Redis master more or fewer, so that each still carries one stretch of the map.',
     examples: [
       '--drivers 100000',
       '--table > capacity.md',
@@ -91,7 +91,7 @@ async function applyMoves(
   used: ReadonlySet<number>,
 ): Promise<void> {
   const password = redisAdminPassword(home);
-  // Not whoever calls itself a master: a replica that has just joined is known as one for a moment.
+  // Not every node that calls itself a master: a replica that has just joined is listed as one for a moment.
   const addresses = new Set([...cluster.owners.map(({ address }) => address), ...moves.map(({ to }) => to)]);
   const masters = cluster.nodes
     .filter(({ address }) => addresses.has(address))

@@ -1,4 +1,4 @@
-// The folder of a clone's run-time files is its owner's alone: it holds passwords, positions and logs.
+// The folder of a clone's run-time files is accessible to its owner only: it holds passwords, positions and logs.
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from './usage-error.js';
@@ -6,7 +6,7 @@ import { UsageError } from './usage-error.js';
 const OTHERS = 0o077;
 const STICKY = 0o1000;
 
-/** Links are passed over: what they name may be somebody else's. */
+/** Links are skipped: their targets may belong to another user. */
 function closeToOthers(path: string): void {
   const stats = lstatSync(path);
   const user = process.getuid?.();
@@ -16,13 +16,13 @@ function closeToOthers(path: string): void {
   for (const name of readdirSync(path)) closeToOthers(join(path, name));
 }
 
-/** `/tmp` and its like: nobody may close or remove them. */
+/** `/tmp` and the like: these must not be closed or removed. */
 export function refuseSharedHome(home: string): void {
   if (!existsSync(home) || (statSync(home).mode & STICKY) === 0) return;
-  throw new UsageError(`WHEREABOUTS_HOME must be a folder of its own: everybody may write to ${home}.`);
+  throw new UsageError(`WHEREABOUTS_HOME must be a private folder, but every user may write to ${home}.`);
 }
 
-/** Makes the folder, and closes one that an earlier version left open. What we make from now on is ours alone too. */
+/** Makes the folder, and closes one that an earlier version left open. Everything made from now on is private too. */
 export function keepHomePrivate(home: string): void {
   process.umask(OTHERS);
   refuseSharedHome(home);

@@ -9,7 +9,7 @@ import { root } from './home.js';
 const SCOPE = '@whereabouts';
 const NOT_COPIED = new Set(['node_modules', '.git', '.whereabouts', 'coverage']);
 
-/** Where each package of ours lives, by the name under which others import it. */
+/** The folder of each of our packages, by the name under which others import it. */
 async function workspacesByName(workspaces: readonly string[]): Promise<Map<string, string>> {
   const names = new Map<string, string>();
   for (const workspace of workspaces) {
@@ -36,7 +36,7 @@ async function linkWorkspaces(copy: string, workspaces: readonly string[]): Prom
   }
 }
 
-/** The copy's path, and how to remove it. */
+/** The copy's path, and a function that removes it. */
 export async function copyProject(): Promise<{ dir: string; remove(): Promise<void> }> {
   const dir = await mkdtemp(join(tmpdir(), 'whereabouts-copy-'));
   for (const name of await readdir(root)) {

@@ -34,7 +34,7 @@ function settingsTable(): Map<string, Row> {
   return rows;
 }
 
-/** What a service reads, in its own words. Loaded by path, since no package may import a service. */
+/** The settings that a service reads. Loaded by path, since no package may import a service. */
 async function settingsOf(service: string): Promise<SettingDescription[]> {
   const module = await import(pathToFileURL(join(root, service, 'dist', 'settings.js')).href);
   const readers = Object.entries(module).filter(([name]) => /^read\w*Settings$/.test(name));
@@ -47,7 +47,7 @@ async function settingsOf(service: string): Promise<SettingDescription[]> {
     return settings;
   };
   try {
-    // An empty reader is as good as an empty environment, where that is what it takes.
+    // Where a settings function takes a reader, an empty reader serves as an empty environment.
     readSettings(new SettingsReader({}));
   } finally {
     SettingsReader.prototype.finish = finish;
@@ -65,7 +65,7 @@ function expectedRow(read: ReadonlyMap<string, SettingDescription>): Row {
   return { readBy, default: all.map(([service, setting]) => `${shown(setting)} ${service}`).join(', ') };
 }
 
-/** Names that others than the services read: migrations, `npm start`, tests. */
+/** Names that other programs read: migrations, `npm start`, tests. */
 function namesReadElsewhere(): Set<string> {
   const names = new Set<string>();
   const look = (path: string, pattern: RegExp) => {

@@ -1,4 +1,4 @@
-// `npm run replay`: the vehicles of a trace as drivers, each with a socket of its own, as if it happened now.
+// `npm run replay`: the vehicles of a trace as drivers, each with its own socket, as if it happened now.
 import { stat } from 'node:fs/promises';
 import { DriverClient } from '@whereabouts/client/driver-client';
 import type { MalformedLine, PositionCsv } from '@whereabouts/infra/position-csv';
@@ -56,7 +56,7 @@ class Replay {
     }
   }
 
-  /** Until everything has gone out, or was replaced by what did, and is answered; or nothing more comes. */
+  /** Until every report was sent, or replaced by one that was, and is answered; or until nothing more arrives. */
   async settle(): Promise<void> {
     const until = performance.now() + SETTLE_MS;
     while (performance.now() < until) {
@@ -70,7 +70,7 @@ class Replay {
   #client(id: string): DriverClient {
     const known = this.#clients.get(id);
     if (known) return known;
-    // Each report is acknowledged, for the account at the end.
+    // Each report is acknowledged, for the summary at the end.
     const client = new DriverClient({ url: this.#url, getToken: () => this.#tokenFor(id), ack: 'each' });
     this.#clients.set(id, client);
     this.totals.add(client);
@@ -149,17 +149,17 @@ async function replayTrace(trace: TraceFile, { speed, limitRows, json = false }:
 
 const program = command('run replay', {
   about:
-    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with a socket of its own, ' +
-    'thinned to what the service takes of one driver. Leaps of more than 10 minutes are not waited for.',
+    'Replays a trace through the WebSocket, sent as of now: each vehicle is a driver with its own socket, ' +
+    'thinned to what the service accepts from one driver. Gaps of more than 10 minutes are skipped.',
   examples: ['trace.csv', 'trace.csv --speed 10', 'trace.csv --limit-rows 1000 --json'],
   notes: [
-    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time. Rows that are no positions are passed over, and told with line and reason.',
+    'FILE is CSV with the columns vehicle_id, unix_ms, lat, lon (others are ignored), best sorted by time. Rows that are no positions are skipped, and reported with line and reason.',
   ],
 })
   .argument('<FILE>', 'the trace')
   .option(
     '--speed <X>',
-    'so many times faster than it happened',
+    'how many times faster than it happened',
     number('--speed', { min: 0.01, max: 10_000, whole: false }),
     1,
   )

@@ -17,14 +17,14 @@ function time(text: string): string {
 }
 
 const program = command('run restore', {
-  about: 'After the whole cache was lost: loads from Postgres the drivers who are not connected.',
+  about: 'After the loss of the whole cache: loads the drivers who are not connected from Postgres.',
   examples: ['', '--since 2030-01-31T00:00:00Z'],
   notes: [
-    'They are found by id, as "source": "archive", and in no other answer until they report.',
-    'Who is connected comes back without it. It does no harm to run it twice, or when nothing was lost.',
+    'They are found by id, as "source": "archive", and are in no other answer until they report.',
+    'Connected drivers come back without it. It does no harm to run it twice, or when nothing was lost.',
   ],
 })
-  .option('--since <TIME>', 'only who reported since then, RFC 3339 (default: everyone)', time)
+  .option('--since <TIME>', 'only drivers that reported since then, RFC 3339 (default: everyone)', time)
   .action(async ({ since, json }) => {
     const { redis, partitionMapFile, postgres } = runningStack();
     const env = restoreEnv({

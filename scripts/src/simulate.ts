@@ -43,12 +43,12 @@ function statusText({
 const program = command('run simulate', {
   about: 'Drives simulated drivers through several cities and reports where they are to the running stack.',
   examples: ['--drivers 2000', '--cities warsaw,nairobi --pace 4', '--drivers 50 --duration-s 60 --json'],
-  notes: ['Acknowledgements are asked for sparsely: what is shown as acknowledged is up to 10 s behind.'],
+  notes: ['It asks for sparse acknowledgements, so the number shown as acknowledged is up to 10 s behind.'],
 })
   .option('--drivers <N>', 'how many', number('--drivers', { min: 1, max: 100_000 }), 100)
   .option(
     '--seed <N>',
-    'the same drivers for the same number; `npm start` has 1',
+    'seed: the same number gives the same drivers; `npm start` uses 1',
     number('--seed', { min: 0, max: 2 ** 31 }),
     2,
   )
@@ -61,7 +61,7 @@ const program = command('run simulate', {
   )
   .option(
     '--off-duty <PART>',
-    'how many go off duty after a trip, 0 to 1',
+    'share of drivers that go off duty after a trip, 0 to 1',
     number('--off-duty', { min: 0, max: 1, whole: false }),
     0.15,
   )
@@ -73,7 +73,7 @@ const program = command('run simulate', {
   )
   .option(
     '--duration-s <S>',
-    'end after so long (default: at Ctrl-C)',
+    'how long to run (default: until Ctrl-C)',
     number('--duration-s', { min: 1, max: 10_000_000, whole: false }),
   )
   .action(async ({ drivers, seed, cities = CITIES, pace, offDuty, intervalMs, durationS, json = false }) => {

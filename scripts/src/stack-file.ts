@@ -1,5 +1,5 @@
-// .whereabouts/stack.json: what `npm start` started and where, for the scripts and for whoever else wants to know.
-// Written whole or not at all, and gone when the stack is.
+// .whereabouts/stack.json: what `npm start` started and where, for the scripts and any other reader. Written whole or
+// not at all, and removed with the stack.
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAlive } from '@whereabouts/infra/local/server-process';
@@ -17,9 +17,9 @@ import { UsageError } from './usage-error.js';
 export interface StackNode {
   host: string;
   port: number;
-  /** Of a node that is down, the last. */
+  /** For a node that is down, the last one. */
   pid: number;
-  /** As it is now; one that is down is a master as long as nobody took its slots. */
+  /** The current role; a node that is down stays a master until another takes its slots. */
   role: 'master' | 'replica';
   /** `silent`: it runs, but does not answer. */
   state: 'up' | 'down' | 'silent';
@@ -34,21 +34,21 @@ export interface Stack {
   query: { url: string; ops: string; pid: number };
   flusher: { ops: string; pid: number };
   promoter: { ops: string; pid: number } | null;
-  /** Of --observe; null without. */
+  /** Set by --observe; null without. */
   observe: Observers | null;
   redis: StackNode[];
   /** The flusher's own address; `pid` is null where the database is not ours. */
   postgres: { url: string; pid: number | null };
   auth: { secretFile: string; issuer: string; audience: { ingest: string; query: string } };
   partitionMapFile: string;
-  /** The socket on which `npm start` takes the wishes of `npm run node`. */
+  /** The socket on which `npm start` takes the requests of `npm run node`. */
   control: string;
   /** A Redis user who may read everything, for `inspect`. */
   redisReader: { username: string; password: string };
 }
 
 const fileIn = (dir: string) => join(dir, 'stack.json');
-/** Held by `npm start` from its first moment on. */
+/** `npm start` holds it from the beginning. */
 export const startLock = (dir: string) => join(dir, 'start.pid');
 
 export function writeStack(stack: Stack, dir = home): void {
@@ -71,13 +71,13 @@ function readStack(dir: string): Stack | null {
   }
 }
 
-/** The stack that runs in this clone, or null; a file that a killed run or a power cut left counts for nothing. */
+/** The stack that runs in this clone, or null; a file that a killed run or a power cut left is ignored. */
 export function findStack(dir = home): Stack | null {
   const stack = readStack(dir);
   return stack !== null && isAlive(stack.pid) ? stack : null;
 }
 
-/** By its lock too: stack.json may be damaged, and is written only once the services are up. */
+/** Also checks the lock: stack.json may be damaged, and is written only once the services are up. */
 export const isStackRunning = (dir = home): boolean =>
   findStack(dir) !== null || holderOfPidLock(startLock(dir), START_SCRIPT) !== null;
 

@@ -1,4 +1,4 @@
-// `npm start` as a person has it: up, the printed commands, Ctrl-C, again with the data, killed and started anew.
+// `npm start` as a user runs it: up, the printed commands, Ctrl-C, again with the data, killed and restarted.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import {
@@ -43,7 +43,7 @@ const started: Started[] = [];
 
 before(() => {
   const parent = mkdtempSync(join(tmpdir(), 'whereabouts-start-'));
-  chmodSync(parent, 0o755); // as where people keep their clones
+  chmodSync(parent, 0o755); // a path like that of a usual clone
   home = join(parent, 'home');
   // As an earlier version left it.
   mkdirSync(join(home, 'logs'), { recursive: true, mode: 0o755 });
@@ -114,21 +114,21 @@ async function nothingIsLeft(stack: Stack): Promise<void> {
   assert.equal(existsSync(join(home, 'stack.json')), false);
 }
 
-/** Nobody else reads passwords, positions and logs. */
+/** No other user can read passwords, positions and logs. */
 function assertPrivate(): void {
   assert.equal(statSync(home).mode & 0o777, 0o700);
   assert.equal(statSync(join(home, 'logs', 'npm-ci.log')).mode & 0o777, 0o600);
   if (process.getuid?.() === 0) assert.deepEqual(readableByNobody(home), []);
 }
 
-/** A trace in the running stack: what is passed over is told; nothing usable is an error. */
+/** A trace in the running stack: skipped rows are reported; a trace without usable rows is an error. */
 async function replays(): Promise<void> {
   const file = join(home, 'trace.csv');
   const replay = (...options: string[]) =>
     run('npm', ['run', '-s', 'replay', '--', file, ...options], { cwd: root, env });
   const header = '\uFEFFvehicle_id;unix_ms;lat;lon\r\n';
   writeFileSync(file, `${header}"bus-1";1700000000000;"52,23";21\r\nbus-2;1700000000;52,23;21\r\n`);
-  assert.match((await replay()).stdout, /rows read +1\n(.*\n)*1 row is passed over:\n {2}line 3: .*seconds/);
+  assert.match((await replay()).stdout, /rows read +1\n(.*\n)*1 row is skipped:\n {2}line 3: .*seconds/);
   const ended = JSON.parse((await replay('--json')).stdout.trim().split('\n').at(-1) ?? '');
   assert.deepEqual([ended.acknowledged, ended.malformed, ended.passed_over[0].line], [1, 1, 3]);
   writeFileSync(file, `${header}bus-2;1700000000;52,23;21\r\n`);

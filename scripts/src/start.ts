@@ -57,13 +57,13 @@ async function runUntilStopped(
   narrator: Narrator,
   stopped: Promise<void>,
 ): Promise<void> {
-  const tried = await example(options); // a trace without a position is told before anything is started
+  const tried = await example(options); // a trace without a position is reported before anything is started
   const stack = await running.start();
   if (stack === null) return;
   running.startFleet();
   narrator.say('Waiting until every partition answers ...', 'starting');
   if (await running.waitUntilComplete()) {
-    // The commands that are printed shall find somebody at once.
+    // The printed commands should find a driver at once.
     if (options.drivers > 0 || options.replayFile !== null) {
       await waitForDriver(stack, tried.driverId, () => running.stopping);
     }
@@ -75,7 +75,7 @@ async function runUntilStopped(
   await watch(running, stack, narrator, stopped);
 }
 
-/** What a person can understand without a stack. */
+/** Errors that a user can understand without a stack. */
 function explanation(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   const plain =

@@ -1,5 +1,5 @@
-// One way to hear that we shall stop. Ctrl-C comes twice: from the terminal, which tells the whole process group,
-// and from npm, which forwards it. So the same wish within a moment counts once; a later one means: by force.
+// The one handler of requests to stop. Ctrl-C comes twice: from the terminal, which signals the whole process group,
+// and from npm, which forwards it. So repeats within a moment count as one; a later one means: by force.
 const SAME_WISH_MS = 1_000;
 
 export type StopHandler = (reason: string, byForce: boolean) => void;
@@ -15,7 +15,7 @@ export function onStop(handler: StopHandler): void {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => wish(signal));
   if (process.channel) {
-    // The script that started us is gone, and with it whoever could send us a signal.
+    // The script that started us is gone, so nobody can send us a signal any more.
     process.once('disconnect', () => firstAt === undefined && wish('the parent is gone'));
     process.channel.unref();
   }

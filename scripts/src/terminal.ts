@@ -1,12 +1,12 @@
-// What text looks like in a terminal: colours where they are wanted, and tables that fit.
+// Formatting for a terminal: colours if they are wanted, and tables that fit.
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 type Format = Parameters<typeof styleText>[0];
 type Output = Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>;
 
-/** Where nobody says how wide it is. */
+/** The default if the width is unknown. */
 const USUAL_COLUMNS = 80;
-/** A narrower column says nothing. */
+/** A narrower column is unreadable. */
 const LEAST_CELL = 6;
 const GAP = '  ';
 
@@ -20,7 +20,7 @@ export function hasColours(output: Output = process.stdout, env: NodeJS.ProcessE
 export const style = (format: Format, text: string): string =>
   hasColours() ? styleText(format, text) : text;
 
-/** Null where the output is no terminal: then nothing has to fit. */
+/** Null if the output is no terminal: then nothing has to fit. */
 export const columnsOf = (output: Output = process.stdout): number | null =>
   output.isTTY === true ? output.columns || USUAL_COLUMNS : null;
 
@@ -29,7 +29,7 @@ export const widthOf = (text: string): number => stripVTControlCharacters(text).
 const ESCAPE = '\u001b';
 const PARTS = new RegExp(`${ESCAPE}\\[[\\d;]*m|.`, 'gsu');
 
-/** With its colours; an ellipsis says that something is missing. */
+/** Keeps the colours; an ellipsis marks missing text. */
 export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let kept = '';
@@ -45,7 +45,7 @@ export function cut(text: string, width: number): string {
   return kept;
 }
 
-/** Broken between words where a terminal is narrower; what follows is indented by so much. */
+/** Breaks between words if the terminal is narrower; continuation lines are indented by this much. */
 export function wrapText(text: string, indent = 0, columns = columnsOf()): string {
   if (columns === null || widthOf(text) <= columns) return text;
   const lead = /^ */.exec(text)?.[0] ?? '';
@@ -61,9 +61,9 @@ export function wrapText(text: string, indent = 0, columns = columnsOf()): strin
 }
 
 export interface TableOptions {
-  /** Columns that are numbers stand at the right. */
+  /** Columns of numbers are aligned right. */
   right?: readonly number[];
-  /** Columns that may go where there is no room, the first of them first. */
+  /** Columns that may be dropped if there is no room, in this order. */
   spare?: readonly number[];
   /** Null: as wide as it is. */
   columns?: number | null;
@@ -77,7 +77,7 @@ const pad = (text: string, width: number, isRight: boolean): string => {
 const widthOfRow = (widths: readonly number[]): number =>
   widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
 
-/** The widest gives way first, as long as the row is too wide; none below its least. */
+/** The widest shrinks first, while the row is too wide; none below its minimum. */
 function narrowed(widths: readonly number[], leasts: readonly number[], columns: number): number[] {
   const fitting = [...widths];
   while (widthOfRow(fitting) > columns) {
@@ -100,7 +100,7 @@ function layout(
   const natural = heads.map((head, i) => Math.max(widthOf(head), cells[i] ?? 0));
   const all = heads.map((_, i) => i);
   if (columns === null) return { shown: all, widths: natural };
-  // Heads give way to cells, then spare columns to the others, and the longest cells last.
+  // Heads shrink first, then spare columns are dropped, and the longest cells shrink last.
   const leasts = cells.map((width, i) => Math.min(natural[i] ?? 0, Math.max(width, LEAST_CELL)));
   const gone = new Set<number>();
   const kept = () => all.filter((i) => !gone.has(i));

@@ -1,4 +1,4 @@
-// Tokens as the command prints them, held against what the services verify.
+// Compares the tokens that the command prints with what the services verify.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const home = mkdtempSync(join(tmpdir(), 'whereabouts-token-'));
 before(() => {
   const secretFile = join(home, 'jwt-secret');
   writeFileSync(secretFile, `${SECRET}\n`);
-  // As far as tokens need it; this process stands for `npm start`.
+  // As far as tokens need it; this process plays the part of `npm start`.
   writeStack({ pid: process.pid, redis: [], auth: { ...AUTH, secretFile } } as unknown as Stack, home);
 });
 after(() => rmSync(home, { recursive: true, force: true }));

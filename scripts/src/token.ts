@@ -1,4 +1,5 @@
-// `npm run token`: development tokens for the running stack, alone on stdout. It loads little: people wait for it.
+// `npm run token`: prints development tokens for the running stack, and nothing else, on stdout. It loads little, as
+// people wait for it.
 import { readFileSync } from 'node:fs';
 import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { command, givenPath, number, oneOf, runMain } from './cli.js';
@@ -27,11 +28,11 @@ const program = command('run token', {
   .option('--driver <ID>', "the driver's id, 1 to 64 of A-Za-z0-9_-; scope location:write")
   .option(
     '--drivers <N>',
-    'so many drivers: driver-0, driver-1, ...',
+    'tokens for this many drivers: driver-0, driver-1, ...',
     number('--drivers', { min: 1, max: 1_000_000 }),
   )
   .option('--id-prefix <TEXT>', 'with --drivers: what their ids begin with', 'driver-')
-  .option('--ids <FILE>', 'the drivers whose ids stand in a file, one a line; - is stdin')
+  .option('--ids <FILE>', 'the drivers with the ids in a file, one a line; - is stdin')
   .option(
     '--scope <SCOPE>',
     'drivers:read or location:write',
@@ -65,7 +66,7 @@ function idsIn(given: string): string[] {
   return ids;
 }
 
-/** Whom the tokens are for; a reader where no driver is named. */
+/** The subjects of the tokens; a reader if no driver is named. */
 function subjectsOf({ driver, drivers, ids, idPrefix, scope }: Options): string[] {
   const given = [driver, drivers, ids].filter((value) => value !== undefined).length;
   if (given > 1) throw new UsageError('Give one of --driver ID, --drivers N and --ids FILE.');

@@ -17,7 +17,7 @@ const program = command('run top', {
     'services, Redis nodes, and the partitions with the greatest loss window. Each second; q or Ctrl-C ends it.',
   examples: ['', '--once', '--once --json'],
   notes: [
-    'Rates are those of the last seconds. Where the output is no terminal it is shown once. With --json at a terminal: a line each second.',
+    'Rates are those of the last seconds. If the output is no terminal, it is shown once. With --json at a terminal: a line each second.',
   ],
 }).option('--once', 'show it once, and end');
 
@@ -46,7 +46,7 @@ async function follow(
 program.action(async ({ once, json }) => {
   runningStack();
   const places = new Places();
-  const loaded = places.load().catch(() => {}); // then they are told as geohashes
+  const loaded = places.load().catch(() => {}); // then they are shown as geohashes
   const watch = new TopWatch(places);
   if (once || !process.stdout.isTTY) {
     await loaded;

@@ -1,4 +1,4 @@
-// What must hold of every answer, computed apart from the service.
+// What must hold of every answer, computed independently of the service.
 
 const EARTH_RADIUS_M = 6_371_008.8;
 const radians = (degrees) => (degrees * Math.PI) / 180;
@@ -11,6 +11,6 @@ export function distanceM(lat1, lon1, lat2, lon2) {
   return 2 * EARTH_RADIUS_M * Math.asin(Math.sqrt(h));
 }
 
-/** Ties by id; what is equal once rounded need not have been a tie. */
+/** Ties by id; distances that are equal once rounded need not have been a tie. */
 export const isNearestFirst = (drivers) =>
   drivers.every(({ distance_m }, i) => i === 0 || drivers[i - 1].distance_m <= distance_m);

@@ -8,7 +8,7 @@ const TURN_CHANCE = 0.2;
 const { lat: CENTRE_LAT, lon: CENTRE_LON } = settings.centre;
 const LON_METRES = METRES_PER_DEGREE * Math.cos((CENTRE_LAT * Math.PI) / 180);
 
-/** mulberry32: k6's Math.random takes no seed. */
+/** mulberry32, as k6's Math.random takes no seed. */
 export function seededRandom(seed) {
   let state = seed >>> 0;
   return () => {
@@ -35,7 +35,7 @@ const onMap = ({ east, north }) => ({
 
 export const somePlace = (random) => onMap(somewhere(random));
 
-/** Waits, takes somebody somewhere, waits again; turns at corners. */
+/** Waits, takes a passenger somewhere, waits again; turns at corners. */
 export class Vehicle {
   #random;
   #at;
@@ -53,7 +53,7 @@ export class Vehicle {
     this.#leftS = settings.tripS * random(); // in the middle of something
   }
 
-  /** True where a trip has ended on the way. */
+  /** True if a trip has ended on the way. */
   advance(seconds) {
     const metres = this.#speedMps * seconds;
     const angle = (this.#headingDeg * Math.PI) / 180;

@@ -1,4 +1,4 @@
-// Dispatch as a k6 load: who is nearest, for one point or for many, and where is that driver now?
+// Dispatch as a k6 load: the nearest drivers, for one point or for many, and the current place of one driver.
 import { check } from 'k6';
 import http from 'k6/http';
 import { Rate } from 'k6/metrics';
@@ -11,7 +11,7 @@ import { readerToken } from './tokens.js';
 const RADIUS_M = 5000;
 const LIMITS = [1, 5, 10, 50];
 const BATCH_POINTS = 20;
-/** For one nearby: a batch has many points, so that both ask for as many; to follow is the rarest. */
+/** For each nearby question. A batch has many points, so both ask for as many; following is the rarest. */
 const BATCHES_PER_NEARBY = 1 / BATCH_POINTS;
 const FOLLOWS_PER_NEARBY = 1 / 10;
 /** The answers are rounded. */
@@ -57,7 +57,7 @@ export const DISPATCH_THRESHOLDS = {
   'http_reqs{name:by_id}': ['count>=1'],
   http_req_failed: ['rate==0'],
   answers_with_drivers: ['rate>0.5'],
-  // k6 could not ask as often as it was told: what it then measures is not that load.
+  // k6 could not ask at the configured rate, so it measures a different load.
   dropped_iterations: ['count==0'],
 };
 
@@ -103,7 +103,7 @@ export function askBatch() {
   for (const [i, answer] of body.answers.entries()) checkAnswer(answer, points[i]);
 }
 
-/** Finds somebody and asks for them by id: the position must not be older than the one just seen. */
+/** Finds a driver and asks for it by id: the position must not be older than the one just seen. */
 export function follow() {
   const seen = askNearby()?.drivers[0];
   if (seen === undefined) return;

@@ -6,15 +6,15 @@ export const ackLatency = new Trend('ack_latency', true);
 export const persistedLatency = new Trend('persisted_latency', true);
 export const reportsSent = new Counter('reports_sent');
 export const reportsAcked = new Counter('reports_acked');
-/** Of the reports that were answered, the part with a nack. */
+/** The share of answered reports that got a nack. */
 export const reportsRefused = new Rate('reports_refused');
 export const nacks = new Counter('nacks');
 export const connectFailures = new Counter('connect_failures');
 export const lostConnections = new Counter('lost_connections');
-/** Went under with their connection; the newest and the checkpoints are sent again. */
+/** Lost with their connection; the newest and the checkpoints are sent again. */
 export const reportsUnanswered = new Counter('reports_unanswered');
 
-/** Shown with each run, so that a nack says at once what it was. */
+/** Shown with each run, so that a nack's reason is visible at once. */
 const NACK_CODES = [
   'bad_message',
   'bad_position',

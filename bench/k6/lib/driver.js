@@ -13,9 +13,9 @@ import { settings } from './settings.js';
 import { target } from './target.js';
 import { driverToken } from './tokens.js';
 
-/** An answer that is due and does not come for so long: nobody is there. */
+/** If a due answer takes longer than this, the connection is dead. */
 const ANSWER_DEADLINE_MS = 20_000;
-/** Whoever leaves waits so long for its last checkpoint. */
+/** How long a leaving driver waits for its last checkpoint. */
 const LEAVE_DEADLINE_MS = 10_000;
 const LEAVE_LOOK_MS = 100;
 const DEFAULT_RETRY_MS = 1000;
@@ -51,7 +51,7 @@ export class Driver {
     this.#scheduleReport();
   }
 
-  /** As by a tunnel or a crash: without a word. It comes back by itself. */
+  /** Like a tunnel or a crash: without a close. The driver comes back by itself. */
   cut() {
     if (this.#state === 'open') this.#hangUp();
   }
@@ -81,13 +81,13 @@ export class Driver {
       this.#received(message, timestamp);
     };
     socket.onerror = ({ error }) => {
-      // k6 does not tell which status.
+      // k6 does not report which status.
       why = error.endsWith('bad handshake')
         ? 'refused: a bad token (401, 403), or no room, or not ready (503)'
         : error;
     };
     socket.onclose = ({ code }) => {
-      // One that was given up may close long after its successor has opened.
+      // A connection that was given up may close long after its successor has opened.
       if (socket === this.#socket) this.#closed(code ?? BROKEN, why);
     };
     this.#socket = socket;
@@ -193,7 +193,7 @@ export class Driver {
     return sinceMs !== null && nowMs - Math.max(sinceMs, this.#heardAtMs) > ANSWER_DEADLINE_MS;
   }
 
-  /** The peer may never answer a close frame, so that is not waited for. */
+  /** The peer may never answer a close frame, so the driver does not wait for that. */
   #giveUp() {
     const socket = this.#socket;
     this.#socket = null;

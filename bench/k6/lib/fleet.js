@@ -1,15 +1,15 @@
-// Many drivers as a k6 scenario: each VU holds some, since a VU costs far more than a connection.
+// Many drivers as a k6 scenario: each VU holds several, since a VU costs far more than a connection.
 import exec from 'k6/execution';
 import { seededRandom, Vehicle } from './city.js';
 import { Driver } from './driver.js';
 import { NACKS_BY_CODE, phaseClock } from './driver-metrics.js';
 import { settings } from './settings.js';
 
-/** Beyond a driver's life: its last answers, and closing. */
+/** On top of a driver's life: its last answers, and closing. */
 const END_S = 15;
 const WARNING_VUS = 3;
 
-/** Drivers come one after another within `rampS`, and go in that order after `lifeS`. */
+/** Drivers start one after another within `rampS`, and leave in that order after `lifeS`. */
 export function fleetScenario({ exec: name, drivers, startS = 0, rampS, lifeS }) {
   return {
     executor: 'per-vu-iterations',
@@ -42,7 +42,10 @@ export function runFleet({ name, drivers, rampS, lifeS, phases, cutAtS }, { star
   }
 }
 
-/** Of acknowledgements in one phase. A metric without a sample meets every threshold on times, so some must have come. */
+/**
+ * Acknowledgements in one phase. A metric without a sample meets every threshold on times, so at least one must have
+ * arrived.
+ */
 export const ackThresholds = (phase, p99Ms) => ({
   [`ack_latency{phase:${phase}}`]: [`p(95)<${0.6 * p99Ms}`, `p(99)<${p99Ms}`],
   [`reports_acked{phase:${phase}}`]: ['count>=1'],

@@ -1,7 +1,7 @@
-// What a driver has to say and what became of it, on one connection after another: PROTOCOL.md without socket and timers.
+// What a driver has to send and the outcome, on one connection after another: PROTOCOL.md without socket and timers.
 //
-// A report: { fields, takenAtMs, recordedAtMs, seq, sentAtMs }. It keeps its recordedAtMs for ever and its seq for as
-// long as the connection lives, so that sending it again is the same report again. seq is null until it has gone out.
+//  A report: { fields, takenAtMs, recordedAtMs, seq, sentAtMs }. It keeps its recordedAtMs for ever, and its seq while
+// the connection lives, so sending it again repeats the same report. seq is null until it has been sent.
 import {
   ackLatency,
   nacks,
@@ -12,7 +12,7 @@ import {
   reportsUnanswered,
 } from './driver-metrics.js';
 
-/** Of the burst that the server allows, what jitter on the way may eat up. */
+/** How much of the server's burst is reserved for jitter on the way. */
 const BURST_MARGIN = 2;
 
 export class Outbox {
@@ -59,7 +59,7 @@ export class Outbox {
     this.#newest = null; // an older report behind it would be stale
   }
 
-  /** What has not gone out on this connection, checkpoints first; as many at once as the server's burst allows. */
+  /** What has not been sent on this connection, checkpoints first; as many at once as the server's burst allows. */
   due(nowMs) {
     const most = Math.max(this.#limits.burst - BURST_MARGIN, 1);
     const due = this.#checkpoints.filter(({ seq }) => seq === null).slice(0, most - 1);
@@ -69,11 +69,11 @@ export class Outbox {
     return due.map((report) => this.#message(report, nowMs));
   }
 
-  /** After a retryable nack: the very same message again, unless a newer one has taken its place. */
+  /** After a retryable nack: exactly the same message again, unless a newer one has replaced it. */
   again(seq, nowMs) {
     const report = this.#find(seq);
     if (report === undefined) return null;
-    // A checkpoint's own end is `persisted`; as later ones may be acknowledged by now, no ack is read as its.
+    // A checkpoint ends with `persisted`. Later reports may be acknowledged by now, so an ack does not settle it.
     if (report === this.#newest) this.#unanswered.push(report);
     return this.#message(report, nowMs);
   }
@@ -83,7 +83,7 @@ export class Outbox {
       const report = this.#unanswered.shift();
       reportsAcked.add(1, this.#phaseAt(report.sentAtMs));
       reportsRefused.add(false);
-      // A thinned acknowledgement waits for its time, except where it is due at once.
+      // A thinned acknowledgement waits for its time, unless it is due at once.
       if (!this.#thinned || report.seq === 1 || report.fields.checkpoint) this.#add(ackLatency, report, atMs);
     }
   }
@@ -95,12 +95,12 @@ export class Outbox {
     this.#checkpoints = this.#checkpoints.filter((waiting) => waiting !== checkpoint);
   }
 
-  /** True where the time has to be learnt anew: the report was young, so our clock is wrong. */
+  /** True if the time has to be learnt again: the report was young, so our clock is wrong. */
   nack({ seq, code, retryable }, nowMs) {
     nacks.add(1, { code });
     reportsRefused.add(true);
     const report = this.#find(seq);
-    // A retryable one refuses all from the last acknowledgement on, checkpoints excepted.
+    // A retryable nack refuses all from the last acknowledgement on, except checkpoints.
     this.#unanswered = this.#unanswered.filter(
       (open) => open.seq !== seq && !(retryable && open.seq < seq && !open.fields.checkpoint),
     );
@@ -114,7 +114,9 @@ export class Outbox {
     return isYoung && (code === 'clock_ahead' || code === 'too_old');
   }
 
-  /** The newest goes out again on the next connection even if it was acknowledged: that heals what a store has lost. */
+  /**
+   * The newest is sent again on the next connection even if it was acknowledged: that restores what a store has lost.
+   */
   lost() {
     reportsUnanswered.add(this.#unanswered.length);
     this.#unanswered = [];

@@ -6,7 +6,7 @@ const HANDOVER_MS = 1000;
 /** After `overloaded` and `too fast` the waits begin with up to 4 s. */
 const OVERLOAD_DOUBLINGS = 3;
 
-/** Full jitter; null: do not reconnect. A token is made afresh for each connection, so 4401 needs no more than that. */
+/** Full jitter; null: do not reconnect. A new token is made for each connection, so 4401 needs nothing else. */
 export function reconnectDelayMs(closeCode, failures) {
   if (closeCode === 4403 || closeCode === 4409) return null;
   const draining = closeCode === 1001 || closeCode === 1012;

@@ -1,4 +1,4 @@
-// What a person may set with `-e NAME=VALUE`, each with its default; README.md beside this folder has the table.
+// The settings for `-e NAME=VALUE`, each with its default; README.md beside this folder has the table.
 
 function number(name, fallback, least) {
   const text = __ENV[name];

@@ -3,7 +3,7 @@
 import { fail } from 'k6';
 import http from 'k6/http';
 
-// A missing file can be told only by the error that open() throws.
+// Only the error that open() throws reveals a missing file.
 function read(file, hint) {
   try {
     return open(file);
@@ -46,7 +46,7 @@ export const target = Object.freeze({
   },
 });
 
-/** One clear word before thousands of connections fail. Whatever is answered, somebody is there. */
+/** One clear message before thousands of connections fail. Any answer means that a service is there. */
 export function requireService(url) {
   const { status, error } = http.get(url.replace(/^ws/, 'http'), {
     responseCallback: http.expectedStatuses({ min: 200, max: 599 }),

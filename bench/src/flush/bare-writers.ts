@@ -1,5 +1,5 @@
-// What a flusher could at best be: the same rows sent to Postgres and nothing else done. And what it saves: each row
-// by itself.
+// The upper bound for a flusher: the same rows sent to Postgres and nothing else done. And what it saves: each row
+// written singly.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -14,7 +14,7 @@ import {
 export const BATCH_ROWS = 5_000;
 
 async function connect(url: string): Promise<Client> {
-  // As the flusher sets it, whatever the database's default.
+  // The flusher's setting, whatever the database's default.
   const client = new Client({ connectionString: url, options: '-c synchronous_commit=on' });
   client.on('error', () => {});
   await client.connect();
@@ -26,7 +26,7 @@ export interface Written {
   seconds: number;
 }
 
-/** Parameters are made before the clock starts. Every row has to be newer than the one there. */
+/** Parameters are made before the clock starts. Every row has to be newer than the existing one. */
 export async function writeBatches(
   url: string,
   mapHash: string,

@@ -1,5 +1,5 @@
-// The flusher's own process on a cluster and a Postgres of its own. It does nothing until every driver of a partition
-// has reported once more: then that partition is due by what it has accepted, not by the clock.
+// The flusher's own process on a new cluster and a new Postgres. It does nothing until every driver of a partition has
+// reported once more: then that partition is due by what it has accepted, not by the clock.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,7 +25,7 @@ const FLUSHER = join(root, 'flusher', 'dist', 'main.js');
 const MASTERS = 3;
 /** Appending a whole fleet at once keeps a node busy for longer than a service would wait. */
 const PATIENT = { commandTimeoutMs: 5_000, connectTimeoutMs: 5_000, socketTimeoutMs: 5_000 };
-/** The longest there are: the clock makes no partition due while a round is prepared. */
+/** The longest possible: the clock makes no partition due while a round is prepared. */
 const NEVER = { FLUSH_INTERVAL_MS: '600000', LOSS_BUDGET_MS: '3600000' };
 const DEADLINE_MS = 60_000;
 const POLL_MS = 100;
@@ -95,7 +95,7 @@ export class FlusherSetting {
     const ops = `http://127.0.0.1:${opsPort}`;
     const setting = new FlusherSetting({ home, fleet, database, cluster, store, child, ops });
     try {
-      // Its first pass takes every partition: the clock has never been asked before.
+      // Its first pass takes every partition, as the clock has not been consulted before.
       await setting.#until('the flusher has passed once', (counts) => counts.passes > 0);
       return setting;
     } catch (error) {
@@ -119,7 +119,7 @@ export class FlusherSetting {
     };
   }
 
-  /** Everybody but the last driver of each partition. */
+  /** All except the last driver of each partition. */
   async appendMost(round: readonly PlacedPosition[][]): Promise<void> {
     await Promise.all(
       round.map(async (rows, partition) => {
@@ -131,7 +131,7 @@ export class FlusherSetting {
     );
   }
 
-  /** Makes every partition due. Returns what the flusher had counted when all of them were written. */
+  /** Makes every partition due. Returns the flusher's counters when all of them were written. */
   async appendLast(round: readonly PlacedPosition[][], before: FlusherCounts): Promise<FlusherCounts> {
     await Promise.all(round.map((rows, partition) => this.#append(partition, rows.slice(-1))));
     return this.#until('all is flushed', ({ rows, passes }) => {

@@ -1,4 +1,4 @@
-// Drivers of one city, as many in each partition, and what they report round by round.
+// Drivers of one city, as many in each partition, and their reports round by round.
 
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import { validatePosition } from '@whereabouts/infra/position';

@@ -1,4 +1,4 @@
-// k6 as a child: found on the PATH, told nothing but what is given here, and made not to phone home.
+// k6 as a child: found on the PATH, with only the given environment, and with its usage reports disabled.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -34,7 +34,7 @@ export async function findK6(): Promise<string> {
   throw new NotInstalled(`k6 ${version} is older than ${LEAST_VERSION.join('.')}. ${HOW_TO_GET}`);
 }
 
-/** Resolves with k6's own summary, also where thresholds were crossed. */
+/** Resolves with k6's own summary, even if thresholds were crossed. */
 export async function runK6(
   script: string,
   env: Record<string, string | number>,

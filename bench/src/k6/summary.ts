@@ -1,7 +1,7 @@
-// What `k6 run --summary-export` writes, as figures. The scripts say what is good enough, once, as thresholds.
+// The output of `k6 run --summary-export`, as figures. The scripts define the goals, once, as thresholds.
 import type { Figure, Goal } from '../bench.js';
 
-/** Aggregations by name (`p(99)`, `count`; of a rate `value`); `thresholds` by expression, true where crossed. */
+/** Aggregations by name (`p(99)`, `count`; of a rate `value`); `thresholds` by expression, true if crossed. */
 export type K6Metric = Record<string, unknown> & { thresholds?: Record<string, boolean> };
 
 export interface K6Summary {
@@ -25,7 +25,7 @@ export function aggregateOf({ metrics }: K6Summary, metric: string, aggregation:
 }
 
 function thresholdsOf({ metrics }: K6Summary): Threshold[] {
-  // k6 writes them in no order.
+  // k6 writes them in no particular order.
   return Object.keys(metrics)
     .sort()
     .flatMap((metric) =>
@@ -43,7 +43,7 @@ export function crossedThresholds(summary: K6Summary): string[] {
     .map(({ metric, expression }) => `${metric}: ${expression}`);
 }
 
-/** What the 99th percentile and the failed requests may be; the other thresholds are counted in one figure. */
+/** Limits of the 99th percentile and of failed requests; the other thresholds are counted in one figure. */
 export function figuresOf(script: string, rounds: readonly K6Summary[]): Figure[] {
   const [first] = rounds;
   if (first === undefined) return [];

@@ -1,4 +1,4 @@
-// What a flooder is told, and what it tells.
+// The task of a flooder, and its report.
 
 export const FLOOD_KINDS = [
   'text',
@@ -17,7 +17,7 @@ export interface FlooderTask {
   port: number;
   localAddress: string;
   kind: FloodKind;
-  /** A connection for each, each of a driver of its own. */
+  /** One connection for each, each with a different driver. */
   tokens: string[];
 }
 

@@ -124,7 +124,7 @@ function flood(task: FlooderTask, token: string, chunk: Buffer): void {
       return;
     }
     report.upgrades++;
-    // It does not read what it is told.
+    // It does not read what it is sent.
     socket.pause();
     misbehave(task, socket, chunk);
   });
@@ -133,7 +133,7 @@ function flood(task: FlooderTask, token: string, chunk: Buffer): void {
   socket.on('close', () => setTimeout(() => flood(task, token, chunk), isOpen ? 0 : PAUSE_AFTER_REFUSAL_MS));
 }
 
-/** Sockets that say nothing, opened again as they are closed. */
+/** Silent sockets, reopened as they are closed. */
 function holdIdle({ host, port, localAddress }: FlooderTask): void {
   const open = () => {
     const socket = connect({ host, port, localAddress });

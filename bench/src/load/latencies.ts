@@ -18,7 +18,7 @@ export class Latencies {
     this.counts.fill(0);
   }
 
-  /** In ms; null where nothing was measured. */
+  /** In ms; null if nothing was measured. */
   quantile(q: number): number | null {
     const total = this.counts.reduce((sum, count) => sum + count, 0);
     if (total === 0) return null;

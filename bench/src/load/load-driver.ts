@@ -1,4 +1,4 @@
-// One driver of a load: a frame that is changed in place, and what became of its reports.
+// One driver of a load: a frame that is changed in place, and the outcome of its reports.
 
 import type { Latencies } from './latencies.js';
 import { clientFrame, FRAME_PAYLOAD_AT, WsSocket, type WsSocketOptions } from './ws-socket.js';
@@ -22,7 +22,7 @@ const NONE_U16 = 65_535;
 /** About 10 m/s on the ground at one report in 2 s. */
 const STEP_E7 = 1800;
 const RECONNECT_MS = 2000;
-/** Reports whose acknowledgement is still awaited; at 2 s each more than the latencies can tell. */
+/** Reports whose acknowledgement is still awaited; at one each 2 s this is more than the latencies can express. */
 const REMEMBERED = 8;
 
 export class LoadDriver {
@@ -63,7 +63,7 @@ export class LoadDriver {
     return this.#isOpen;
   }
 
-  /** Of the newest report that was acknowledged; 0 before the first. */
+  /** Of the newest acknowledged report; 0 before the first. */
   get ackedRecordedAtMs(): number {
     return this.#ackedRecordedAtMs;
   }

@@ -1,4 +1,4 @@
-// A process of the load: connects its drivers, lets each report once an interval, and tells what became of it.
+// A process of the load: connects its drivers, has each report once an interval, and returns the outcome.
 
 import { createHmac } from 'node:crypto';
 import { Latencies } from './latencies.js';
@@ -21,7 +21,7 @@ export interface WorkerReport {
   latencies: number[];
 }
 
-/** By driver: when the newest report was recorded that is known to be acknowledged, in ms; without those of none. */
+/** By driver: when the newest report known to be acknowledged was recorded, in ms; drivers without one are left out. */
 export type AckedReports = Record<string, number>;
 
 const CONNECTING_AT_ONCE = 200;
@@ -66,7 +66,7 @@ function run(task: WorkerTask): void {
   };
   connectSome();
 
-  // Each driver has its moment within the interval; a step that comes late makes up for what it missed.
+  // Each driver has its moment within the interval; a late step catches up on what it missed.
   const startedAtMs = performance.now();
   let next = 0;
   setInterval(() => {

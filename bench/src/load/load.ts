@@ -19,7 +19,9 @@ export class Load {
   readonly #workers: ChildProcess[] = [];
   readonly #drivers: number;
 
-  /** `task.drivers` are shared out; each process has a loopback address of its own, 127.0.0.`firstAddress` and on. */
+  /**
+   * `task.drivers` are divided among them; each process has a distinct loopback address, 127.0.0.`firstAddress` and on.
+   */
   constructor(task: Omit<WorkerTask, 'localAddress'>, processes: number, firstAddress = 2) {
     this.#drivers = task.drivers.length;
     for (let i = 0; i < processes; i++) {

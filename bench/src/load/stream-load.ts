@@ -11,7 +11,7 @@ export class StreamLoad {
   readonly #workers: ChildProcess[] = [];
   readonly #streams: number;
 
-  /** `task.places` are shared out; each process has a loopback address of its own. */
+  /** `task.places` are divided among them; each process has a distinct loopback address. */
   constructor(task: Omit<StreamTask, 'localAddress'>, processes: number) {
     this.#streams = task.places.length;
     for (let i = 0; i < processes; i++) {

@@ -1,5 +1,5 @@
-// Many streams of nearby drivers, read by one process. What comes on some of them is looked at: how old a position is when
-// the event arrives that tells of it.
+// Many streams of nearby drivers, read by one process. It examines a sample of them: the age of a position when the
+// event with it arrives.
 import { type ClientRequest, get } from 'node:http';
 import type { Place } from './places.js';
 
@@ -18,12 +18,12 @@ export interface StreamReport {
   /** Ended, or refused. */
   failed: number;
   bytes: number;
-  /** Of drivers told to have moved, from recording until their event was read; of the last time that was asked for. */
+  /** For drivers reported to have moved: from recording until their event was read; since the last request for it. */
   delaysMs: number[];
 }
 
 const OPEN_AT_ONCE = 100;
-/** Of so many streams one is looked at. */
+/** One in this many streams is examined. */
 const SAMPLE = 20;
 const RECORDED = /"recorded_at":"([^"]+)"/g;
 
@@ -68,7 +68,7 @@ function open(task: StreamTask, index: number, isOpen: () => void): void {
   requests.push(request);
 }
 
-/** Some at a time, each the next as soon as one before it stands. */
+/** Some at a time; the next starts as soon as an earlier one is open. */
 function openAll(task: StreamTask): void {
   let next = 0;
   const one = () => {

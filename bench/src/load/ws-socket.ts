@@ -1,6 +1,6 @@
 // A WebSocket client on a bare TCP socket, as cheap as Node's sockets allow: frames are prepared once and changed in
-// place, the masking key is zero (a client's frame must carry one; zero leaves the payload as it is), and of the
-// server's frames only what a load has to know is read.
+// place, the masking key is zero (a client's frame must carry one; zero leaves the payload as it is), and it reads of
+// the server's frames only what a load needs.
 
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';

@@ -1,5 +1,5 @@
-// A process that takes positions as ingest does (binary frames alone) and answers by id as query-api does, on a
-// DirectStore. Its only client is the bench, so it believes what a token says.
+// A process that takes positions as ingest does (binary frames only) and answers by id as query-api does, on a
+// DirectStore. Its only client is the bench, so it trusts every token.
 
 import { App, us_socket_local_port, type WebSocket } from 'uWebSockets.js';
 import { decodeClientMessage, encodeAck, encodeServerMessage } from '@whereabouts/client/frame';
@@ -13,7 +13,7 @@ export interface DirectTask {
   redisPort: number;
 }
 
-/** uWebSockets.js copies these properties: what changes stands in one object. */
+/** uWebSockets.js copies these properties, so everything that changes is in one object. */
 interface Seat {
   driver: { id: string; session: number; isOpen: boolean };
 }
@@ -90,7 +90,7 @@ async function serve(task: DirectTask): Promise<void> {
   });
   app.listen('127.0.0.1', 0, (socket) => {
     if (!socket) throw new Error('cannot listen');
-    // The types know sockets of connections only; the function reads a listening one just as well.
+    // The types only know sockets of connections; the function works on a listening one just as well.
     process.send?.({ port: us_socket_local_port(socket as never) });
   });
   process.on('message', (message) => {

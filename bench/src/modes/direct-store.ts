@@ -1,4 +1,4 @@
-// The two naive ways to keep positions in Redis and Postgres, each given its best: prepared statements pipelined over
+// The two naive ways to keep positions in Redis and Postgres, each at its best: prepared statements pipelined over
 // several connections (a driver always on the same one), a Redis without append-only file, plain SETs pipelined.
 //
 //   through  upsert, then SET, then acknowledged          read: GET
@@ -13,9 +13,9 @@ export type DirectMode = 'through' | 'around';
 
 export const CONNECTIONS = 12;
 export const CACHE_TTL_S = 5;
-/** Beyond this many waiting for Postgres a position is refused: some seconds' worth. */
+/** If more than this wait for Postgres, a position is refused: some seconds' worth. */
 const MAX_WAITING = 20_000;
-/** What a map and a partition are to the flusher's rows; here there are none. */
+/** Map and partition for the rows, which the flusher has; here there are none. */
 const NO_MAP = 'none';
 const SELECT_ROW = `SELECT ${COLUMNS.map(({ name }) => name).join(', ')} FROM driver_positions WHERE driver_id = $1`;
 
@@ -74,7 +74,7 @@ export class DirectStore {
     if (this.#mode === 'through') await this.#redis.set(position.driverId, answerOf(position));
   }
 
-  /** JSON, or null where the driver is not known. */
+  /** JSON, or null if the driver is not known. */
   async read(driverId: string): Promise<string | null> {
     this.counts.reads++;
     const cached = await this.#redis.get(driverId);
@@ -100,7 +100,7 @@ export class DirectStore {
 }
 
 function connection(connectionString: string): Client {
-  // As the flusher sets it: an acknowledged position is on disk.
+  // As in the flusher: an acknowledged position is on disk.
   const client = new Client({ connectionString, pipeline: true, options: '-c synchronous_commit=on' });
   client.on('error', () => {});
   return client;

@@ -17,14 +17,14 @@ const WATCHER = fileURLToPath(new URL('./watcher.js', import.meta.url));
 export const INTERVAL_MS = 2000;
 export const READS_PER_S = 200;
 export const WATCHED = 100;
-/** Every driver has a row by then, also behind a flush every 5 s: what is measured are updates. */
+/** By then every driver has a row, even behind a flush every 5 s, so updates are measured. */
 export const WARM_UP_S = 8;
 const LOAD_PROCESSES = 2;
 const CONNECT_DEADLINE_MS = 30_000;
-/** What was acknowledged just before the cache died is written by then, if it ever will be. */
+/** By then, everything acknowledged just before the cache died is written, if it ever will be. */
 const SETTLE_MS = 2_000;
 
-/** Acknowledged that often, and 99 of 100 within a second: then the rate was held. */
+/** This share acknowledged, and 99 of 100 within a second: then the rate was held. */
 const HELD = { share: 0.97, p99Ms: 1000 };
 
 export interface ModeCost {
@@ -50,9 +50,9 @@ export interface ModeCost {
 
 export interface Loss {
   watched: number;
-  /** Of them: whose newest acknowledged position is in no Postgres. */
+  /** Of them: drivers whose newest acknowledged position is not in Postgres. */
   behind: number;
-  /** How much older the row is, at worst. */
+  /** How much older the row is, in the worst case. */
   worstMs: number;
 }
 
@@ -95,7 +95,8 @@ export class ModeLoad {
   async measure(seconds: number): Promise<ModeCost> {
     const { adminUrl, postgresPid } = this.#setting;
     await once(this.#watcher, 'message');
-    // A server that is overwhelmed before all have connected has not held the rate: no reason to stop measuring.
+    // A server that is overwhelmed before all have connected has not held the rate. That is no reason to stop
+    // measuring.
     await this.#load.connected(CONNECT_DEADLINE_MS).catch(() => {});
     await delay(WARM_UP_S * 1000);
     this.#load.clearLatencies();
@@ -188,7 +189,7 @@ function costOf(before: Counts, after: Counts, seconds: number, askedPerS: numbe
   };
 }
 
-/** A driver without a row counts as behind, by no time that could be told. */
+/** A driver without a row counts as behind, by an unknown time. */
 export function lossOf(
   acked: Readonly<Record<string, number>>,
   rows: readonly { driver_id: string; recorded_at: Date }[],

@@ -1,4 +1,4 @@
-// Where a mode runs: what the load connects to, what reads ask, whose CPU counts, and how its cache dies.
+// The environment of a mode: what the load connects to, what reads ask, whose CPU counts, and how its cache dies.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,14 +18,14 @@ import type { DirectTask } from './direct-server.js';
 import type { DirectCounts, DirectMode } from './direct-store.js';
 
 const SERVER = fileURLToPath(new URL('./direct-server.js', import.meta.url));
-/** Nobody verifies it here. */
+/** No server verifies it here. */
 const UNVERIFIED = { secret: 'x'.repeat(32), issuer: 'bench', audience: 'bench' };
 /** BEGIN, the upsert, the progress of partitions, COMMIT: the most that a transaction of the flusher sends. */
 const STATEMENTS_A_TRANSACTION = 4;
 
 export interface ModeCounts {
   statements: number;
-  /** Null where every read asks the cache alone. */
+  /** Null if every read asks the cache alone. */
   cacheHitShare: number | null;
 }
 

@@ -1,5 +1,6 @@
-// A process with some drivers of the load whose reports it remembers, so that it can tell how old an answer about them
-// is: of each read, how much newer the newest position is that had been acknowledged before the question was sent.
+// A process with some drivers of the load whose reports it remembers, so that it can determine the age of an answer
+// about them: for each read, how much newer the newest position is that had been acknowledged before the question was
+// sent.
 
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { Latencies } from '../load/latencies.js';

@@ -10,7 +10,7 @@ export interface ArchiveDatabase {
   server: PostgresServer;
   /** As the flusher: reads and writes rows. */
   url: string;
-  /** As one who may look at everything. */
+  /** As a role that can see everything. */
   adminUrl: string;
   stop(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// What Postgres has counted by now, CPU among it. Its own counters lag by up to a second.
+// Postgres's current counters, CPU among them. Its own counters lag by up to a second.
 
 import { Client } from 'pg';
 import { treeCpuS } from '../process-cpu.js';
@@ -11,7 +11,7 @@ export interface PostgresCounters {
   /** Updates that stayed on their page and touched no index. */
   hotUpdates: number;
   walBytes: number;
-  /** Of the server and all that it started. */
+  /** Of the server and all processes that it started. */
   cpuS: number;
 }
 

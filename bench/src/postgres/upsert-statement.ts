@@ -1,5 +1,5 @@
-// The upsert of flusher/src/archive.ts once more, for what is measured against it: the flusher lets nobody import it.
-// Made from the same COLUMNS, so a new column is in both. `unnest` brings a batch, `VALUES` a row.
+// A copy of the upsert of flusher/src/archive.ts, for comparisons: the flusher cannot be imported. It is made from the
+// same COLUMNS, so a new column is in both. `unnest` brings a batch, `VALUES` a row.
 
 import { COLUMNS, type Position } from '@whereabouts/infra/position';
 
@@ -31,7 +31,7 @@ export const UPSERT_ROW = upsertFrom(`VALUES ($1, $2::integer, ${scalars.join(',
 
 type Value = string | number | null;
 
-/** As Postgres reads it; ids and times need no escapes. */
+/** In Postgres's syntax; ids and times need no escapes. */
 const literal = (values: readonly Value[]) =>
   `{${values.map((value) => (typeof value === 'string' ? `"${value}"` : (value ?? 'NULL'))).join(',')}}`;
 

@@ -1,5 +1,5 @@
-// The product's index and its search, in a process of their own: what a record costs to take in, a question to answer, and
-// a driver in memory. Nobody may import a service, so they are loaded from where query-api is built.
+// The product's index and its search, in a separate process: the cost of taking in a record, of answering a question,
+// and of a driver in memory. A service cannot be imported, so they are loaded from query-api's build output.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Position } from '@whereabouts/infra/position';
@@ -25,7 +25,7 @@ export interface IndexReport {
   found: number;
 }
 
-/** query-api/src/driver-index.ts, as far as it is used here. */
+/** query-api/src/driver-index.ts, with the parts used here. */
 interface DriverIndex {
   take(
     partition: number,

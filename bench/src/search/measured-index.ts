@@ -1,4 +1,4 @@
-// One measurement of the index in a process of its own.
+// One measurement of the index in a separate process.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// A fleet of one city that stands still, half of it available, in a live store that is kept awake as ingest does, with
+// A stationary fleet of one city, half of it available, in a live store that is kept awake as ingest does, with
 // query-api on it; and the places of the questions about it.
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Position } from '@whereabouts/infra/position';
@@ -18,14 +18,14 @@ export interface Question {
   limit: number;
 }
 
-/** Somebody who answers: how many drivers were found. */
+/** A side that answers; returns how many drivers were found. */
 export interface Side {
-  /** Whose CPU counts. */
+  /** The processes whose CPU counts. */
   pids: readonly number[];
   ask(point: Place): Promise<number>;
 }
 
-/** Every second one is on the way with a passenger. */
+/** Every second one has a passenger. */
 export const isAvailable = (i: number): boolean => i % 2 === 0;
 
 /** At random drivers' places. */
@@ -69,7 +69,7 @@ export class City {
     let timer: NodeJS.Timeout | undefined;
     try {
       await own.load(fleet);
-      // Where one fails, the question that finds the partition silent says so.
+      // If one fails, the question that finds the partition silent reports it.
       timer = setInterval(() => void own.touchAll().catch(() => {}), TOUCH_EVERY_MS);
       return new City(places, fleet, own, await QueryService.start(own, queryEnv), timer);
     } catch (error) {
@@ -79,7 +79,7 @@ export class City {
     }
   }
 
-  /** The masters' part is what they are asked for news, and the touches: a question costs them nothing. */
+  /** The masters' part is polls and touches: a question costs them nothing. */
   querySide({ radiusM, limit }: Question): Side {
     return {
       pids: [this.query.pid, ...this.own.pids],

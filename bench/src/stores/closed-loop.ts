@@ -1,6 +1,5 @@
-// A loop that always has so many calls under way, what it took of the servers and of this process, and how long a
-// call took. How much there was to do follows from how fast it was done: costs for each call can be compared, loads
-// cannot.
+// A loop that keeps a fixed number of calls in flight, the CPU of the servers and of this process, and the duration of
+// a call. The amount of work follows from the speed: costs for each call can be compared, loads cannot.
 
 import { cpuS } from '../process-cpu.js';
 
@@ -47,7 +46,7 @@ export interface Loop {
   latenciesMs: number[];
 }
 
-/** Ends when the time is over and no call is under way; the first failure ends it with that failure. */
+/** Ends when the time is over and no call is in flight; the first failure ends it with that failure. */
 export async function closedLoop(
   concurrency: number,
   seconds: number,
@@ -75,7 +74,7 @@ export async function closedLoop(
   return loop;
 }
 
-/** The least value that at least this share of them does not exceed. */
+/** The smallest value that at least this share of them does not exceed. */
 export function quantile(ascending: readonly number[], share: number): number {
   return ascending[Math.max(0, Math.ceil(share * ascending.length) - 1)] ?? Number.NaN;
 }

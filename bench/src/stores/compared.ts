@@ -1,4 +1,4 @@
-// What nearest-k questions are compared with: Tile38, and a plain geo set of Redis, each with the same fleet.
+// The comparisons for nearest-k questions: Tile38, and a plain geo set of Redis, each with the same fleet.
 
 import type { Position } from '@whereabouts/infra/position';
 import type { Question, Side } from './city.js';
@@ -8,7 +8,7 @@ import type { Tile38 } from './tile38.js';
 
 const COMMANDS_AT_ONCE = 1000;
 const PLAIN_BATCH = 500;
-/** Nobody is gone before the bench is over. */
+/** No driver expires before the bench is over. */
 const TILE38_TTL_S = 24 * 3600;
 
 /** Among all drivers, and among the available ones alone. */
@@ -54,7 +54,7 @@ export async function tile38Sides(
   return { tile38: side(), tile38Available: side('WHERE', 'available', 1, 1), tile38Http: http };
 }
 
-/** The same two, each a set of its own. It stands on one master of the live store, beside its own keys. */
+/** The same two, each a separate set. Both are on one master of the live store, beside its own keys. */
 export async function plainSides(
   own: StoreUnderTest,
   fleet: readonly Position[],

@@ -1,8 +1,8 @@
-// The reports of a fleet, partition by partition: each driver in its turn, a few metres from where it was before.
+// The reports of a fleet, partition by partition: each driver in turn, a few metres from its last position.
 
 import { fromE7, type Position } from '@whereabouts/infra/position';
 
-/** About 10 m/s on the ground at one report in 2 s; there and back again, so that nobody crosses a border. */
+/** About 10 m/s on the ground at one report in 2 s; there and back again, so that no driver crosses a border. */
 const STEP_E7 = 1800;
 
 export class Feed {
@@ -34,7 +34,7 @@ export class Feed {
 function move(position: Position, nowMs: number): void {
   const step = position.seq % 2 === 0 ? -STEP_E7 : STEP_E7;
   position.seq++;
-  // Newer than before, also where a whole round took less than a millisecond.
+  // Newer than before, even if a whole round took less than a millisecond.
   position.recordedAtMs = Math.max(nowMs, position.recordedAtMs + 1);
   position.latE7 += step;
   position.lonE7 += step;

@@ -1,4 +1,4 @@
-// A fleet that drives: each driver reports in turn, every so often, from where he would be at a steady speed.
+// A moving fleet: each driver reports in turn, at a fixed interval, from where a steady speed has taken it.
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import type { Place } from '../load/places.js';
 import { isAvailable } from './city.js';

@@ -1,4 +1,4 @@
-// A server of comparison is asked over the very connection that the live store uses for a Redis node: the calls of
+// A connection to a server of comparison. It is the same class that the live store uses for a Redis node: the calls of
 // one turn leave in one write, so client and pipelining are the same on both sides.
 
 import { once } from 'node:events';
@@ -7,7 +7,7 @@ import type { RedisSettings } from '@whereabouts/infra/service/settings';
 
 const CONNECT_DEADLINE_MS = 10_000;
 
-/** Nothing is given up because a bench keeps a server busy. */
+/** No call times out because a bench keeps a server busy. */
 export const PATIENT: Omit<RedisSettings, 'redisUrls'> = {
   commandTimeoutMs: 20_000,
   connectTimeoutMs: 2000,

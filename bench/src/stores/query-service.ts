@@ -1,4 +1,4 @@
-// The product's query-api as a process of its own on a live store, asked over connections that stay open.
+// The product's query-api as a separate process on a live store, asked over connections that stay open.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -20,7 +20,7 @@ const AUDIENCE = 'whereabouts-query';
 const TOKEN_TTL_S = 24 * 3600;
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 15_000;
-/** The greatest there is: the fleet is recorded once and then asked about for as long as the bench takes. */
+/** The greatest possible: the fleet is recorded once and then queried for as long as the bench takes. */
 const FRESHNESS_MS = 3_600_000;
 
 interface Answer {
@@ -39,7 +39,7 @@ export class QueryService {
   readonly #dir: string;
   readonly #url: string;
   readonly port: number;
-  /** Whoever has it may ask. */
+  /** A token with the right to ask. */
   readonly token: string;
   readonly #opsPort: number;
   readonly #headers: Record<string, string>;
@@ -74,7 +74,7 @@ export class QueryService {
       FRESHNESS_MS: String(FRESHNESS_MS),
       SWEEP_AFTER_MS: String(2 * FRESHNESS_MS),
       JWT_SECRET: secret,
-      // One caller asks all, as fast as it is answered.
+      // One caller asks all, each as soon as the one before is answered.
       MAX_QUESTIONS_PER_S: '1000000',
       JWT_ISSUER: ISSUER,
       JWT_AUDIENCE: AUDIENCE,
@@ -109,7 +109,7 @@ export class QueryService {
     return this.#child.pid as number;
   }
 
-  /** Rejects where a part of the answer is missing. Returns how many drivers were found. */
+  /** Rejects if a part of the answer is missing. Returns how many drivers were found. */
   async nearby({ lat, lon }: { lat: number; lon: number }, radiusM: number, limit: number): Promise<number> {
     const path = `/v1/drivers/nearby?lat=${lat}&lon=${lon}&radius_m=${radiusM}&limit=${limit}`;
     const { status, text } = await this.#get(path);

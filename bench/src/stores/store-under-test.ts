@@ -1,4 +1,4 @@
-// The product's live store on a Redis Cluster of its own, in a folder that goes with it.
+// The product's live store on a new Redis Cluster, in a folder that is removed with it.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,12 +79,12 @@ export class StoreUnderTest {
     await this.store.append(partition, bytes, batch.length);
   }
 
-  /** All that is in the log, whatever its age. */
+  /** Everything in the log, whatever its age. */
   async compact(partition: number): Promise<void> {
     while ((await this.store.compact(partition, 0)).isMore);
   }
 
-  /** As the process that feeds the partitions does where it has nothing to write. */
+  /** As the process that feeds the partitions does when it has nothing to write. */
   async touchAll(): Promise<void> {
     await this.#each((partition) => this.store.touch(partition));
   }

@@ -1,4 +1,4 @@
-// Tile38, as it comes: on loopback, its append-only file as it defaults, in a folder that goes with it.
+// Tile38 with its defaults: on loopback, with its append-only file, in a folder that is removed with it.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { get } from 'node:http';
@@ -83,7 +83,7 @@ export class Tile38 {
   }
 }
 
-/** Null, and said aloud, where it is not installed: the rest of a bench still runs. */
+/** Null, with a message, if it is not installed: the rest of a bench still runs. */
 export async function startTile38(say: (text: string) => void): Promise<Tile38 | null> {
   try {
     return await Tile38.start();

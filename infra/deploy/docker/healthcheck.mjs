@@ -1,5 +1,5 @@
-// HEALTHCHECK of the images: the service lives. Whether it is ready is another question (/readyz): who is not ready gets no
-// traffic, but to be started again would help nobody.
+// HEALTHCHECK of the images: is the service alive? Readiness is a separate check (/readyz): an unready service gets no
+// traffic, but restarting it would help nobody.
 const port = process.env.OPS_PORT || process.argv[2];
 const { status } = await fetch(`http://127.0.0.1:${port}/livez`, {
   signal: AbortSignal.timeout(2_000),

@@ -1,4 +1,4 @@
-// An authority and certificates for tests, made by the `openssl` of the system.
+// An authority and certificates for tests, made by the system's `openssl`.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

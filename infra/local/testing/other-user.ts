@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
-/** Why a test cannot be another user; false: it can. */
+/** Why a test cannot act as another user; false: it can. */
 export const noOtherUser = process.getuid?.() === 0 ? false : 'only root can be another user';
 
 /** Runs a line of shell as that user; `args` are its $1, $2 ... */

@@ -1,5 +1,6 @@
-// How ioredis opens a TLS connection. Its own way takes its listeners off after the first error. A socket whose certificate
-// was refused can report a second error when it is closed, which nobody would hear then: it would end the process.
+// How ioredis opens a TLS connection. Its default connector removes its listeners after the first error. A socket whose
+// certificate was refused can report a second error when it is closed. Without a listener that error would end the
+// process.
 
 import { connect, type TLSSocket } from 'node:tls';
 import { AbstractConnector, type RedisOptions } from 'ioredis';
@@ -17,7 +18,7 @@ export class TlsConnector extends AbstractConnector {
   override connect(): Promise<TLSSocket> {
     this.connecting = true;
     return new Promise((resolve, reject) => {
-      // ioredis may disconnect in the turn in which it connects.
+      // ioredis may disconnect in the same turn in which it connects.
       process.nextTick(() => {
         if (!this.connecting) {
           reject(new Error('Connection is closed.'));

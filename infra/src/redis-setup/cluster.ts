@@ -1,12 +1,12 @@
 // node infra/dist/src/redis-setup/cluster.js: makes one cluster of the nodes that REDIS_URL lists, masters first. Each
 // master gets one stretch of slots, so that each owns one stretch of the map. It may be run again, at each deployment:
 //
-//   nobody knows anybody             all are joined; what an earlier run left half done is begun anew
+//   no node knows another            all are joined; a half-finished earlier run is started over
 //   a cluster, and nodes without     each becomes a replica of the master that has the fewest: a node that came back
 //   a role beside it                 without its disk
 //   a whole cluster                  nothing is done
 //
-// REDIS_USERNAME and REDIS_PASSWORD are those of a user who may do everything (in ours: `default`).
+//  REDIS_USERNAME and REDIS_PASSWORD are those of a user with all rights (in ours: `default`).
 
 import { lookup } from 'node:dns/promises';
 import { type ClusterShape, joinCluster, waitForCluster } from '../../local/redis-cluster-join.js';
@@ -76,7 +76,7 @@ async function viewOf(address: string, redis: Redis): Promise<View> {
   return { address, redis, self, claims };
 }
 
-/** Slots were given out and nobody had met: an earlier run ended there. What holds keys is left alone. */
+/** Slots were assigned but no node had met another: an earlier run ended there. Nodes with keys are left alone. */
 async function beginAnew(views: readonly View[]): Promise<void> {
   for (const { address, redis, self } of views) {
     if (self.slots.length === 0) continue;
@@ -86,7 +86,7 @@ async function beginAnew(views: readonly View[]): Promise<void> {
   }
 }
 
-/** As the cluster sees it: who has just come has not heard of all. */
+/** As the cluster sees it: a node that has just joined does not know all others. */
 async function poorestMaster({ redis, address }: View): Promise<NodeClaim> {
   const claims = parseClusterNodes(String(await redis.call('CLUSTER', 'NODES')), address);
   const alive = claims.filter(({ failing }) => !failing);
@@ -101,11 +101,11 @@ async function addReplica(view: View, cluster: View): Promise<void> {
   const entry = parseAddress(cluster.address);
   const master = await poorestMaster(cluster);
   await view.redis.call('CLUSTER', 'MEET', entry.host, entry.port);
-  // Refused until it has heard of that master.
+  // Refused until it knows that master.
   await waitFor(`${view.address} is a replica`, JOIN_DEADLINE_MS, () =>
     view.redis.call('CLUSTER', 'REPLICATE', master.id),
   );
-  // The next one has to see this.
+  // The next node has to see this.
   await waitFor(`the cluster knows that ${view.address} is a replica`, JOIN_DEADLINE_MS, async () => {
     const text = String(await cluster.redis.call('CLUSTER', 'NODES'));
     const known = parseClusterNodes(text, cluster.address);

@@ -15,9 +15,9 @@ import { ADMIN_RULES, REPLICA, redisUsers, USER_NAMES } from './users.js';
 
 type Passwords = Record<(typeof USER_NAMES)[number] | 'admin' | 'replica', string>;
 
-/** Fewer could be guessed. */
+/** Shorter ones could be guessed. */
 const MIN_PASSWORD = 16;
-/** A line of redis.conf and of an ACL file ends a word at a blank and a quotation mark. */
+/** In redis.conf and in an ACL file, a blank or a quotation mark ends a word. */
 const PASSWORD = new RegExp(`^[!#-&(-~]{${MIN_PASSWORD},}$`);
 
 function readPasswords(env: NodeJS.ProcessEnv, dir: string, reader: SettingsReader): Passwords {
@@ -54,7 +54,7 @@ await launch('redis-setup', async () => {
   reader.finish({});
   if (passwords === null) return;
   mkdirSync(dir, { recursive: true });
-  // Whoever runs Redis there has to read them: in containers that is another user as a rule.
+  // Redis has to read them, and in containers it usually runs as another user.
   const write = (name: string, text: string) => writeFileSync(join(dir, name), text, { mode: 0o644 });
   const acl = join(dir, 'users.acl');
   write('users.acl', aclFile(passwords));

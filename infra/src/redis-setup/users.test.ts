@@ -50,7 +50,7 @@ const isRefused = async (work: Promise<unknown>) => assert.notEqual(await reject
 
 test('ingest appends, waits for replicas, keeps checkpoints, claims, and compacts', async () => {
   const store = await storeOf('ingest');
-  // While the connection that waits connects, nothing counts as replicated.
+  // While the waiting connection is connecting, nothing counts as replicated.
   await waitFor(
     'it is replicated',
     10_000,

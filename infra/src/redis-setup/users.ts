@@ -1,5 +1,5 @@
-// What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that the
-// functions it calls use (infra/redis/log.lua), on the keys that it works on and on no others.
+// What each service may do in Redis. Functions run with their caller's rights, so each user needs the commands that its
+// functions call (infra/redis/log.lua), on the keys that it works on and on no others.
 
 type Key = 'log' | 'snapshot' | 'meta' | 'checkpoints' | 'sessions' | 'refused' | 'lease' | 'compaction';
 
@@ -8,16 +8,16 @@ const reads = (...keys: Key[]) => keys.map((key) => `%R~${key}:{*}`).join(' ');
 
 /** To find the masters, and to follow a slot that moves. */
 const FIND = '+ping +asking +cluster|nodes';
-/** What LogStore reads with: plain commands. */
+/** The plain commands with which LogStore reads. */
 const READ = '+time +hget +hmget +hgetall +hscan +hlen +xrange +xlen';
-/** Whoever writes proves by `info` which process it writes to. */
+/** A writer uses `info` to verify which process it writes to. */
 const WRITE = `+fcall +info +hset +hdel +xadd +xtrim +xinfo|stream +set`;
 /** Leases: to take one and to give it back. */
 const LEASE = '+get +del +pttl';
-/** Processes of ingest tell each other on channels of their own which connections are superseded. */
+/** Processes of ingest tell each other which connections are superseded, on separate channels. */
 const TELL = '+ssubscribe +sunsubscribe +spublish &supersession:*';
 const VIEW = reads('log', 'snapshot', 'meta', 'checkpoints', 'refused');
-/** It sees no key and runs no function. */
+/** It can access no key and run no function. */
 const PROMOTER = '+ping +info +cluster|nodes +cluster|info +cluster|failover';
 
 const RULES = {
@@ -32,7 +32,7 @@ const RULES = {
   ],
   query: [VIEW, `${FIND} ${READ}`],
   promoter: [PROMOTER],
-  /** Who looks from outside: drills, `npm run inspect`, the stack's own watch on its nodes; also at replicas. */
+  /** For outside observers: drills, `npm run inspect`, the stack's own watch on its nodes; also at replicas. */
   reader: [VIEW, reads('sessions'), `${FIND} ${READ} +info +readonly`],
 } as const;
 

@@ -1,11 +1,11 @@
-// TLS to Redis: asked for by the scheme `rediss` of REDIS_URL. The certificate of each node is verified always: by the
-// system's authorities or those of REDIS_TLS_CA_FILE, and for the name (node-names.ts says which) that the node has.
+// TLS to Redis, selected by the scheme `rediss` of REDIS_URL. The certificate of each node is always verified: by the
+// system's authorities or those of REDIS_TLS_CA_FILE, and for the node's name (node-names.ts says which).
 
 import { createSecureContext } from 'node:tls';
 import type { SettingsReader } from './settings-reader.js';
 
 export interface RedisTls {
-  /** PEM, as the next two; without it the authorities that Node brings along. */
+  /** PEM, like the next two; without it Node's built-in authorities. */
   ca?: string;
   cert?: string;
   key?: string;
@@ -48,7 +48,7 @@ export function redisTlsSettings(reader: SettingsReader, redisUrls: readonly str
 }
 
 function checkPems(reader: SettingsReader, pems: Omit<RedisTls, 'serverName'>): void {
-  // OpenSSL takes a file of authorities without a certificate for an empty list.
+  // OpenSSL treats a file of authorities without a certificate as an empty list.
   if (pems.ca !== undefined && !pems.ca.includes('-----BEGIN CERTIFICATE-----'))
     reader.problem('REDIS_TLS_CA_FILE holds no certificate: give a PEM file');
   try {

@@ -1,7 +1,7 @@
-// Streams this browser's own position. What an app needs of it stands in `start`; the rest is the page.
+// Streams this browser's own position. `start` holds everything that an app needs; the rest is the page.
 import { DriverClient } from '@whereabouts/client';
 
-/** Browsers tell nothing while the device stands still; the driver is there all the same. */
+/** Browsers report nothing while the device stands still, although the driver is still there. */
 const STILL_HERE_MS = 5000;
 const MAX_EVENTS = 50;
 const MAX_WAY = 500;
@@ -201,7 +201,7 @@ $('trip').addEventListener('submit', (event) => {
   void endTrip($('trip-id').value);
 });
 
-// `#token=...&url=...`: taken, and out of the address bar again.
+// Reads `#token=...&url=...`, and removes it from the address bar.
 const given = new URLSearchParams(location.hash.slice(1));
 if (given.has('token')) $('token').value = given.get('token');
 if (given.has('url')) $('url').value = given.get('url');

@@ -1,8 +1,8 @@
-// Serves the example page and the client's modules from this package to this machine's browsers, without a build:
+// Serves the example page and the client's modules from this package to browsers on this machine, without a build:
 //
 //   node examples/serve.mjs [--port 8088]
 //
-// Browsers give a position to pages of https: and of 127.0.0.1 only. For a phone, serve these files behind TLS.
+//  Browsers give a position only to pages of https: and of 127.0.0.1. For a phone, serve these files behind TLS.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';

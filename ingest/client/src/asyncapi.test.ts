@@ -1,4 +1,4 @@
-// docs/asyncapi.yaml describes the WebSocket to tools. It is a valid AsyncAPI document, and says what the code says.
+// docs/asyncapi.yaml describes the WebSocket to tools. It must be a valid AsyncAPI document, and agree with the code.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -63,7 +63,7 @@ function* refsIn(value: unknown): Generator<string> {
   for (const child of Object.values(value)) yield* refsIn(child);
 }
 
-/** Of a message's payload, with what it refers to. */
+/** Of a message's payload, including what it refers to. */
 const payloadSchema = new Ajv({ strict: false, allErrors: true }).addSchema(document, 'asyncapi');
 const violations = (name: string, payload: unknown) => {
   const validate = payloadSchema.getSchema(

@@ -1,4 +1,4 @@
-// What the package gives to an app under its own name. The other modules are for servers, tests and clients of one's own.
+// The package's main export, for apps. The other modules are for servers, tests and clients of your own.
 export type { Format, WebSocketConstructor } from './connection.js';
 export { DriverClient } from './driver-client.js';
 export type {

@@ -6,7 +6,7 @@ import type { TokenKeeper } from './token-keeper.js';
 
 export interface ReturnPlan {
   state: 'closed' | 'waiting' | 'refused';
-  /** Null where it does not come back, and why. With `refused`: to ask for another token, if nothing else. */
+  /** Null if it does not come back; `why` says the reason. With `refused`: at least to ask for another token. */
   reconnectInMs: number | null;
   why: string;
   isRefusal: boolean;
@@ -26,7 +26,7 @@ export class Comeback {
     this.#random = random;
   }
 
-  /** `canAsk`: there may be another token for the asking. */
+  /** `canAsk`: asking may yield another token. */
   plan({ code, status, retryAfterMs }: Loss, nowMs: number, canAsk: boolean): ReturnPlan {
     const after = afterClose(code, status);
     const isRefusal = after === 'token_refused' || code === CLOSE_CODES.forbidden;
@@ -44,13 +44,15 @@ export class Comeback {
     return { state: 'refused', reconnectInMs, why: '', isRefusal, retryInMs };
   }
 
-  /** When to ask for a token once more, while there is none but the refused one: also for the time to try that again. */
+  /**
+   * When to ask for a token again, while the only one is refused; this is also when the refused one may be tried again.
+   */
   askAtMs(nowMs: number): number {
     const delayMs = reconnectDelayMs('backoff', this.#failures++, this.#bounds, this.#random);
     return Math.min(nowMs + delayMs, this.#tokens.retryAtMs);
   }
 
-  /** A connection was of use, so that the next trouble is a new one. */
+  /** A connection was useful, so the next trouble counts as new. */
   proved(): void {
     this.#failures = 0;
     this.#tokens.accepted();

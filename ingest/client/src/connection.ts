@@ -1,5 +1,5 @@
-// One WebSocket from its handshake to its end, in Node or in a browser, speaking messages instead of frames.
-// Always: `lost` is called exactly once, and nothing after it.
+// One WebSocket from its handshake to its end, in Node or in a browser; it speaks messages instead of frames. Always:
+// `lost` is called exactly once, and nothing after it.
 import { decodeServerMessage, encodeClientMessage } from './frame.js';
 import {
   ABNORMAL_CLOSE,
@@ -37,11 +37,11 @@ interface Socket {
   terminate?(): void;
 }
 
-/** How a connection has ended, or why it never was. */
+/** How a connection ended, or why it was never made. */
 export interface Loss {
   code: number;
   reason: string;
-  /** The HTTP status of a refused handshake, where it can be seen. */
+  /** The HTTP status of a refused handshake, if it is visible. */
   status: number | null;
   retryAfterMs: number;
 }
@@ -59,13 +59,15 @@ type OpenSocket = (
   refused: (refusal: HandshakeRefusal) => void,
 ) => Socket;
 
-/** Positions outlive no queue: with more than this unsent the network is behind, and only the newest is worth sending. */
+/** With more than this unsent the network is behind. Positions age in a queue, so only the newest is worth sending. */
 const CONGESTED_BYTES = 16 * 1024;
 const MAX_SERVER_MESSAGE_BYTES = 64 * 1024;
 
 let nodeOpener: Promise<OpenSocket> | undefined;
 
-/** How to open sockets here. Browsers and given constructors cannot set a header: the token is a subprotocol then. */
+/**
+ * How to open sockets here. Browsers and given constructors cannot set a header, so the token is then a subprotocol.
+ */
 export function socketOpener(given: WebSocketConstructor | undefined): Promise<OpenSocket> {
   const inNode = typeof process !== 'undefined' && process.versions?.node !== undefined;
   const browsers = (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
@@ -115,7 +117,7 @@ export class Connection {
     this.#socket.onmessage = ({ data }) => this.#receive(data);
     this.#socket.onclose = ({ code, reason }) => this.#end(this.#lossOf(code, reason));
     this.#socket.onerror = ({ message, error }) => {
-      // An attempt at several addresses says what it met by its code alone.
+      // An attempt at several addresses reports its failure by its code alone.
       this.#error = message || error?.code || '';
     };
   }
@@ -133,7 +135,7 @@ export class Connection {
     this.#socket.close(CLOSE_CODES.normal);
   }
 
-  /** Ends it now, whatever the peer says or does not say. */
+  /** Ends it now, without waiting for the peer. */
   drop(code: number, reason: string): void {
     this.#end({ code, reason, status: null, retryAfterMs: 0 });
     if (this.#socket.terminate !== undefined) this.#socket.terminate();
@@ -152,10 +154,10 @@ export class Connection {
     this.#events.received(message);
   }
 
-  /** Browsers tell neither why a handshake failed nor that it was refused. */
+  /** Browsers reveal neither why a handshake failed nor that it was refused. */
   #lossOf(code: number, reason: string): Loss {
     if (this.#refusal !== undefined) return { ...this.#refusal, code: closeCodeOf(this.#refusal.status) };
-    // A `WebSocket` of the app's own may be made like `ws`, and say this much.
+    // A `WebSocket` that the app supplies may resemble `ws`, and report this much.
     const status = Number(/^Unexpected server response: (\d+)$/.exec(this.#error)?.[1] ?? 0);
     if (status > 0) return { code: closeCodeOf(status), reason: `HTTP ${status}`, status, retryAfterMs: 0 };
     const silence = this.#hasOpened ? 'the connection broke' : 'the connection could not be made';

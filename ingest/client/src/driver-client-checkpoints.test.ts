@@ -1,4 +1,4 @@
-// Checkpoints that have a deadline, in whatever state the client is.
+// Checkpoints with a deadline, in every state of the client.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DriverClient } from './driver-client.js';
@@ -50,7 +50,7 @@ describe('a checkpoint with a deadline', () => {
     for (const one of ten) await assert.rejects(one, LATE);
     const next = client.checkpoint(BERLIN, 'next');
     await until('they have gone out', () => server.last.positions.some((p) => p.checkpoint_id === 'next'));
-    server.last.send({ type: 'persisted', seq: 1 }); // late, and of no consequence
+    server.last.send({ type: 'persisted', seq: 1 }); // late, without effect
     server.last.cut();
     await until('the next connection', () => server.peers[1]?.positions.length === 1);
     assert.deepEqual(

@@ -1,4 +1,4 @@
-// What a DriverClient is given, and what it tells.
+// The options of a DriverClient, and its events.
 import type { Format, WebSocketConstructor } from './connection.js';
 import {
   type AckMessage,
@@ -14,17 +14,17 @@ import type { BackoffBounds } from './reconnect.js';
 export type ClientState = 'waiting' | 'connecting' | 'open' | 'refused' | 'closed';
 
 export interface DriverClientOptions {
-  /** `wss://host`, or with a path of its own where a proxy wants one. */
+  /** `wss://host`, or with a path if a proxy needs one. */
   url: string;
-  /** One of the two. `getToken` is asked before each connection, and again before the token ends. */
+  /** Give one of the two. `getToken` is called before each connection, and again before the token expires. */
   token?: string;
   getToken?: () => string | Promise<string>;
   ack?: AckMode;
   format?: Format;
-  /** Browsers' own is found by itself; in Node it is `ws` unless another is given. */
+  /** The browser's WebSocket is found automatically; in Node it is `ws` unless another is given. */
   WebSocket?: WebSocketConstructor;
   backoff?: Partial<BackoffBounds>;
-  /** Before a refused token is tried again. */
+  /** How long to wait before a refused token is tried again. */
   tokenBackoff?: Partial<BackoffBounds>;
   onState?: (state: ClientState) => void;
 }
@@ -33,19 +33,19 @@ export interface DriverClientOptions {
 export interface CloseEvent {
   code: number;
   reason: string;
-  /** The HTTP status of a handshake that was refused; null where there was none, and in browsers. */
+  /** The HTTP status of a refused handshake; null if there was none, and in browsers. */
   status: number | null;
-  /** Null where the client does not come back by itself. */
+  /** Null if the client does not come back without help. */
   reconnectInMs: number | null;
 }
 
 /** The token, or what it allows, was refused; the close event follows. */
 export interface RefusedEvent {
-  /** 4401 or 4403: what the server closed with, or would have after the handshake. */
+  /** 4401 or 4403: the server's close code, or what it would have been after the handshake. */
   code: number;
   reason: string;
   status: number | null;
-  /** When the same token is tried again, if no other comes before; null where it is not. */
+  /** When the same token is tried again, if no other comes before; null if it is not. */
   retryInMs: number | null;
 }
 
@@ -67,7 +67,7 @@ export interface DriverClientEvents {
 
 const SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
 
-/** Throws a TypeError at an address that no WebSocket can have. */
+/** Throws a TypeError if the address cannot be a WebSocket's. */
 export function streamUrl(url: string, ack: AckMode): string {
   const stream = new URL(url);
   if (!SCHEMES.includes(stream.protocol)) throw new TypeError(`url: ${url} is not a WebSocket's address`);

@@ -1,5 +1,5 @@
-// What a client does when it is refused: by HTTP, by a close code, or because nobody is there. It always says so, comes
-// back after growing pauses, and hears another token at once.
+// What a client does when it is refused: by HTTP, by a close code, or because nothing listens. It always reports it,
+// comes back after growing pauses, and uses another token at once.
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
@@ -10,7 +10,7 @@ import { BERLIN, closeAfterEach, closesOf, connect, QUICK, refusalsOf, serve } f
 
 closeAfterEach();
 
-/** Never over within a test: what happens is not for its end. */
+/** Longer than any test, so nothing that happens is due to its end. */
 const LONG = { baseMs: 1e9, maxMs: 1e9 };
 
 const problem = (status: number, code: string, headers: Record<string, string> = {}): TestRefusal => ({

@@ -143,7 +143,7 @@ describe('DriverClient', () => {
       name: 'CheckpointError',
       code: 'bad_position',
     });
-    // The same report again under its own seq; after a final nack it has to be another one.
+    // The same report again under its own seq; after a final nack it must be a different one.
     assert.deepEqual(
       server.last.positions.map(({ seq }) => seq),
       [1, 1, 2],
@@ -166,7 +166,7 @@ describe('DriverClient', () => {
         if (message.type === 'position') peer.send({ type: 'persisted', seq: message.seq });
       },
     });
-    // When they were sent, by the client's own clock: a late machine lets them arrive together.
+    // The times by the client's own clock: on a late machine they arrive together.
     const sentAtMs: number[] = [];
     class WritesDown extends WebSocket {
       override send(data: string): void {
@@ -180,7 +180,7 @@ describe('DriverClient', () => {
       server.last.positions.map(({ seq }) => seq),
       [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
     );
-    // A burst and then one in 20 ms; that it is late itself may cost it some of that.
+    // A burst and then one in 20 ms; a late machine may cost the client some of that.
     assert.equal(sentAtMs.length, 10);
     assert.ok((sentAtMs[9] as number) - (sentAtMs[0] as number) >= 4 * 20, 'all went in one burst');
   });

@@ -7,7 +7,7 @@
 //   waiting ◀── any other trouble ───────────────────────────────────┤
 //   closed ◀─── close(), 4403, 4409 ─────────────────────────────────┘
 //
-// Always: a connection stands in `connecting` and `open`, and in `closed` until the goodbye is answered. One wake-up
+// Always: a connection exists in `connecting` and `open`, and in `closed` until the goodbye is answered. One wake-up
 // is set for whatever comes first.
 import { Comeback } from './comeback.js';
 import { Connection, type Loss, socketOpener } from './connection.js';
@@ -38,7 +38,7 @@ const ALLOWED_FROM: Readonly<Record<ClientState, readonly ClientState[]>> = {
 
 const CONNECT_DEADLINE_MS = 10_000;
 const CLOSE_DEADLINE_MS = 2000;
-/** A connection that held this long has earned a quick return. */
+/** A connection that held this long earns a quick return. */
 const STEADY_MS = 30_000;
 const CONGESTION_PAUSE_MS = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
@@ -55,7 +55,8 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   #connection: Connection | undefined;
   #attempts = 0;
   #connections = 0;
-  #deadlineMs = performance.now(); // of the state: the next attempt, the end of a handshake or of a goodbye
+  // the deadline of the state: the next attempt, the end of a handshake or of a goodbye
+  #deadlineMs = performance.now();
   #openedAtMs = 0;
   #holdUntilMs = 0;
   #closing: { promise: Promise<void>; done: () => void } | undefined;
@@ -87,7 +88,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     return this.#outbox.clock.at(performance.now());
   }
 
-  /** Takes the place of a report that has not gone out yet. False once the client is closed. */
+  /** Replaces a report that has not been sent yet. False once the client is closed. */
   report(position: DriverPosition): boolean {
     const fields = reportFields(position);
     if (this.#state === 'closed') return false;
@@ -97,9 +98,9 @@ export class DriverClient extends Emitter<DriverClientEvents> {
   }
 
   /**
-   * Resolves when the position stands in the archive, over as many connections as that takes; rejects with a
-   * CheckpointError. An app that gives an id of its own (a trip's) may ask again after a restart: one row results.
-   * At its deadline a checkpoint is not sent again, but one that has gone out may still get into the archive.
+   * Resolves when the position is in the archive, over as many connections as that takes; rejects with a
+   * CheckpointError. An app that gives an id (a trip's) may ask again after a restart: one row results. After its
+   * deadline a checkpoint is not sent again, but one that was already sent may still reach the archive.
    */
   checkpoint(
     position: DriverPosition,
@@ -116,14 +117,14 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     return persisted;
   }
 
-  /** A fresh token: at once for the connection that stands, or for the next, which it hastens after a refusal. */
+  /** A fresh token: used at once on the open connection, or for the next one, which it hastens after a refusal. */
   renewToken(token: string): void {
     if (!this.#tokens.take(token)) return;
     if (this.#state === 'open') this.#sendToken();
     else if (this.#state === 'refused') void this.#connect();
   }
 
-  /** Goes offline. Checkpoints that still wait are rejected: await them first. */
+  /** Goes offline. Waiting checkpoints are rejected: await them first. */
   close(): Promise<void> {
     if (this.#closing !== undefined) return this.#closing.promise;
     let done = (): void => {};
@@ -210,7 +211,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     const clockIsWrong = this.#apply(message, performance.now());
     this.#sendDue();
     this.emit(message.type, message); // last, so that a listener that throws leaves no state half changed
-    // A phone that slept may have stopped even its monotonic clock; the next hello tells the time anew.
+    // A phone that slept may have stopped even its monotonic clock; the next hello gives the time anew.
     if (clockIsWrong) this.#connection?.drop(ABNORMAL_CLOSE, 'the time has to be learnt anew');
   }
 
@@ -277,7 +278,7 @@ export class DriverClient extends Emitter<DriverClientEvents> {
     this.#arm();
   }
 
-  /** Without a fresh token in the end the old one ends: then comes 4401, and asking again. */
+  /** If no fresh token comes, the old one expires: then the server closes with 4401, and the client asks again. */
   async #renew(): Promise<void> {
     this.#renewal.clear();
     const connection = this.#connection;

@@ -1,7 +1,7 @@
-// A position as an app has it, and as it goes onto the wire.
+// A position as an app has it, and as it is sent.
 import type { PositionReport, Status } from './protocol.js';
 
-/** Phones say null, NaN or -1 for a heading, speed or accuracy that they do not know; that counts as not given. */
+/** Phones give null, NaN or -1 for a heading, speed or accuracy that they do not know; that counts as not given. */
 export interface DriverPosition {
   lat: number;
   lon: number;
@@ -21,7 +21,7 @@ function known(value: number | null | undefined): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined;
 }
 
-/** Throws where the caller is wrong; what the service does not cover, it refuses itself. */
+/** Throws if the caller is wrong; the service itself refuses places that it does not cover. */
 export function reportFields(position: DriverPosition): ReportFields {
   const { lat, lon, status, services, headingDeg } = position;
   if (!(Math.abs(lat) <= 90)) throw new RangeError(`lat: ${lat} is not a latitude`);

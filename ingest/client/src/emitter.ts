@@ -3,7 +3,7 @@
 export class Emitter<Events extends object> {
   #listeners: { [E in keyof Events]?: ((event: Events[E]) => void)[] } = {};
 
-  /** Returns the function that takes the listener off again. */
+  /** Returns a function that removes the listener. */
   on<E extends keyof Events>(name: E, listener: (event: Events[E]) => void): () => void {
     this.#listeners[name] = [...(this.#listeners[name] ?? []), listener];
     return () => this.off(name, listener);

@@ -1,4 +1,4 @@
-// What every frame of `whereabouts.v1.bin` has in common: the first byte, little-endian numbers of 48 bits, text.
+// What all frames of `whereabouts.v1.bin` share: the first byte, little-endian numbers of 48 bits, text.
 import { ProtocolError } from './protocol.js';
 
 const FRAME_VERSION = 1;

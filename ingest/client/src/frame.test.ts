@@ -30,7 +30,7 @@ const orNone = <T>(values: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
 const idCharacters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-'];
 const ids = fc.string({ unit: fc.constantFrom(...idCharacters), minLength: 1, maxLength: 64 });
 
-// Values as a frame holds them, so that what comes out can be compared exactly.
+// Values as a frame holds them, so that the result can be compared exactly.
 const positions: fc.Arbitrary<{ type: 'position' } & PositionReport> = fc
   .record({
     type: fc.constant('position' as const),

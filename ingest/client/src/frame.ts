@@ -99,7 +99,7 @@ export function encodeAckInto(into: Uint8Array, seq: number): void {
   into[4] = seq >>> 24;
 }
 
-/** A sixth byte tells the durability where it is less than what hello promised. */
+/** A sixth byte gives the durability if it is less than what hello promised. */
 export function encodeAck(seq: number, durability?: Durability): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(durability === undefined ? ACK_FRAME_BYTES : ACK_FRAME_BYTES + 1);
   encodeAckInto(bytes, seq);
@@ -146,7 +146,7 @@ function encodeHello({ session, server_time_ms, limits, durability }: HelloMessa
   return bytesOf(view);
 }
 
-/** A code that this version does not know travels as 255. */
+/** A code that this version does not know is sent as 255. */
 function encodeNack(nack: NackMessage): Uint8Array<ArrayBuffer> {
   const detail = utf8Encoder.encode(nack.detail);
   const view = frame(FRAME_TYPES.nack, NACK_HEAD_BYTES + detail.length);

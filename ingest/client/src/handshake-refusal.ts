@@ -1,8 +1,8 @@
-// An HTTP answer in the place of a WebSocket: what it says, for the close event and the wait. Node alone can see it.
+// Parses an HTTP answer that came instead of a WebSocket, for the close event and the wait. Only Node can see it.
 import { CLOSE_CODES } from './protocol.js';
 import { retryAfterMs } from './reconnect.js';
 
-/** What is read of Node's `IncomingMessage`, in words that need no types of Node. */
+/** What is read of Node's `IncomingMessage`, described without Node's types. */
 export interface HttpAnswer {
   statusCode?: number | undefined;
   statusMessage?: string | undefined;
@@ -17,7 +17,7 @@ export interface HandshakeRefusal {
   retryAfterMs: number;
 }
 
-/** What a connection ends with that nobody closed, or that never was. */
+/** Describes the end of a connection that nobody closed, or that was never made. */
 export const ABNORMAL_CLOSE = 1006;
 const BODY_DEADLINE_MS = 1000;
 const MAX_BODY_CHARS = 4096;
@@ -34,7 +34,7 @@ export async function readRefusal(response: HttpAnswer): Promise<HandshakeRefusa
   };
 }
 
-/** A refused handshake means what the close code of the same trouble means. */
+/** A refused handshake means the same as the close code for that trouble. */
 export function closeCodeOf(status: number): number {
   if (status === 401) return CLOSE_CODES.tokenExpired;
   if (status === 403) return CLOSE_CODES.forbidden;
@@ -52,7 +52,7 @@ function problemIn(body: string): string | null {
   }
 }
 
-/** Its beginning at least, and what has come by the deadline. */
+/** At least the beginning of the body, and what has arrived by the deadline. */
 function bodyOf(response: HttpAnswer): Promise<string> {
   return new Promise((resolve) => {
     let text = '';

@@ -1,8 +1,8 @@
-// What a driver has to say and when: the newest report and the waiting checkpoints. No socket and no timer: the time
-// is an argument, and whoever owns the connection asks `next` until it gives null.
+// What a driver has to send and when: the newest report and the waiting checkpoints. No socket and no timer: the time
+// is an argument, and the owner of the connection calls `next` until it returns null.
 //
-// Always: one report at most, the newest. A message keeps its time for ever and its seq for as long as the connection
-// lives, so that sending it again is the same report again and is acknowledged as such.
+//  Always: one report at most, the newest. A message keeps its time for ever, and its seq while the connection lives,
+// so sending it again repeats the same report, and it is acknowledged as such.
 import type { ReportFields } from './driver-position.js';
 import { Pacer } from './pacer.js';
 import {
@@ -18,12 +18,12 @@ import {
 import { ServerClock } from './server-clock.js';
 
 export interface OutboxStats {
-  /** Positions that went out; `resent` of them not for the first time. */
+  /** Positions sent; `resent` of them not for the first time. */
   sent: number;
   resent: number;
   acked: number;
   persisted: number;
-  /** Reports that never went out: replaced by a newer one, or too old by then. */
+  /** Reports that were never sent: replaced by a newer one, or too old by then. */
   dropped: number;
   nacked: Partial<Record<AnyNackCode, number>>;
 }
@@ -43,8 +43,8 @@ interface Checkpoint extends Outgoing {
 }
 
 /**
- * Why a checkpoint was given up: a nack code of the server's, `closed`, or `deadline`. After the last two it may be in
- * the archive all the same, if it went out before.
+ * Why a checkpoint was given up: the server's nack code, `closed`, or `deadline`. After the last two it may still be in
+ * the archive, if it was already sent.
  */
 export class CheckpointError extends Error {
   readonly code: AnyNackCode | 'closed' | 'deadline';
@@ -57,10 +57,10 @@ export class CheckpointError extends Error {
 }
 
 const DEFAULT_RETRY_MS = 1000;
-/** An acknowledgement that is due and does not come for so long: nobody is there. */
+/** If a due acknowledgement takes longer than this, the connection is dead. */
 const ANSWER_DEADLINE_MS = 20_000;
 const PACE_TOLERANCE = 0.1;
-/** Of the burst that the server allows, what jitter on the way may eat up. */
+/** How much of the server's burst is reserved for jitter on the way. */
 const BURST_MARGIN = 2;
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -123,7 +123,7 @@ export class Outbox {
     this.#pace = this.#pace.paced(reportIntervalMs, reportIntervalMs * PACE_TOLERANCE);
   }
 
-  /** What the connection had not settled goes out on the next one, in its old order. */
+  /** What the connection had not settled is sent on the next one, in its old order. */
   lost(): void {
     this.#awaitedSinceMs = NEVER;
     for (const outgoing of this.#newest === null ? this.#checkpoints : [...this.#checkpoints, this.#newest]) {
@@ -132,7 +132,7 @@ export class Outbox {
     }
   }
 
-  /** When `next` has something to give; Infinity while it has nothing. */
+  /** When `next` has something to return; Infinity while it has nothing. */
   get dueAtMs(): number {
     let dueMs = NEVER;
     for (const { sendAtMs } of this.#checkpoints) dueMs = Math.min(dueMs, sendAtMs);
@@ -146,7 +146,7 @@ export class Outbox {
       : this.#newest.sendAtMs;
   }
 
-  /** The message to send now, taken as sent; null when there is none. Only between `hello` and `lost`. */
+  /** The message to send now, marked as sent; null when there is none. Only between `hello` and `lost`. */
   next(nowMs: number): PositionMessage<PositionReport> | null {
     if (this.#burst.readyAtMs > nowMs) return null;
     const checkpoint = this.#checkpoints.find(({ sendAtMs }) => sendAtMs <= nowMs);
@@ -161,12 +161,12 @@ export class Outbox {
     return this.#send(newest, nowMs);
   }
 
-  /** Something came from the server: it is alive. */
+  /** Something arrived from the server: it is alive. */
   heard(): void {
     this.#awaitedSinceMs = NEVER;
   }
 
-  /** When to take the connection for dead. Thinned acknowledgements may leave the last reports unanswered for good. */
+  /** When to consider the connection dead. Thinned acknowledgements may leave the last reports unanswered for good. */
   get answerDueAtMs(): number {
     return this.#awaitedSinceMs + ANSWER_DEADLINE_MS;
   }
@@ -201,7 +201,7 @@ export class Outbox {
     checkpoint.resolve();
   }
 
-  /** True where the newest report's time was refused although it was young: then our idea of the time is wrong. */
+  /** True if the newest report's time was refused although it was young: then our idea of the time is wrong. */
   nack({ seq, code, retryable, retry_after_ms, detail }: NackMessage, nowMs: number): boolean {
     this.stats.nacked[code] = (this.stats.nacked[code] ?? 0) + this.#noteRefused(seq, retryable);
     if (seq === null) return false;
@@ -210,8 +210,8 @@ export class Outbox {
     if (checkpoint !== undefined) {
       if (retryable) checkpoint.sendAtMs = againAtMs;
       else if (code === 'too_fast') {
-        // A report that came too fast is as good as the next one. A trip's end has no next one, so it goes out
-        // again, as a report of its own, since this seq is settled.
+        // A report that came too fast is replaced by the next one. A trip's end has no next one, so it is sent again
+        // with a new seq, since this seq is settled.
         checkpoint.seq = null;
         checkpoint.sendAtMs = againAtMs;
       } else {
@@ -231,7 +231,7 @@ export class Outbox {
     return code === 'clock_ahead' || (code === 'too_old' && young);
   }
 
-  /** One that can be retried refuses all from the last acknowledgement on, checkpoints excepted. Returns how many. */
+  /** A retryable nack refuses all from the last acknowledgement on, except checkpoints. Returns how many. */
   #noteRefused(seq: number | null, retryable: boolean): number {
     const before = this.#refused.size;
     if (seq !== null && seq > this.#settledSeq) {

@@ -1,5 +1,5 @@
-// Lets one through each interval on average, and a little earlier by the tolerance (GCRA): what comes on time but
-// with some jitter is not held up, and the average is still kept.
+// Lets one through in each interval on average, and up to the tolerance earlier (GCRA): items on time but with some
+// jitter are not held up, and the average is still kept.
 
 export class Pacer {
   readonly #intervalMs: number;

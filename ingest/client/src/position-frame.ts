@@ -3,7 +3,7 @@
 //   0 u8 version 1, type 1 | 1 u32 seq | 5 u48 recorded_at_ms | 11 i32 latE7 | 15 i32 lonE7 | 19 u16 heading, 0.01 deg
 //   21 u16 speed, cm/s | 23 u16 accuracy, dm | 25 u8 status (low 4 bits), flags (bit 4: checkpoint) | 26 u16 services
 //
-// Type 2 is the same, then u8 length and the checkpoint's id in ASCII. 65535 stands for what was not given.
+// Type 2 is the same, then u8 length and the checkpoint's id in ASCII. 65535 means "not given".
 import { FRAME_TYPES, getU48, head, requireBytes, setU48, typeAt } from './frame-bytes.js';
 import {
   CHECKPOINT_ID,
@@ -19,7 +19,7 @@ const NONE_U16 = 65535;
 const CHECKPOINT_FLAG = 0x10;
 const MAX_U48 = 2 ** 48 - 1;
 
-/** DataView would wrap a number that does not fit into another place of the world. */
+/** DataView would wrap a number that does not fit, and put the position elsewhere in the world. */
 function integer(name: string, value: number, min: number, max: number): number {
   const rounded = Math.round(value);
   if (!(rounded >= min && rounded <= max)) throw new RangeError(`${name}: ${value} does not fit a frame`);

@@ -19,7 +19,7 @@ const messages = (side: string): string[] => [
   ...examples(`jsonl ${side}`).flatMap((block) => block.split('\n')),
 ];
 
-/** What the JSON form says, without the fields that the binary form leaves out. */
+/** The content of the JSON form, without the fields that the binary form leaves out. */
 const said = (message: object): unknown => JSON.parse(JSON.stringify(message));
 
 it('shows JSON messages that are read as they stand', () => {

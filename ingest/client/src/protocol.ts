@@ -1,6 +1,6 @@
-// The messages of the WebSocket `/v1/stream`, in the words of the wire (snake_case), for both ends.
-// PROTOCOL.md at the repository root says what they mean; frame.ts is the binary form of the same messages.
-// Only shapes are checked here. Whether a position is a possible one is the server's to judge.
+// The messages of the WebSocket `/v1/stream`, in wire naming (snake_case), for both ends. PROTOCOL.md at the repository
+// root defines their meaning; frame.ts is the binary form of the same messages. Only shapes are checked here. The
+// server decides whether a position is possible.
 
 export const STREAM_PATH = '/v1/stream';
 export const SUBPROTOCOL_JSON = 'whereabouts.v1.json';
@@ -32,7 +32,7 @@ export const NACK_CODES = [
   'checkpoint_conflict',
 ] as const;
 export type NackCode = (typeof NACK_CODES)[number];
-/** What a client may meet: a later server may know more codes, and `retryable` says what to do with them. */
+/** Codes that a client may meet: a later server may know more, and `retryable` says how to handle them. */
 export type AnyNackCode = NackCode | (string & Record<never, never>);
 
 export const RETRYABLE: Readonly<Record<NackCode, boolean>> = Object.freeze({
@@ -71,7 +71,7 @@ export const MAX_CLOCK_AHEAD_MS = 5000;
 export const MAX_WAITING_CHECKPOINTS = 10;
 export const MAX_CHECKPOINT_AGE_MS = 24 * 60 * 60 * 1000;
 export const CHECKPOINT_ID = /^[A-Za-z0-9_-]{1,64}$/;
-/** `ack=sparse`: at most one acknowledgement in this time, except where one is due at once. */
+/** `ack=sparse`: at most one acknowledgement in this time, unless one is due at once. */
 export const SPARSE_ACK_INTERVAL_MS = 10_000;
 
 /** A report as its sender means it. */
@@ -89,7 +89,7 @@ export interface PositionReport {
   checkpoint_id?: string | undefined;
 }
 
-/** A report as it came: `seq` is sure, the rest is for the validation of positions. */
+/** A report as received: `seq` is valid, the rest still has to be validated. */
 export type UncheckedPosition = { seq: number } & {
   [Field in Exclude<keyof PositionReport, 'seq'>]?: unknown;
 };
@@ -121,7 +121,7 @@ export interface HelloLimits {
   freshness_ms: number;
   max_clock_ahead_ms: number;
   max_waiting_checkpoints: number;
-  /** Earlier servers do not say. */
+  /** Missing from earlier servers. */
   checkpoints_per_min?: number;
   checkpoint_burst?: number;
 }
@@ -135,7 +135,7 @@ export interface HelloMessage {
 export interface AckMessage {
   type: 'ack';
   seq: number;
-  /** Only where it is less than what `hello` promised. */
+  /** Only if it is less than what `hello` promised. */
   durability?: Durability;
 }
 export interface PersistedMessage {
@@ -156,7 +156,7 @@ export interface PaceMessage {
 }
 export type ServerMessage = HelloMessage | AckMessage | PersistedMessage | NackMessage | PaceMessage;
 
-/** A message that cannot be read. `seq` is the report's that it was about, if that much could be read. */
+/** A message that cannot be parsed. `seq` is that of the report in question, if it could be read. */
 export class ProtocolError extends Error {
   readonly code = 'bad_message';
   readonly seq: number | null;
@@ -182,7 +182,7 @@ export function nackMessage(
   return nack;
 }
 
-/** The acknowledgement is sent more often than all else together, so it is spelt without JSON.stringify. */
+/** More acknowledgements are sent than all other messages together, so they are written without JSON.stringify. */
 export function formatAck(seq: number, durability?: Durability): string {
   return durability === undefined
     ? `{"type":"ack","seq":${seq}}`
@@ -210,7 +210,7 @@ export function parseFields(text: string): Fields {
   return value;
 }
 
-/** The server's side. Fields that are not known are left unread, so that later clients may send more. */
+/** The server's side. Unknown fields are ignored, so that later clients may send more. */
 export function parseClientMessage(text: string): ClientMessage {
   const fields = parseFields(text);
   switch (fields.type) {

@@ -1,12 +1,12 @@
-// When to bring a fresh token over the connection that stands, so that it outlives the old one. Nothing answers where
-// the server takes it; where it does not, a nack without a seq says so, and it is tried again after a growing pause.
+// When to send a fresh token over the open connection, so that it outlives the old one. A server that accepts it does
+// not answer. One that refuses it sends a nack without a seq, and the client tries again after a growing pause.
 import { type BackoffBounds, growingPauseMs } from './reconnect.js';
 import { renewDelayMs } from './token.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** A nack without a seq that comes later than that is about something else. */
+/** A nack without a seq that comes later than this is about something else. */
 const ANSWER_WITHIN_MS = 10_000;
-/** After so long without trouble the pauses begin anew. */
+/** After this long without trouble the pauses start from the first one again. */
 const CALM_MS = 600_000;
 
 export class Renewal {
@@ -28,7 +28,7 @@ export class Renewal {
     return this.#atMs;
   }
 
-  /** The token that was sent last was refused: it is sent again, though it is the same. */
+  /** The last token sent was refused: it is sent again, although it is the same. */
   get isRefused(): boolean {
     return this.#isRefused;
   }
@@ -37,7 +37,7 @@ export class Renewal {
     this.#atMs = nowMs + renewDelayMs(token, serverTimeMs);
   }
 
-  /** Under way, or the connection has ended. */
+  /** A renewal is in progress, or the connection has ended. */
   clear(): void {
     this.#atMs = NEVER;
   }
@@ -59,7 +59,7 @@ export class Renewal {
     this.#atMs = nowMs + retryAfterMs + growingPauseMs(this.#failures++, this.#bounds, this.#random);
   }
 
-  /** On another connection, whose handshake took the token. */
+  /** On another connection, whose handshake used the token. */
   reset(): void {
     this.#isRefused = false;
     this.#failures = 0;

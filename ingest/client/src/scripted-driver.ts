@@ -1,7 +1,7 @@
-// One connection of a driver as a test, a drill or a bench scripts it, in Node alone: it sends what it is told, valid
-// or not, and hands on all that it hears. It repeats, corrects and reconnects nothing; DriverClient does that.
+// One connection of a driver, scripted by a test, a drill or a bench, in Node alone: it sends what it is given, valid
+// or not, and passes on everything it receives. It repeats, corrects and reconnects nothing; DriverClient does that.
 //
-// A load of thousands of drivers has frames and sockets of its own (bench/src/load), at a tenth of this one's CPU.
+//  A load of thousands of drivers uses separate frames and sockets (bench/src/load), at a tenth of this one's CPU.
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { decodeServerMessage, encodeClientMessage } from './frame.js';
@@ -12,7 +12,7 @@ export interface ScriptedDriverOptions {
   url: string;
   token: string;
   binary?: boolean | undefined;
-  /** Answer pings; true, where nothing is said. */
+  /** Answer pings; true by default. */
   autoPong?: boolean | undefined;
   handshakeTimeoutMs?: number | undefined;
 }
@@ -45,7 +45,7 @@ export class ScriptedDriver {
       listener.message(binary ? decodeServerMessage(data) : JSON.parse(data.toString()));
     });
     this.ws.on('ping', () => listener.ping?.());
-    this.ws.on('error', () => {}); // what is wrong shows in the close that follows
+    this.ws.on('error', () => {}); // the close that follows shows what is wrong
     this.ws.on('close', (code, reason) => {
       this.closeCode = code;
       this.closeReason = reason.toString();
@@ -65,7 +65,7 @@ export class ScriptedDriver {
     await this.#end(() => this.ws.close(1000));
   }
 
-  /** Gone without a word, as in a tunnel. */
+  /** Disappears without a close, as in a tunnel. */
   async drop(): Promise<void> {
     await this.#end(() => this.ws.terminate());
   }

@@ -1,6 +1,5 @@
-// The server's time, told by `hello` and carried on by the monotonic clock: a step of the phone's own clock, by its
-// owner or by the network, changes nothing. The time that `hello` spent on its way makes this clock late by as much,
-// never ahead.
+// The server's time, given by `hello` and continued by the monotonic clock: a step of the phone's own clock, by its
+// owner or by the network, changes nothing. The transit time of `hello` makes this clock late by as much, never ahead.
 
 export class ServerClock {
   #offsetMs: number | null = null;
@@ -8,7 +7,7 @@ export class ServerClock {
 
   sync(serverTimeMs: number, monotonicMs: number, maxAheadMs: number): void {
     this.#offsetMs = serverTimeMs - monotonicMs;
-    // Where the server's own clock was set back, growing from the old stamps would be refused until it caught up.
+    // If the server's own clock was set back, stamps that grow from the old ones would be refused until it caught up.
     if (this.#lastStampMs > serverTimeMs + maxAheadMs) this.#lastStampMs = 0;
   }
 

@@ -1,4 +1,4 @@
-// The client's side of the JSON form: what a server sends, read into the types of protocol.ts.
+// The client's side of the JSON form: parses what a server sends into the types of protocol.ts.
 import {
   type AckMessage,
   DURABILITIES,
@@ -12,7 +12,7 @@ import {
   type ServerMessage,
 } from './protocol.js';
 
-/** Throws at a type that is not known; a client ignores such messages. */
+/** Throws at an unknown type; a client ignores such messages. */
 export function parseServerMessage(text: string): ServerMessage {
   const fields = parseFields(text);
   switch (fields.type) {

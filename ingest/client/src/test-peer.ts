@@ -70,7 +70,7 @@ export class Peer {
     this.#socket.close(code);
   }
 
-  /** As when its process is killed. */
+  /** As if its process was killed. */
   cut(): void {
     this.#socket.terminate();
   }
@@ -83,7 +83,7 @@ export interface TestRefusal {
 }
 
 export interface PeerScript {
-  /** The HTTP status of a refusal, or more of it, or nothing to go on. */
+  /** The HTTP status of a refusal, or more of it, or undefined to accept. */
   upgrade?(request: IncomingMessage, nth: number): number | TestRefusal | undefined;
   connection?(peer: Peer, nth: number): void;
   message?(peer: Peer, message: ClientMessage): void;

@@ -1,5 +1,5 @@
-// Which token to connect with. One that was refused is tried again after a growing pause, as most refusals pass by
-// themselves: clocks differ, a key is new, a proxy had a bad moment. Another token is used at once.
+// Which token to connect with. A refused one is tried again after a growing pause, as most refusals are temporary:
+// clocks differ, a key is new, a proxy failed for a moment. Another token is used at once.
 import { type BackoffBounds, growingPauseMs } from './reconnect.js';
 
 export class TokenKeeper {
@@ -37,14 +37,14 @@ export class TokenKeeper {
     return true;
   }
 
-  /** The token for a handshake now; null where it is the refused one, before its time. */
+  /** The token for a handshake now; null if it is the refused one, before its time. */
   choose(nowMs: number): string | null {
     if (this.isRefused && nowMs < this.#retryAtMs) return null;
     this.#used = this.#token;
     return this.#token;
   }
 
-  /** The token of the last handshake was. Returns how long not to try it again. */
+  /** The token of the last handshake was refused. Returns how long not to try it again. */
   refused(nowMs: number, retryAfterMs: number): number {
     if (this.#used !== this.#refused) this.#refusals = 0;
     this.#refused = this.#used;

@@ -1,8 +1,8 @@
-// When a token ends, read from the token itself and not verified: only the server can do that.
+// When a token expires, read from the token without verifying it: only the server can do that.
 
 const RENEW_LEAD_MS = 60_000;
 
-/** Epoch ms, or null where the token does not say. */
+/** Epoch ms, or null if the token has no expiry. */
 function tokenExpiresAtMs(token: string): number | null {
   const payload = token.split('.')[1];
   if (payload === undefined) return null;
@@ -11,11 +11,11 @@ function tokenExpiresAtMs(token: string): number | null {
     const exp = (claims as { exp?: unknown } | null)?.exp;
     return typeof exp === 'number' ? exp * 1000 : null;
   } catch {
-    return null; // opaque, or of another making: the server will tell when it has ended
+    return null; // opaque, or of another format: the server will report its expiry
   }
 }
 
-/** A minute before the end, and for a token of a short life at its half. */
+/** A minute before the end, or at half its life if the token is short-lived. */
 export function renewDelayMs(token: string, serverTimeMs: number): number {
   const expiresAtMs = tokenExpiresAtMs(token);
   if (expiresAtMs === null) return Number.POSITIVE_INFINITY;

@@ -1,7 +1,7 @@
 // One timer for any number of sleepers: a simulated fleet is 10,000 clients in one process, and most wake-ups of
 // a client are moved before they come.
 //
-// A binary heap by time. Always: heap[wakeUp.index] is that wake-up, or its index is -1 and it sleeps for good.
+// A binary heap by time. Always: heap[wakeUp.index] is that wake-up, or its index is -1 and it has no time set.
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -29,7 +29,7 @@ export class WakeUps {
     return this.#heap.length;
   }
 
-  /** Moves the wake-up to `atMs`; Infinity takes it out. */
+  /** Moves the wake-up to `atMs`; Infinity removes it. */
   set(wakeUp: WakeUp, atMs: number): void {
     if (wakeUp.atMs === atMs && wakeUp.index >= 0) return;
     wakeUp.atMs = atMs;
@@ -111,7 +111,7 @@ export class WakeUps {
         first.wake(nowMs);
       }
     } finally {
-      this.#arm(); // also where a sleeper threw: the others still wake
+      this.#arm(); // even if a sleeper threw, the others still wake
     }
   }
 }

@@ -1,4 +1,4 @@
-// What the page asks of query-api, and what it makes of the answers. For the page and for its worker.
+// The page's requests to query-api, and how their answers are read. For the page and for its worker.
 
 export interface Driver {
   driver_id: string;

@@ -1,4 +1,4 @@
-// Names for places: the city that a person would say a point is near.
+// Names for places: the city that a person would name for a point.
 
 import type { Point } from './typed-point.js';
 
@@ -16,7 +16,7 @@ export interface CityFile {
 }
 
 const DEGREES_KM = 111.2;
-/** So far away a city may have ten times the people and is still no better name. */
+/** Beyond this distance even a city with ten times the people is no better name. */
 const TEN_TIMES_KM = 40;
 
 export class Cities {
@@ -45,7 +45,7 @@ export class Cities {
   }
 }
 
-/** Flat, which is good enough to choose a name. */
+/** On a plane, which is accurate enough to choose a name. */
 function distanceKm(a: Point, b: Point): number {
   const lonDegrees = Math.abs(((a.lon - b.lon + 540) % 360) - 180);
   const x = lonDegrees * Math.cos(((a.lat + b.lat) / 2 / 180) * Math.PI);

@@ -1,7 +1,8 @@
-// Which drivers are drawn as one: those that would cover one another.
+// Groups drivers that would cover one another on the screen.
 //
-// Drivers are put into square bins of the world at this zoom, so that a bin holds the same drivers wherever the map is moved.
-// From the fullest bin on, each with enough drivers becomes a cluster and takes in neighbours that its circle would touch.
+//  Drivers are put into square bins of the world at this zoom, so a bin holds the same drivers wherever the map is
+// moved. Starting with the fullest bin, each bin with enough drivers becomes a cluster and absorbs neighbours that its
+// circle would touch.
 
 import type { DriverColumns } from './driver-columns.js';
 import { type ScreenView, screenX, screenY } from './mercator.js';
@@ -16,7 +17,7 @@ export interface Cluster {
 
 export interface Clustered {
   clusters: Cluster[];
-  /** Drivers that stand alone. */
+  /** Drivers that are drawn singly. */
   alone: number[];
 }
 
@@ -24,9 +25,9 @@ const BIN_PX = 32;
 const CLUSTER_FROM = 4;
 /** Half of a driver's symbol. */
 const SYMBOL_RADIUS = 8;
-/** Closer, streets are wide enough for everybody. */
+/** Closer than this, streets are wide enough for every driver. */
 const ALONE_FROM_WORLD_PX = 512 * 2 ** 15.5;
-/** Steps of zoom that have the same bins. */
+/** Steps of zoom that share the same bins. */
 const ZOOM_STEP = 0.5;
 
 interface Bin {
@@ -53,7 +54,7 @@ export function cluster(view: ScreenView, drivers: DriverColumns, marginPx = 30)
   return clustered;
 }
 
-/** With the neighbours that its circle would touch. */
+/** Including the neighbours that its circle would touch. */
 function grown(bin: Bin, bins: Map<number, Bin>): Cluster {
   bin.isTaken = true;
   let { x, y } = bin;

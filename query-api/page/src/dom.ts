@@ -1,4 +1,4 @@
-// Elements of index.html by their id, and new ones. Text only ever goes in as text.
+// Elements of index.html by their id, and new ones. Text is only ever inserted as text.
 
 export function element<T extends Element = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -17,7 +17,7 @@ export function made<K extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
-/** Only where it differs: a screen reader repeats whatever is set anew. */
+/** Sets it only if it differs: a screen reader repeats every change. */
 export function setText(node: Element, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -1,4 +1,4 @@
-// One driver, chosen on the map or by id: what is known of it, kept up to date, followed where that is wanted.
+// One driver, chosen on the map or by id: shows what is known, keeps it up to date, and follows the driver on request.
 
 import { type Api, ApiError, type Driver } from './api.js';
 import { element, made, setText } from './dom.js';
@@ -8,7 +8,7 @@ import { clock, pointText, seconds } from './units.js';
 const KMH_EACH_MPS = 3.6;
 
 export interface CardEvents {
-  /** Another driver, or none, or following or not. */
+  /** The driver, or whether it is followed, has changed. */
   changed(): void;
   /** A newer position of the driver. */
   moved(driver: Driver): void;
@@ -66,7 +66,7 @@ export class DriverCard {
     if (this.#driver) this.#events.moved(this.#driver);
   }
 
-  /** For the poll. Says whether the driver is known at all. */
+  /** For the poll. Returns whether the driver is known at all. */
   async askAgain(): Promise<void> {
     const asked = this.#driverId;
     if (asked === null) return;
@@ -104,8 +104,8 @@ function facts(driver: Driver): HTMLElement[] {
   const known: [string, string][] = [
     ['Status', driver.status],
     ['Position', `${pointText(driver)}, provisional`],
-    ['Heading', heading_deg === null ? 'not told' : `${Math.round(heading_deg)}°`],
-    ['Speed', speed_mps === null ? 'not told' : `${Math.round(speed_mps * KMH_EACH_MPS)} km/h`],
+    ['Heading', heading_deg === null ? 'not reported' : `${Math.round(heading_deg)}°`],
+    ['Speed', speed_mps === null ? 'not reported' : `${Math.round(speed_mps * KMH_EACH_MPS)} km/h`],
     ['Recorded', `${clock(Date.parse(driver.recorded_at))}, ${seconds(driver.age_ms)} ago`],
     ['Persisted', driver.persisted ? 'yes, in the archive' : 'not yet'],
   ];

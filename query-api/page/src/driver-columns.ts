@@ -1,4 +1,4 @@
-// Drivers in columns: so they go from the worker to the page without a copy, and are drawn without an object for each.
+// Drivers in columns: they go from the worker to the page without a copy, and are drawn without an object for each.
 
 import type { Driver } from './api.js';
 import { mercatorX, mercatorY } from './mercator.js';
@@ -8,11 +8,11 @@ export interface DriverColumns {
   /** World coordinates of Web Mercator. */
   x: Float64Array;
   y: Float64Array;
-  /** NaN: not told. */
+  /** NaN: not reported. */
   headingDeg: Float32Array;
   /** 1: busy. */
   busy: Uint8Array;
-  /** One a line: a string is moved at once, five thousand are not. */
+  /** One id a line: one string moves at once, five thousand do not. */
   ids: string;
 }
 

@@ -1,5 +1,5 @@
-// The address's fragment, which no server ever sees: what is looked at, so that a reload or a link shows the same; and
-// on arrival a token, which is taken out at once and kept for this tab alone.
+// The address's fragment, which no server ever sees. It holds the view, so that a reload or a link shows the same, and
+// on arrival a token, which is removed at once and kept for this tab alone.
 //
 //   #at=52.2297,21.0122&zoom=11&layers=names,partitions&point=52.23,21.01&status=busy&driver=sim-1-0&follow&table
 
@@ -14,7 +14,7 @@ export interface View {
   at: Point | null;
   zoom: number;
   layers: readonly Layer[];
-  /** Who is nearest to it is asked again and again. */
+  /** The page keeps asking for the nearest drivers to this point. */
   point: Point | null;
   status: 'available' | 'busy';
   driver: string | null;
@@ -55,7 +55,7 @@ export function viewText({ at, zoom, layers, point, status, driver, isFollowing,
   return parts.join('&');
 }
 
-/** The one in the address, else the one that this tab had. */
+/** The token in the address, else the one that this tab had. */
 export function takeToken(): string {
   const given = new URLSearchParams(location.hash.slice(1)).get('token');
   if (given === null) return sessionStorage.getItem(KEEP) ?? '';

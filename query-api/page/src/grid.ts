@@ -1,4 +1,4 @@
-// The geohash grid over what is seen, of cells that are large enough to be told apart.
+// The geohash grid over the view, with cells large enough to be distinguished.
 
 import type { Box } from './api.js';
 import { cellSize, geohashOf } from './geohash.js';

@@ -1,4 +1,4 @@
-// The fine ground, in pieces of 30 degrees: those in view are fetched once the coarse coast would be seen to be coarse.
+// The fine ground, in pieces of 30 degrees: those in view are fetched once the coarse coast would look coarse.
 
 import type { Box } from './api.js';
 import { FINE_FROM_ZOOM, fileAt, pieceLayers } from './ground-style.js';
@@ -6,9 +6,9 @@ import type { Map as MapLibre } from './maplibre-gl.mjs';
 import { paletteNow } from './palette.js';
 import { piecesIn } from './pieces.js';
 
-/** To be called whenever the view or the style has changed. */
+/** Call it whenever the view or the style has changed. */
 export function addPieces(map: MapLibre, box: Box): void {
-  // Of another style than ours.
+  // From a style other than ours.
   if (!map.getLayer('places') || map.getZoom() < FINE_FROM_ZOOM) return;
   for (const name of piecesIn(box)) {
     if (map.getSource(name)) continue;

@@ -1,16 +1,16 @@
-// The ground that drivers drive on: land, borders and names, all from our own files.
+// The ground below the drivers: land, borders and names, all from our own files.
 
 import type { LayerSpecification, StyleSpecification } from './maplibre-gl.mjs';
 import type { Palette } from './palette.js';
 
-/** From here on the coarse coast would be seen to be coarse. */
+/** From this zoom on the coarse coast would look coarse. */
 export const FINE_FROM_ZOOM = 4.5;
-/** MapLibre draws letters by the browser's own fonts where a style names no glyphs. */
+/** MapLibre draws letters with the browser's own fonts if a style names no glyphs. */
 export const FONT = ['system-ui'];
 export const ATTRIBUTION =
   'Land: Natural Earth. Names: <a href="https://www.geonames.org" rel="noreferrer">GeoNames</a> (CC BY 4.0)';
 
-/** Addresses have to be whole ones: MapLibre's worker reads them. */
+/** Addresses have to be absolute: MapLibre's worker reads them. */
 export const fileAt = (name: string) => new URL(name, location.href).href;
 
 export function groundStyle(palette: Palette): StyleSpecification {

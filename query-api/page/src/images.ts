@@ -1,4 +1,4 @@
-// What the map draws drivers and trouble with, painted once for each palette; the legend shows the same.
+// The images that the map draws drivers and trouble with, painted once for each palette; the legend shows the same.
 
 import type { Palette } from './palette.js';
 
@@ -32,7 +32,7 @@ function paint(context: CanvasRenderingContext2D, name: ImageName, palette: Pale
   else paintDriver(context, name.startsWith('busy'), name.endsWith('arrow'), palette);
 }
 
-/** Available ones are full, busy ones hollow. North is up. */
+/** Available drivers are filled, busy ones hollow. North is up. */
 function paintDriver(
   context: CanvasRenderingContext2D,
   isBusy: boolean,

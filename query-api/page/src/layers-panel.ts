@@ -1,4 +1,4 @@
-// Which layers are shown, and what their signs mean.
+// Selects the layers, and explains their symbols.
 
 import type { Partition } from './api.js';
 import { element, made } from './dom.js';

@@ -1,5 +1,5 @@
-// All that changes each second, on a canvas of its own over the map: MapLibre would build and upload its tiles anew for
-// every update, which costs it several frames. It is painted again whenever the map has moved or something is new.
+// Everything that changes each second, on a separate canvas over the map: MapLibre would rebuild and upload its tiles
+// for every update, which costs several frames. It is repainted whenever the map has moved or has new data.
 
 import type { Cluster, Clustered } from './clusters.js';
 import { cluster } from './clusters.js';
@@ -106,7 +106,7 @@ export class LiveCanvas {
     this.#context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
-  /** Leaves the context turned. */
+  /** Leaves the context rotated. */
   #paintSymbol(name: ImageName, x: number, y: number, headingDeg: number): void {
     const symbol = this.#symbols.get(name);
     if (!symbol) return;

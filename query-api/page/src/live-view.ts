@@ -1,4 +1,4 @@
-// Who is in view: asked for again and again by the worker, shown as drivers, as counts for cells, or as a table.
+// The drivers in view: polled by the worker, shown as drivers, as counts for cells, or as a table.
 
 import type { Api, Box } from './api.js';
 import { element, setText } from './dom.js';
@@ -14,7 +14,7 @@ export interface LiveViewParts {
   api: Api;
   map: MapView | null;
   looker: Looker;
-  /** Where the table looks without a map. */
+  /** Where the table looks if there is no map. */
   pointAsked(): Point | null;
   watched(): string | null;
   wantsDensity(): boolean;
@@ -24,14 +24,14 @@ export interface LiveViewParts {
 }
 
 const WORLD: Box = [-180, -85, 180, 85];
-/** Around a point, where there is no map that says what is seen. */
+/** Around a point, if there is no map that gives the view. */
 const TABLE_DEGREES = 0.1;
 
 export class LiveView {
   readonly #parts: LiveViewParts;
   readonly #wide = new WideView();
   #isTable = false;
-  /** Until somebody is seen, where the map was not told where to look. */
+  /** Until a driver is seen, if the map was given no place to show. */
   #isFitWanted = false;
 
   constructor(parts: LiveViewParts) {
@@ -53,7 +53,7 @@ export class LiveView {
   showAsTable(wanted: boolean): void {
     const { map } = this.#parts;
     this.#isTable = wanted || map === null;
-    // The map stays where it is below the table, as it says what is in view.
+    // The map keeps its place below the table, as it defines what is in view.
     element('map').inert = this.#isTable;
     for (const id of ['place', 'map-note']) element(id).hidden = this.#isTable;
     element('table-view').hidden = !this.#isTable;
@@ -100,7 +100,7 @@ export class LiveView {
     if (this.#isTable) showTable(seen.rows, seen.drivers, { hasMap: map !== null, pick: picked });
     if (map === null) return;
     map.paint({ drivers: seen.columns, cells: seen.cells, trail: wantsTrail() ? seen.trail : [] });
-    if (seen.cells) note(`${count(seen.drivers)} on duty; closer, each is shown`);
+    if (seen.cells) note(`${count(seen.drivers)} on duty; zoom in to see each one`);
     else note(seen.truncated ? `More than ${count(DRIVERS_AT_MOST)} on duty` : '');
   }
 }

@@ -1,4 +1,4 @@
-// What the page and its worker tell each other. A look is one question for what is in view, and its answer.
+// Messages between the page and its worker. A look is one question for what is in view, and its answer.
 
 import type { Box, Coverage, Driver } from './api.js';
 import type { DriverColumns } from './driver-columns.js';
@@ -9,15 +9,15 @@ export interface LookWanted {
   token: string;
   box: Box;
   limit: number;
-  /** Null: drivers are wanted; else counts for cells of this many characters. */
+  /** Null: drivers are requested; otherwise counts for cells of this many characters. */
   precision: number | null;
-  /** Whose trail is wanted. */
+  /** The driver whose trail is requested. */
   watched: string | null;
   /** For the table. */
   rows: number;
 }
 
-/** The driver that is watched was seen by another question. */
+/** The watched driver was seen by another question. */
 export interface SeenElsewhere {
   driverId: string;
   lat: number;
@@ -38,7 +38,7 @@ export interface LookSeen {
   cells: SupplyCell[] | null;
   trail: [number, number][];
   rows: Driver[];
-  /** Around all of them; null where there is nobody. */
+  /** The box around all of them; null if there are none. */
   around: Box | null;
 }
 

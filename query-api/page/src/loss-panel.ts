@@ -8,7 +8,7 @@ import { count, seconds } from './units.js';
 
 const WIDTH = 320;
 const HEIGHT = 64;
-/** The budget's line stands here; a bar that is higher is over it. */
+/** The budget's line is drawn here; a higher bar is over budget. */
 const BUDGET_Y = 16;
 const END = '~~~~~~';
 const FIRST = '000000';

@@ -1,4 +1,4 @@
-// The page put together.
+// Assembles the page.
 
 import { Api } from './api.js';
 import { Cities, type CityFile } from './cities.js';
@@ -16,7 +16,7 @@ const api = new Api(takeToken());
 const view = readView(location.hash);
 const [settings, cities] = await Promise.all([
   file<PageSettings>('/page-settings.json'),
-  // Without names a region is told by its range.
+  // Without names a region is labelled with its range.
   file<CityFile>('/cities.geojson').catch(() => ({ features: [] })),
 ]);
 const page = new Page({ api, settings, cities: new Cities(cities) }, view);

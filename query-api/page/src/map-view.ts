@@ -1,5 +1,5 @@
-// The map on the screen: MapLibre with our ground and overlay. What is shown is kept here too, as another palette begins
-// with another style.
+// The map on the screen: MapLibre with our ground and overlay. The data shown is kept here too, as another palette
+// starts with another style.
 
 import type { Box } from './api.js';
 import type { Layer } from './fragment.js';
@@ -24,15 +24,15 @@ import type { Point } from './typed-point.js';
 export interface MapEvents {
   picked(point: Point): void;
   pickedDriver(driverId: string): void;
-  /** By a person, or because we went somewhere; `isByHand` where it was a person. */
+  /** Moved by a person, or by the page; `isByHand` if by a person. */
   moved(isByHand: boolean): void;
 }
 
-/** Whoever clicks twice wants to zoom, not to ask. */
+/** A double click means zoom, not a question. */
 const SECOND_CLICK_MS = 250;
 const MAX_ZOOM = 19;
 const TOLD_APART_ZOOM = 9;
-/** A click on a cluster comes closer by this. */
+/** A click on a cluster zooms in by this. */
 const CLUSTER_ZOOM = 2;
 /** MapLibre's world at zoom 0. */
 const TILE_PX = 512;
@@ -81,7 +81,7 @@ export class MapView {
     this.#live = new LiveCanvas(this.#map.getCanvasContainer(), paletteNow());
     // In the same frame as the ground, or symbols would trail behind it.
     this.#map.on('render', () => this.#paintNow());
-    // For whoever waits until the ground is drawn.
+    // For callers that wait until the ground is drawn.
     this.#map.once('idle', () => this.#map.getContainer().setAttribute('data-ground', 'drawn'));
     this.#map.on('style.load', () => this.#addOverlay());
     this.#watchHands();
@@ -101,7 +101,7 @@ export class MapView {
     return this.#map.getZoom();
   }
 
-  /** What is seen and a margin around it, so that a small move shows drivers at once. */
+  /** The view with a margin around it, so that a small move shows drivers at once. */
   box(margin = 0.15): Box {
     const bounds = this.#map.getBounds();
     const [west, east] = [bounds.getWest(), bounds.getEast()];
@@ -112,7 +112,7 @@ export class MapView {
     return [wrapped(west - x), latitudes[0], wrapped(east + x), latitudes[1]];
   }
 
-  /** Close enough to be told apart, and within what is seen. */
+  /** Large enough to be distinguished, and within the view. */
   isInView({ lat, lon }: Point): boolean {
     if (this.zoom < TOLD_APART_ZOOM) return false;
     const bounds = this.#map.getBounds();
@@ -168,7 +168,7 @@ export class MapView {
     }
     for (const name of SOURCES) if (!this.#map.getSource(name)) this.#map.addSource(name, emptySource());
     for (const layer of overlayOf(palette)) {
-      // Names stand above areas.
+      // Names are drawn above areas.
       const isBelowNames =
         this.#map.getLayer('places') && /^(nodes|silent|dark|outlines|unwell|grid)/.test(layer.id);
       this.#map.addLayer(layer, isBelowNames ? 'places' : undefined);
@@ -210,7 +210,7 @@ export class MapView {
     else this.goTo(hit.cluster, Math.min(MAX_ZOOM, this.zoom + CLUSTER_ZOOM));
   }
 
-  /** With the next frame, however much is new. */
+  /** Paints with the next frame, however much has changed. */
   #paintSoon(): void {
     if (this.#isPaintDue) return;
     this.#isPaintDue = true;

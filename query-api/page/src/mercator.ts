@@ -1,6 +1,6 @@
 // Web Mercator: the world is a square from (0, 0) in the north-west to (1, 1).
 
-/** What of the world a screen shows. */
+/** The part of the world that a screen shows. */
 export interface ScreenView {
   /** The world's point in the middle of the screen. */
   x: number;
@@ -25,7 +25,7 @@ export function latOf(y: number): number {
   return (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
 }
 
-/** The world repeats to the east and west: the copy that is nearest to the middle. */
+/** The world repeats to the east and west: returns the copy that is nearest to the middle. */
 export function screenX({ x, worldPx, width }: ScreenView, worldX: number): number {
   const nearest = worldX + Math.round(x - worldX);
   return (nearest - x) * worldPx + width / 2;

@@ -1,4 +1,4 @@
-// What is wrong with the page itself: it has no token, or hears nothing. And the pulse, which says how old all this is.
+// Trouble of the page itself (no token, no answers), and the pulse, which shows the age of the data.
 
 import { type Api, ApiError, type Coverage } from './api.js';
 import { element, setText } from './dom.js';

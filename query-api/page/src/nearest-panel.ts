@@ -1,10 +1,10 @@
-// Who is nearest to a point: asked again and again as long as it is shown, as an answer ages.
+// The nearest drivers to a point: polled as long as they are shown, as an answer ages.
 //
 //   closed ──ask──▶ asking ──answer──▶ answered ──┐
 //     ▲               │                  ▲        │ each second
 //     └────close──────┴──────────────────┴────────┘
 //
-// An answer counts only for the point and status that it was asked for.
+//  An answer counts only for the point and status that it was asked for.
 
 import { type Api, ApiError, type Driver, type NearbyAnswer } from './api.js';
 import { element, made, setText } from './dom.js';
@@ -14,7 +14,7 @@ import { metres, pointText, seconds } from './units.js';
 const NEAREST = 10;
 
 export interface NearestEvents {
-  /** Something else is shown now. */
+  /** The panel now shows something else. */
   changed(): void;
   picked(driverId: string): void;
 }

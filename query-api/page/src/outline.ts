@@ -1,12 +1,12 @@
-// The outline of an area made of rectangles. The blocks of a partition share edges of different lengths, so edges are added
-// up along each line: +1 where the area begins, -1 where it ends, and what is left is the outline.
+// The outline of an area made of rectangles. The blocks of a partition share edges of different lengths, so edges are
+// summed along each line: +1 where the area begins, -1 where it ends. What remains is the outline.
 
 import type { Bounds } from './geohash.js';
 
 export type Line = [[number, number], [number, number]];
 type Changes = Map<number, Map<number, number>>;
 
-/** Without what lies along the end of the map. */
+/** Without the edges along the end of the map. */
 export function outlineOf(blocks: readonly Bounds[]): Line[] {
   const upright: Changes = new Map();
   const level: Changes = new Map();
@@ -32,7 +32,7 @@ export function outlineOf(blocks: readonly Bounds[]): Line[] {
   ];
 }
 
-/** `sign` from `from` to `to`: kept as what changes at either end. */
+/** `sign` from `from` to `to`, stored as the change at either end. */
 function add(changes: Changes, place: number, from: number, to: number, sign: number): void {
   const along = changes.get(place) ?? new Map<number, number>();
   changes.set(place, along);

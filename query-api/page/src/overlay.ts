@@ -1,5 +1,5 @@
-// What MapLibre draws over the ground, from the lowest layer to the highest: partitions, grid, trouble. Sources are empty
-// until somebody fills them.
+// What MapLibre draws over the ground, from the lowest layer to the highest: partitions, grid, trouble. Sources start
+// empty and are filled later.
 
 import type { Layer } from './fragment.js';
 import { FONT } from './ground-style.js';
@@ -14,7 +14,7 @@ export function emptySource(): SourceSpecification {
   return { type: 'geojson', data };
 }
 
-/** Which layers a switch shows; all others are always there. Density and trails are on the canvas above. */
+/** The layers that each switch shows; all others are always visible. Density and trails are on the canvas above. */
 export const SWITCHED: Record<Layer, readonly string[]> = {
   names: ['places'],
   partitions: ['outlines'],

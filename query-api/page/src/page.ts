@@ -98,7 +98,7 @@ export class Page {
   #startPolls() {
     const mayAsk = () => !this.#messages.needsToken;
     const failed = (error: unknown) => this.#messages.failed(error);
-    // What became of these two is told where they are shown.
+    // Failures of these two are shown where their results are.
     const toldBeside = (error: unknown) => {
       if (error instanceof ApiError && error.needsToken) failed(error);
     };
@@ -141,7 +141,7 @@ export class Page {
     });
   }
 
-  /** As the address says. */
+  /** As given in the address. */
   #begin(view: View): void {
     element<HTMLSelectElement>('status').value = view.status;
     this.#map?.showLayers(view.layers);
@@ -197,7 +197,7 @@ export class Page {
     this.#polls.live.now();
   }
 
-  /** What lies under the view: the grid, and which city this is. */
+  /** What depends on the view: the grid, and which city this is. */
   #showPlace(): void {
     if (!this.#map) return;
     const { zoom, centre } = this.#map;

@@ -1,5 +1,5 @@
-// The colours of the map, light and dark. Available and busy are told apart by people who do not see all colours, and by
-// form too. Nodes have pale areas of other hues; trouble has hatching, which no node has.
+// The colours of the map, light and dark. Colour-blind people can distinguish available and busy, also by form. Nodes
+// have pale areas of other hues; trouble has hatching, which no node has.
 
 export interface Palette {
   water: string;

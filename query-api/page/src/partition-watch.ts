@@ -1,4 +1,4 @@
-// The partitions: asked for again and again, shown as areas on the map and as figures, windows and regions in the panel.
+// The partitions: polled, and shown as areas on the map and as figures, windows and regions in the panel.
 
 import type { Api, Partition } from './api.js';
 import type { Cities } from './cities.js';
@@ -53,7 +53,7 @@ export class PartitionWatch {
       this.#partitions = answer.features.map(({ properties }) => properties);
     } else {
       const answer = await api.partitions();
-      // Another map is in force: its cells come the next time.
+      // Another map is in force: its cells come with the next poll.
       if (answer.map.hash !== this.#areas.mapHash) this.#areas = null;
       this.#partitions = answer.partitions;
     }
@@ -68,7 +68,7 @@ export class PartitionWatch {
     const regions = regionsOf(this.#partitions, cities);
     this.#regions.show(regions);
     layers.showLegend(this.#partitions, this.#colours, palette);
-    // The map redraws whatever it is given; most of the time nothing has changed.
+    // The map redraws everything it is given; most of the time nothing has changed.
     const drawn = JSON.stringify(this.#partitions.map(({ node, health }) => [node, health]));
     const labels = troublePoints(regions);
     const all = drawn + JSON.stringify(labels);

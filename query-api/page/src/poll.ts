@@ -1,5 +1,5 @@
-// Asks again and again: one question after the other, so that a slow answer is not asked for twice; while the page is
-// hidden, not at all; after failures less and less often.
+// Polls: one question after the other, so that a slow answer is not asked for twice. It stops while the page is hidden,
+// and slows down after failures.
 
 const SLOWEST_MS = 10_000;
 const HIDDEN_LOOK_MS = 500;
@@ -23,7 +23,7 @@ export class Poll {
     this.#timer = setTimeout(() => void this.#turn(), 0);
   }
 
-  /** As soon as can be, also after failures. */
+  /** As soon as possible, even after failures. */
   now(): void {
     this.#failures = 0;
     if (this.#isAsking) this.#isAgainWanted = true;

@@ -48,7 +48,7 @@ export function troublePoints(regions: readonly Region[]): GeoJSON.FeatureCollec
     for (const { name, lat, lon } of region.cities) {
       const label = `${name}: ${TROUBLE[region.health]}${since(region)}`;
       const geometry = { type: 'Point' as const, coordinates: [lon, lat] };
-      // The darker trouble of one city comes first.
+      // The more serious trouble of a city comes first.
       if (!labels.has(name) || isDark(region.health))
         labels.set(name, { type: 'Feature', properties: { label }, geometry });
     }

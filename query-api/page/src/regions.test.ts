@@ -42,7 +42,7 @@ test('regions: neighbours with the same trouble are one, named by the city at th
   );
   assert.equal(others.length, 0);
   assert.deepEqual(region?.partitions, [2, 3]);
-  // Praga is nearer, but nobody would say so.
+  // Praga is nearer, but nobody would name it.
   assert.equal(region && placeText(region), 'Near Warsaw');
   assert.equal(region?.sinceMs, Date.parse('2026-11-27T14:02:11.000Z'));
 });

@@ -1,5 +1,5 @@
-// Partitions that are not well, put together to regions that a person can name: neighbours on the curve with the same
-// trouble are one region. The borders between partitions lie where the drivers are, so the cities near the borders name it.
+// Groups partitions in trouble into regions that a person can name: neighbours on the curve with the same trouble are
+// one region. The borders between partitions lie where the drivers are, so the cities near the borders name it.
 
 import type { Health, Partition } from './api.js';
 import type { Cities, City } from './cities.js';
@@ -23,7 +23,7 @@ export const TROUBLE: Record<Exclude<Health, 'ok'>, string> = {
   warming: 'has a new owner and may not be healed yet',
 };
 
-/** What the map hatches: nothing that is shown there is of now. */
+/** Hatched on the map: what is shown there is out of date. */
 export const isDark = (health: Health): boolean =>
   health !== 'ok' && health !== 'silent' && health !== 'warming';
 
@@ -61,7 +61,7 @@ function join(region: Region, { partition, unwell_since }: Partition): void {
   if (sinceMs !== null) region.sinceMs = Math.min(region.sinceMs ?? sinceMs, sinceMs);
 }
 
-/** Those that most borders are near to first. */
+/** The cities that most borders are near to come first. */
 function citiesOf(partitions: readonly Partition[], cities: Cities): City[] {
   const borders = new Set(partitions.flatMap(({ from, to }) => [from, to]));
   const votes = new Map<City, number>();
@@ -82,7 +82,7 @@ export function placeText({ cities, range }: Region): string {
   return `Near ${names.length === 0 ? last : `${names.join(', ')} and ${last}`}`;
 }
 
-/** Without the zeros that say nothing. */
+/** Without insignificant zeros. */
 function shortCell(cell: string): string {
   return cell === END ? 'end' : cell.replace(/0+$/, '') || '0';
 }

@@ -1,12 +1,12 @@
-// The search field: a point, a driver's id or a city. What is refused says so beside the field, and stays until something
-// else is typed.
+// The search field: a point, a driver's id or a city. A refusal is shown beside the field until something else is
+// typed.
 
 import type { Cities } from './cities.js';
 import { element, setText } from './dom.js';
 import { type Point, readTyped } from './typed-point.js';
 
 export interface SearchEvents {
-  /** What was asked before is no answer to what was typed. */
+  /** An answer to an earlier text must not be shown for a later one. */
   forget(): void;
   point(point: Point): void;
   city(point: Point): void;

@@ -15,7 +15,7 @@ export class History {
     if (this.#values.length > POINTS) this.#values.shift();
   }
 
-  /** `limit` is drawn as a line of its own. */
+  /** `limit` is drawn as a separate line. */
   drawn(limit: number | null = null): SVGElement {
     const known = this.#values.filter((value) => value !== null);
     const most = Math.max(limit ?? 0, 1, ...known) * 1.08;

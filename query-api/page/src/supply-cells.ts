@@ -1,4 +1,4 @@
-// Density: each cell of a geohash, the darker the more drivers are on duty in it, with their number.
+// Density: the more drivers on duty in a geohash cell, the darker it is, with their number.
 
 import type { SupplyAnswer } from './api.js';
 import { boundsOf } from './geohash.js';
@@ -12,11 +12,11 @@ export interface SupplyCell {
   width: number;
   height: number;
   drivers: number;
-  /** Of the fullest cell, by the logarithm: a few cells have almost all drivers. */
+  /** Relative to the fullest cell, by the logarithm: a few cells have almost all drivers. */
   share: number;
 }
 
-/** Less than this on the screen is no room for a number. */
+/** Below this size on the screen there is no room for a number. */
 const NUMBER_WIDTH_PX = 26;
 const NUMBER_HEIGHT_PX = 14;
 

@@ -8,7 +8,7 @@ const MAX_PRECISION = 7;
 export const supplyPrecision = (zoom: number): number =>
   Math.min(MAX_PRECISION, precisionAt(zoom, CELL_MIN_PX));
 
-/** Drivers that one look may bring; of more, only the counts are shown. */
+/** Drivers that one look may bring; above this, only counts are shown. */
 export const DRIVERS_AT_MOST = 5_000;
 const DRIVERS_AGAIN = 4_500;
 

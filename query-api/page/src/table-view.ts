@@ -1,4 +1,4 @@
-// The drivers in view as a table: for those who read it better than a map, and where the browser draws no map.
+// The drivers in view as a table: for users who read it better than a map, and for browsers that draw no map.
 
 import type { Driver } from './api.js';
 import { element, made, setText } from './dom.js';
@@ -30,7 +30,7 @@ export function showTable(rows: readonly Driver[], drivers: number, { hasMap, pi
         name,
         made('td', driver.status),
         made('td', pointText(driver)),
-        made('td', speed_mps === null ? 'not told' : `${Math.round(speed_mps * 3.6)} km/h`),
+        made('td', speed_mps === null ? 'not reported' : `${Math.round(speed_mps * 3.6)} km/h`),
         made('td', seconds(driver.age_ms)),
       );
       return row;

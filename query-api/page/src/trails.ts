@@ -1,5 +1,5 @@
-// Where drivers went since the page was opened. A position is kept when the driver has moved, and of each driver only the
-// newest; who was not seen for long is forgotten.
+// Where drivers went since the page was opened. A position is kept when the driver has moved, and only the newest ones
+// of each driver; a driver that was not seen for long is forgotten.
 
 import type { Point } from './typed-point.js';
 

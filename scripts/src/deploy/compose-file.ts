@@ -1,4 +1,4 @@
-// compose.yaml as far as its services can be run as plain processes: what each runs, with what around it, after whom.
+// Reads compose.yaml as far as its services can run as plain processes: their commands, environment and order.
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 
@@ -25,7 +25,7 @@ export interface ComposeFile {
   configs: Record<string, { file?: string; content?: string }>;
 }
 
-/** `${NAME:-default}` is the default, what a newcomer gets, unless `values` has another. */
+/** `${NAME:-default}` is the default, which a new user gets, unless `values` overrides it. */
 export function readComposeFile(path: string, values: Readonly<Record<string, string>> = {}): ComposeFile {
   const text = readFileSync(path, 'utf8').replace(
     /\$\{(\w+):-([^}]*)\}/g,
@@ -39,7 +39,7 @@ export function dependenciesOf({ depends_on = {} }: ComposeService): [name: stri
   return Object.entries(depends_on).map(([name, { condition }]) => [name, condition]);
 }
 
-/** Those of the profiles and without a profile, each after all that it depends on. */
+/** The services of the profiles and those without a profile, each after everything that it depends on. */
 export function startOrder({ services }: ComposeFile, profiles: readonly string[]): string[] {
   const order: string[] = [];
   const add = (name: string, path: readonly string[]) => {

@@ -1,5 +1,5 @@
-// Where the parts of a service of compose.yaml are when it runs as a process of this machine: its secrets, configs and volumes
-// in folders, its ports on loopback. What it is told (environment, command, configs) is rewritten to match.
+// Places the parts of a service of compose.yaml on this machine when it runs as a process: its secrets, configs and
+// volumes in folders, its ports on loopback. Its environment, command and configs are rewritten to match.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ComposeFile, ComposeService } from './compose-file.js';
@@ -13,7 +13,7 @@ export interface Places {
   rewritten(text: string): string;
 }
 
-/** `deployDir`: where compose.yaml is; `dir`: where all of this run is. */
+/** `deployDir`: where compose.yaml is; `dir`: holds everything of this run. */
 export function providePlaces(
   name: string,
   service: ComposeService,
@@ -27,7 +27,7 @@ export function providePlaces(
   moved.set('/run/secrets', secrets);
   for (const secret of service.secrets ?? []) {
     if (file.secrets[secret] === undefined)
-      throw new Error(`${name} wants the secret ${secret}, which is not there`);
+      throw new Error(`${name} needs the secret ${secret}, which does not exist`);
     // The address of Postgres is one of them.
     const text = readFileSync(join(o.secretsDir, secret), 'utf8');
     writeFileSync(join(secrets, secret), atOurPorts(text, o.ports));
@@ -40,7 +40,7 @@ export function providePlaces(
   }
   const configs = (service.configs ?? []).map(({ source, target }) => {
     const config = file.configs[source];
-    if (config === undefined) throw new Error(`${name} wants the config ${source}, which is not there`);
+    if (config === undefined) throw new Error(`${name} needs the config ${source}, which does not exist`);
     const place = join(own, target);
     moved.set(dirname(target), dirname(place));
     return { config, place };
@@ -56,7 +56,7 @@ export function providePlaces(
 
 function inOurFolders(text: string, moved: ReadonlyMap<string, string>): string {
   const longestFirst = [...moved].sort(([a], [b]) => b.length - a.length);
-  // Once for each place in the text: what was put in may hold such a path again.
+  // Once for each place in the text: an inserted path may contain such a path again.
   const paths = longestFirst.map(([path]) => path.replace(/[.]/g, '\\.')).join('|');
   return text.replace(
     new RegExp(`(?<![\\w.-])(${paths})(?=/|"|$)`, 'g'),

@@ -1,5 +1,5 @@
-// Runs the services of compose.yaml without Docker: Redis and Postgres of this machine, and our own services as processes with
-// the command and environment that their image and compose.yaml give them, in the order that compose.yaml asks for.
+// Runs the services of compose.yaml without Docker: Redis and Postgres of this machine, and our own services as
+// processes with the command and environment of their image and compose.yaml, in the order that compose.yaml requires.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ export interface ComposeRunOptions {
   stages: readonly Stage[];
   /** `/app` of the image of that target. */
   folderOf(target: string): string;
-  /** For all that it makes. */
+  /** For everything that it makes. */
   dir: string;
   values?: Readonly<Record<string, string>>;
   say(text: string): void;
@@ -58,7 +58,7 @@ export class ComposeRun {
     this.#file = readComposeFile(join(options.deployDir, 'compose.yaml'), options.values);
   }
 
-  /** Where that port of a service is now: `ingest:8080`. */
+  /** The current address of that port: `ingest:8080`. */
   portOf(place: string): number {
     return this.#ports.get(place) as number;
   }
@@ -75,7 +75,7 @@ export class ComposeRun {
     }
   }
 
-  /** Runs a service once to its end, with these arguments; what it printed. */
+  /** Runs a service once to its end, with these arguments; returns what it printed. */
   async once(name: string, args: readonly string[]): Promise<string> {
     const { command, env } = this.#commandOf(name, this.#file.services[name] as ComposeService);
     return execFileSync(process.execPath, [...command, ...args], { env, encoding: 'utf8' });
@@ -145,7 +145,7 @@ export class ComposeRun {
     await this.#healthy(name, service.build.target, child, env, logFile);
   }
 
-  /** As HEALTHCHECK of its image says. */
+  /** As the HEALTHCHECK of its image does. */
   async #healthy(
     name: string,
     target: string,
@@ -183,7 +183,7 @@ export class ComposeRun {
       env[variable] = rewritten(value);
     if (env.PGHOST === 'postgres')
       Object.assign(env, { PGHOST: LOOPBACK, PGPORT: String(this.portOf('postgres:5432')) });
-    // In containers each has addresses of its own; here all share ours.
+    // In containers each has a separate address; here all share ours.
     env.OPS_HOST = LOOPBACK;
     env.HOST = LOOPBACK;
     for (const port of this.#exposed(target))

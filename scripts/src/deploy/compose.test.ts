@@ -1,5 +1,5 @@
-// compose.yaml and the Dockerfile as an operator gets them: each service runs here with the command and the environment that
-// they give it, on a cluster and a database that the jobs of compose.yaml have made.
+// compose.yaml and the Dockerfile as an operator gets them: each service runs here with its command and environment
+// from there, on a cluster and a database that the jobs of compose.yaml have made.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// Reads a Dockerfile: the part of the language that ours uses. What it does not know is an error, so that a check of our
-// Dockerfile never passes over a line.
+// Reads a Dockerfile: the part of the language that ours uses. Anything else is an error, so that a check of our
+// Dockerfile never skips a line.
 
 export interface Instruction {
   line: number;
@@ -52,7 +52,7 @@ export function substituted(text: string, values: Readonly<Record<string, string
   });
 }
 
-/** NAME or NAME=default; null where there is no default. */
+/** NAME or NAME=default; null if there is no default. */
 export function parseArg(text: string): [name: string, fallback: string | null] {
   const [name = '', fallback = null] = text.split('=');
   return [name, fallback];
@@ -80,7 +80,7 @@ export function parseCopy(text: string): Copy {
   return { from: from[0] ?? null, sources: paths.slice(0, -1), target: paths.at(-1) as string };
 }
 
-/** The exec form alone: a shell in between would keep the signals. */
+/** The exec form only: a shell in between would swallow the signals. */
 export function parseExec(text: string): string[] {
   const words: unknown = JSON.parse(text);
   if (!Array.isArray(words)) throw new Error(`${text}: a JSON list is expected`);
@@ -108,13 +108,13 @@ export function parseDockerfile(text: string): Stage[] {
   return stages;
 }
 
-/** A stage with those it stands on, the lowest first. */
+/** A stage with those it is based on, the lowest first. */
 export function chainOf(stages: readonly Stage[], name: string): Stage[] {
   const stage = stages.find((known) => known.name === name);
   return stage === undefined ? [] : [...chainOf(stages, stage.from), stage];
 }
 
-/** The last word on it, over all stages that this one stands on. */
+/** The last value of an instruction, over all stages that this one is based on. */
 export function lastOf(stages: readonly Stage[], name: string, keyword: string): string | undefined {
   return chainOf(stages, name)
     .flatMap(({ instructions }) => instructions)

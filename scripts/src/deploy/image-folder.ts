@@ -1,6 +1,6 @@
-// Carries out a Dockerfile without Docker: each stage becomes a folder, `/app` a folder in it. COPY copies what it names, out
-// of the clone less what .dockerignore names, or out of another stage; RUN runs in the folder, with this machine's Node.
-// What is not seen this way: the base image itself, and what its user may read and write.
+// Carries out a Dockerfile without Docker: each stage becomes a folder, `/app` a folder in it. COPY copies what it
+// names, from the clone minus .dockerignore, or from another stage; RUN runs in the folder, with this machine's Node.
+// Not covered: the base image itself, and what its user may read and write.
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// The manifests of infra/deploy/kubernetes, held against what they stand on: the Dockerfile, the settings, the drain times, and
-// redis.conf. With kustomize on the PATH the overlays are built too, and with kubeconform validated.
+// Compares the manifests of infra/deploy/kubernetes with what they rely on: the Dockerfile, the settings, the drain
+// times, and redis.conf. If kustomize is on the PATH the overlays are built too, and with kubeconform validated.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -135,7 +135,7 @@ test('the overlays build, with the secrets of make-secrets.sh', { skip: !hasKust
       'Secret',
     ])
       assert.ok(new RegExp(`^kind: ${kind}$`, 'm').test(built), `${overlay}: ${kind}`);
-    // A generated name has a hash of the content: without it a changed password would restart nobody.
+    // A generated name has a hash of the content: without it a changed password would restart no pod.
     const unhashed =
       /secretName: (redis-\w+|jwt|postgres-\w+)$|configMap(Ref)?:\n\s+name: (addresses|partition-map)$/m;
     assert.equal(unhashed.exec(built)?.[0], undefined, overlay);

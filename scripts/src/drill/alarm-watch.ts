@@ -19,10 +19,10 @@ export interface AlarmSeen {
   endedMs: number | null;
 }
 
-/** What the flusher that runs holds the loss window against. */
+/** The budget that the running flusher compares the loss window with. */
 export async function lossBudgetMs(stack: Stack): Promise<number> {
   const seconds = total(await scrape(stack.flusher.ops), BUDGET);
-  if (seconds === undefined) throw new Error('the flusher does not tell its loss budget');
+  if (seconds === undefined) throw new Error('the flusher does not report its loss budget');
   return seconds * 1000;
 }
 

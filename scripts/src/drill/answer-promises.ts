@@ -1,12 +1,12 @@
-// What is promised of answers and of other regions while one is broken.
+// The promises for answers and for other regions while one region is broken.
 import type { PromiseVerdict, RegionReport } from './report.js';
 import { figureOf, ms, none } from './verdicts.js';
 
 const ELSEWHERE_P99_FLOOR_MS = 50;
 const ELSEWHERE_P99_FACTOR = 2;
-/** Answers stay complete for as long as query-api is this far behind at most. */
+/** Answers stay complete while query-api is at most this far behind. */
 const COVERAGE_LAG_MS = 2_000;
-/** It may have heard of the region that much before the fault. */
+/** It may last have read the region this long before the fault. */
 const LAG_SLACK_MS = 500;
 
 export function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
@@ -36,7 +36,7 @@ export function elsewhere(regions: readonly RegionReport[]): PromiseVerdict[] {
   ];
 }
 
-/** A dead node takes nobody out of the answers; a region that stays dark is named after COVERAGE_LAG_MS. */
+/** A dead node removes no driver from the answers; a region that stays dark is named after COVERAGE_LAG_MS. */
 export function answered(hit: readonly RegionReport[], darkBudgetMs: number): PromiseVerdict[] {
   const sum = (of: (region: RegionReport) => number) => hit.reduce((all, region) => all + of(region), 0);
   const failed = none(

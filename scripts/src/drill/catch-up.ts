@@ -1,5 +1,5 @@
-// What a fault that takes the archive, or the replicas, away leaves to be caught up with: checkpoints that wait, the
-// alarm of the loss budget, acknowledgements as replicated.
+// What has to be caught up after a fault that takes the archive, or the replicas, away: waiting checkpoints, the alarm
+// of the loss budget, acknowledgements as replicated.
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { Stack } from '../stack-file.js';
 import { AlarmWatch, lossBudgetMs } from './alarm-watch.js';
@@ -23,7 +23,9 @@ export interface CatchUpOptions {
   faultAtMs: number;
 }
 
-/** From the fault on; what is returned waits, once the fault is undone, and tells what was seen. */
+/**
+ * Starts at the fault. The returned function is called once the fault is undone; it waits, and returns what was seen.
+ */
 export function watchCatchUp({
   drill,
   stack,

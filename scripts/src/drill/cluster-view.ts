@@ -1,5 +1,5 @@
-// The Redis Cluster as an outsider sees it, with the reader's rights: who is master of what, which process a node is,
-// and what a replica holds while its master is dead.
+// The Redis Cluster as an outsider sees it, with the reader's rights: which node is master of what, which process a
+// node is, and what a replica holds while its master is dead.
 
 import { parseClusterNodes } from '@whereabouts/infra/live-store/topology';
 import { type ReaderConnection, readerConnection } from '@whereabouts/infra/local/reader-connection';
@@ -17,7 +17,7 @@ export interface NodeView {
   slots: [number, number][];
 }
 
-/** Of the stack only what it takes to look into its nodes. */
+/** The part of the stack that is needed to look into its nodes. */
 export type Reader = Pick<Stack, 'redisReader'>;
 
 export async function withNode<T>(
@@ -53,7 +53,7 @@ async function nodesSeenBy(stack: Stack, address: string): Promise<NodeView[]> {
   return parseClusterNodes(text, address);
 }
 
-/** As the first node tells it that answers. */
+/** According to the first node that answers. */
 export async function clusterNodes(stack: Stack): Promise<NodeView[]> {
   let lastError: unknown;
   for (const address of addressesOf(stack)) {
@@ -72,7 +72,7 @@ export const ownersOf = (nodes: readonly NodeView[]): NodeView[] =>
 export const replicasOf = (nodes: readonly NodeView[], master: NodeView): NodeView[] =>
   nodes.filter(({ masterId }) => masterId === master.id);
 
-/** The process behind a node: stack.json has those of the start only. */
+/** The process behind a node: stack.json has only those from the start. */
 export async function pidOf(stack: Stack, address: string): Promise<number> {
   const info = await withNode(stack, address, (node) => node.info('server'));
   return Number(/process_id:(\d+)/.exec(info)?.[1]);
@@ -83,14 +83,14 @@ async function isLinked(stack: Stack, address: string): Promise<boolean> {
   return /master_link_status:up/.test(info) && !/master_sync_in_progress:1/.test(info);
 }
 
-/** Who owns what, in words that can be compared. */
+/** The owners, as text that can be compared. */
 const claimsOf = (nodes: readonly NodeView[]): string =>
   ownersOf(nodes)
     .map(({ address, slots }) => `${address} ${slots.join()}`)
     .sort()
     .join('; ');
 
-/** What keeps the cluster from being whole, or null: all nodes agree, and every master has its linked replicas. */
+/** Why the cluster is not whole, or null: all nodes agree, and every master has its linked replicas. */
 export async function whatIsBroken(stack: Stack, masters: number): Promise<string | null> {
   const views = await Promise.all(addressesOf(stack).map((address) => nodesSeenBy(stack, address)));
   const nodes = views[0] ?? [];

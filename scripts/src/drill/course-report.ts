@@ -1,4 +1,4 @@
-// From what was seen in a drill to its report.
+// Turns what was seen in a drill into its report.
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Stack } from '../stack-file.js';
 import { type Drill, expectationOf } from './drill-kind.js';
@@ -32,23 +32,26 @@ export interface Course {
   endAtMs: number;
   foundMs: number | null;
   healedMs: number | null;
-  /** Drivers who were answered with an older position than they were told, after the master was back; null: not measured. */
+  /**
+   * Drivers whose answers showed an older position than their acknowledged one, after the master was back; null: not
+   * measured.
+   */
   foundInThePast: number | null;
   reconnectedMs: number | null;
   wholeAgain: boolean;
-  /** Of each region: reports that nothing was heard of, though their time is up. */
+  /** Of each region: reports without any answer although their time is up. */
   unheard: number[];
   wrongRows: Evidence['wrongRows'];
   /** What ingest itself counted as lost, before the fault was undone. */
   counted: number;
   /** Another failover followed, to this node; null: none was seen. */
   laterOwner: string | null;
-  /** Seen from outside, or why it was not; null: the drill does not ask. */
+  /** Seen from outside, or the reason why not; null: the drill does not ask. */
   lost: Lost | string | null;
-  /** From the fault; null: not of all checkpoints. */
+  /** From the fault; null: not all checkpoints were persisted. */
   persistedMs: number | null;
   alarm: Evidence['alarm'];
-  /** Of our own event loop: what is measured cannot be finer. */
+  /** Delay of our own event loop: no measurement can be finer. */
   slowestTurnMs: number;
 }
 
@@ -56,10 +59,10 @@ const BUSY_MS = 50;
 
 const faultOf = ({ scene, endAtMs }: Course): number => scene.faultAtMs ?? endAtMs;
 
-/** 0 for a fault that is a moment, such as a kill. */
+/** 0 for a momentary fault, such as a kill. */
 function faultLastsMs(course: Course): number {
   const { drill, scene } = course;
-  // Drivers can come back once ingest is there again, and how soon `npm start` starts it depends on how often it died.
+  // Drivers can come back once ingest is up again; how soon `npm start` starts it depends on how often it died.
   const isWaitedFor = drill.hits === 'connections';
   const lasts = drill.darkUntilUndone || drill.archiveAway || drill.replicaAway || isWaitedFor;
   return lasts ? Math.round((scene.undoneAtMs ?? faultOf(course)) - faultOf(course)) : 0;
@@ -87,7 +90,7 @@ function regionReports(course: Course): RegionReport[] {
   });
 }
 
-/** Drivers of whom something was acknowledged within the time that may be lost. */
+/** Drivers with an acknowledgement within the time that may be lost. */
 function allowedToLose(course: Course): number {
   const { drill, load, scene, hit } = course;
   if (drill.losesAtMostMs === 0) return 0;
@@ -105,7 +108,8 @@ function auditOf(course: Course): LossAudit | null {
     return { lost: { least: all, most: all }, counted, allowed: null, how };
   }
   if (drill.losesAtMostMs === undefined) return null;
-  const how = 'what the next owner took over was read from it, and held against what drivers were told';
+  const how =
+    'what the next owner took over was read from it, and compared with what was acknowledged to drivers';
   const allowed = allowedToLose(course);
   if (lost === null || typeof lost === 'string') return { lost: null, counted, allowed, how: lost ?? how };
   return { lost: lost.all, counted, allowed, how };
@@ -138,13 +142,13 @@ function replicaAwayOf(course: Course): ReplicaAway | null {
   };
 }
 
-/** What being recorded again is worth: the quiet drivers would be missing until they report. */
+/** Shows the value of recording again: without it the quiet drivers would be missing until they report. */
 function healingNote({ load, hit, scene, foundMs }: Course): string {
   const { faultAtMs } = scene;
   const ids = load.driversOf(hit).map(({ driverId }) => driverId);
   const byReports = reportedAgainMs(load.observations.acks[hit] ?? [], ids, faultAtMs ?? 0);
   const told = (ms: number | null) => (ms === null ? 'not seen' : `${Math.round(ms)} ms`);
-  return `From the fault until every driver was answered with what it had been told, or newer (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
+  return `From the fault until answers showed each driver's acknowledged position, or a newer one (also in incomplete answers): ${told(foundMs)}; until the last of them had reported again: ${told(byReports)}.`;
 }
 
 function notesOf(course: Course): string[] {
@@ -162,7 +166,7 @@ function notesOf(course: Course): string[] {
   return notes;
 }
 
-/** The most connections within a moment, after the fault, and of how many drivers. */
+/** The most connections within a short time after the fault, and the number of drivers. */
 function reconnectsOf({ load, scene, endAtMs }: Course): Evidence['busiestReconnect'] {
   const times = load.observations.connections.map(({ atMs }) => atMs);
   const after = times.filter((atMs) => atMs >= (scene.faultAtMs ?? endAtMs));

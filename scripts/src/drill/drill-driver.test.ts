@@ -1,4 +1,4 @@
-// Where the drivers of a drill stand.
+// Where the drivers of a drill are placed.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildPartitionMap, evenPartitionMap } from '@whereabouts/infra/partition-map';
@@ -10,7 +10,7 @@ test('in every partition of a map there is a spot, and its surroundings are in n
   for (const map of [buildPartitionMap(fleetSample(CITIES, 1)), evenPartitionMap(1), evenPartitionMap(2)]) {
     for (let partition = 0; partition < map.partitions; partition++) {
       const { lat, lon } = spotOf(map, partition);
-      // Of the first partition of an even map the first cell lies where Redis has no place for it.
+      // The first cell of the first partition of an even map is where Redis cannot store positions.
       if (Math.abs(lat) < 85) assert.deepEqual(map.cover(lat, lon, 100), [partition]);
     }
   }

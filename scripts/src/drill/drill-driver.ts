@@ -1,6 +1,6 @@
-// One driver of a drill: it stands in its partition, reports, and tells the drill's book what it hears.
+// One driver of a drill: it stays in its partition, reports, and records what it receives in the drill's book.
 //
-// It comes back by itself when its connection breaks, after the waits of the product's own client.
+//  It comes back by itself when its connection breaks, after the waits of the product's own client.
 import type { Durability } from '@whereabouts/client/protocol';
 import { afterClose, DEFAULT_BACKOFF, reconnectDelayMs } from '@whereabouts/client/reconnect';
 import { blockBounds, cellFromString } from '@whereabouts/infra/geohash';
@@ -13,7 +13,7 @@ export interface Spot {
   lon: number;
 }
 
-/** The middle of a partition's first cell (or, of the first partition, its last). */
+/** The middle of a partition's first cell (or, for the first partition, its last). */
 export function spotOf(map: PartitionMap, partition: number): Spot {
   const first = map.boundaries[0];
   const cell =
@@ -62,7 +62,7 @@ export class DrillDriver {
     return this.#socket?.isOpen === true;
   }
 
-  /** Nothing was heard of them yet; of those of a connection that broke nothing will be. */
+  /** Reports without an answer so far; those of a broken connection will never get one. */
   get unsettled(): readonly Sent[] {
     return this.isOpen ? (this.#socket?.unsettled ?? []) : [];
   }

@@ -1,26 +1,26 @@
-// What a drill says of itself, and what is expected of the stack because of it.
+// What a drill declares about itself, and what is expected of the stack because of it.
 import { DARK_BUDGET_MS, type DarkKind, type Expectation } from './promises.js';
 import type { Scene } from './scene.js';
 
 export interface Drill {
   about: string;
-  /** Which part of the map it is meant to harm; nothing else may notice. */
+  /** The part of the map that it is meant to harm; nothing else may notice. */
   hits: 'region' | 'nothing' | 'connections';
   /** null: nothing may go dark. */
   dark: DarkKind | null;
-  /** The fault lasts until it is undone: the time that the region may be dark counts from there. */
+  /** The fault lasts until it is undone; the time that the region may be dark counts from then. */
   darkUntilUndone?: boolean;
-  /** Of what was acknowledged, the last so many ms may be lost under `DURABILITY=cache`; what is lost is audited. */
+  /** Under `DURABILITY=cache` the last so many ms of acknowledged reports may be lost; the loss is audited. */
   losesAtMostMs?: number;
   /** Everything that was not flushed is lost. */
   losesAll?: boolean;
-  /** The audit must find something, or nothing was proven. */
+  /** The audit must find a loss, or the drill proves nothing. */
   mustLose?: boolean;
-  /** A master that was replaced comes back with what it had: nobody may be answered from that. */
+  /** A replaced master comes back with its old data; no answer may use them. */
   comesBack?: boolean;
-  /** It breaks the master in a network namespace, on a stack of its own that has one. */
+  /** It breaks the master in a network namespace, on its own stack with such a master. */
   needsNamespace?: boolean;
-  /** Postgres is away: a checkpoint that is sent meanwhile is persisted afterwards, and not before. */
+  /** Postgres is away: a checkpoint sent meanwhile is persisted afterwards, and not before. */
   archiveAway?: boolean;
   /** ... for longer than the loss budget: the alarm comes, and goes. */
   outlastsBudget?: boolean;
@@ -47,6 +47,6 @@ export function expectationOf(drill: Drill, promoter: boolean): Expectation {
   };
 }
 
-/** It compares what ingest counts with a truth about its own drivers: so they have an ingest of their own. */
+/** It compares what ingest counts with a truth about its own drivers, so they have a separate ingest. */
 export const needsOwnIngest = (drill: Drill): boolean =>
   drill.losesAtMostMs !== undefined || drill.losesAll === true || drill.replicaAway === true;

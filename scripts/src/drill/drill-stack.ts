@@ -1,5 +1,4 @@
-// The stack that a drill is run on: the one that runs or is given, else one of its own; and what becomes of it when the
-// drill is stopped in the middle.
+// The stack for a drill: the running or given one, else a new one; and its cleanup if the drill is stopped midway.
 import { readFileSync } from 'node:fs';
 import { commandLine, isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { formatAddress } from '@whereabouts/infra/node-address';
@@ -33,7 +32,7 @@ const isOurs = (stack: Stack): boolean => commandLine(stack.pid)?.includes(START
 let scene: Scene | undefined;
 let ownStack: OwnStack | undefined;
 
-/** Nothing stays frozen, and a stack of our own goes with its data; a second wish waits for nothing. */
+/** Nothing stays frozen, and our own stack is removed with its data; a second request waits for nothing. */
 export function leaveOnStop(): void {
   onStop((_reason, byForce) => {
     scene?.thaw();
@@ -46,7 +45,7 @@ export function leaveOnStop(): void {
   });
 }
 
-/** What is frozen is let go when the drill is stopped. */
+/** Frozen processes are released when the drill is stopped. */
 export function keepScene(now: Scene): void {
   scene = now;
 }
@@ -81,7 +80,7 @@ export async function onOwnStack(
     pids = await Promise.all(nodes.map((address) => pidOf(own.now, address)));
     return passed;
   } finally {
-    // What was started again ends a moment after the stack.
+    // Processes that were restarted end a moment after the stack.
     ownStack = undefined;
     await own.stop(async () => {
       await waitFor('Redis has stopped', STOP_DEADLINE_MS, () => !pids.some(isAlive) || undefined);
@@ -89,7 +88,7 @@ export async function onOwnStack(
   }
 }
 
-/** On the given or running stack, else on one of their own. */
+/** On the given or running stack, else on a new one. */
 export async function onStack(choice: StackChoice, breaks: boolean, work: Work): Promise<boolean> {
   const running = givenStack(choice.stack);
   if (running === null) return onOwnStack(choice, [], work);

@@ -1,4 +1,4 @@
-// How a fault is made and undone, where more than one drill does it.
+// Making and undoing a fault, for steps that several drills share.
 import type { Scene } from './scene.js';
 
 const POSTGRES_AWAY_MS = 3_000;

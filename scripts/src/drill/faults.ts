@@ -23,9 +23,9 @@ const SLOW = { forMs: 6_000, stoppedMs: 200, runningMs: 20 };
 const POSTGRES_OUTLASTS_MS = 5_000;
 /** Longer than the node timeout: first the replica counts as alive, then as gone. */
 const REPLICA_FROZEN_MS = 6_000;
-/** A replica is behind by so much at most, on a link that is well. */
+/** A replica on a healthy link is at most this far behind. */
 const LOSES_REPLICATION = { losesAtMostMs: 100 } as const;
-/** A file that the kernel has outlives the process. */
+/** A file that the kernel has written survives the process. */
 const LOSES_NOTHING = { losesAtMostMs: 0 } as const;
 
 export const DRILLS: Readonly<Record<string, Drill>> = {
@@ -55,7 +55,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     },
   },
   isolate: {
-    about: `a master that runs on, cut off from everything for ${ISOLATED_MS / 1000} s (a stack of its own; needs root and ip)`,
+    about: `a master that runs on, cut off from everything for ${ISOLATED_MS / 1000} s (on a new stack; needs root and ip)`,
     hits: 'region',
     dark: 'freeze',
     ...LOSES_REPLICATION,
@@ -83,7 +83,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     },
   },
   'kill-behind': {
-    about: `kill -9 of a master whose replica has heard nothing for ${BEHIND_MS / 1000} s`,
+    about: `kill -9 of a master whose replica has received nothing for ${BEHIND_MS / 1000} s`,
     hits: 'region',
     dark: 'kill',
     darkUntilUndone: true,
@@ -92,7 +92,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
     inject: async (scene) => {
       for (const { address } of scene.replicas) scene.freeze([await scene.pid(address)]);
       scene.behind('SIGSTOP of its replica');
-      // Else the socket would keep for it what it has not heard yet.
+      // Otherwise the socket would keep what it has not received yet.
       await scene.dropReplicas();
       await scene.pause(BEHIND_MS);
       await killMaster(scene);
@@ -244,7 +244,7 @@ export const DRILLS: Readonly<Record<string, Drill>> = {
   },
 };
 
-/** Their own commands for a cluster that we did not start. */
+/** The user's own commands, for a cluster that we did not start. */
 export function givenDrill(inject: string, heal: string): Drill {
   return {
     about: `the command: ${inject}`,

@@ -1,10 +1,11 @@
-// When everybody of a region is found again, as a dispatcher would find them, and that nobody is then found in the past.
+// Measures when all drivers of a region are found again, as a dispatcher would find them, and checks that no answer
+// then goes back in time.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Load } from './load.js';
 
 const LOOK_MS = 50;
 const MAX_IDS = 100;
-/** What was acknowledged that long ago has to be in the answers: query-api asks for news ten times a second. */
+/** What was acknowledged this long ago must be in the answers: query-api asks for news ten times a second. */
 const VISIBLE_MS = 1_000;
 
 interface FoundDriver {
@@ -35,7 +36,7 @@ function toldOf(load: Load, region: number): Told {
 const isOlder = (driver: FoundDriver, told: Told): boolean =>
   Date.parse(driver.recorded_at) < (told.get(driver.driver_id) ?? 0);
 
-/** Whether every one is in the answers, and not older than it was told to be at the fault. */
+/** Whether each driver is in the answers, with a position at least as new as the one acknowledged at the fault. */
 async function look(load: Load, told: Told): Promise<'lacks' | 'found' | 'complete'> {
   const ids = [...told.keys()];
   let isComplete = true;
@@ -49,7 +50,7 @@ async function look(load: Load, told: Told): Promise<'lacks' | 'found' | 'comple
   return isComplete ? 'complete' : 'found';
 }
 
-/** Resolves when all is healed, or with null for what was not when it was over. */
+/** Resolves when all is healed, or with null for what was not healed at the end. */
 export async function untilHealed(
   load: Load,
   region: number,
@@ -69,7 +70,7 @@ export async function untilHealed(
 }
 
 /**
- * Until it is over: how many drivers were answered with an older position than they had been told was taken; null: no
+ * Until the end: how many drivers were answered with an older position than had been acknowledged to them; null: no
  * answer was complete.
  */
 export async function foundInThePast(
@@ -78,7 +79,7 @@ export async function foundInThePast(
   over: () => boolean,
 ): Promise<number | null> {
   const past = new Set<string>();
-  /** What had been told by then, oldest first. */
+  /** What had been acknowledged by then, oldest first. */
   const tolds: { atMs: number; told: Told }[] = [];
   let answers = 0;
   while (!over()) {
@@ -86,7 +87,7 @@ export async function foundInThePast(
     tolds.push({ atMs: nowMs, told: toldOf(load, region) });
     while ((tolds[1]?.atMs ?? nowMs) <= nowMs - VISIBLE_MS) tolds.shift();
     const { atMs, told } = tolds[0] as { atMs: number; told: Told };
-    // What was told since then need not be found yet.
+    // Acknowledgements since then need not be visible yet.
     if (atMs > nowMs - VISIBLE_MS) {
       await sleep(LOOK_MS);
       continue;

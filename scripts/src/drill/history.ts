@@ -1,16 +1,16 @@
-// Each promise over the runs of a drill on this machine, out of the reports that they left, and whether a run is worse
-// than those before it.
+// Compares each promise over the runs of a drill on this machine, from their reports: is a run worse than those before
+// it?
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRecord } from '@whereabouts/infra/local/state-file';
 import type { DrillReport, Figure } from './report.js';
 
-/** Of each drill so many reports are kept, with their pages. */
+/** How many reports of each drill are kept, with their pages. */
 export const KEPT_REPORTS = 50;
-/** A run is compared with so many before it, at most and at least. */
+/** How many earlier runs a run is compared with, at most and at least. */
 export const COMPARED_RUNS = 20;
 export const FEWEST_RUNS = 3;
-/** How far from the median is usual: a spread of normal noise, and what no person would call worse. */
+/** What distance from the median is usual: the spread of normal noise, and what no person would call worse. */
 const SPREADS = 3;
 const SCALED_MAD = 1.4826;
 const LEAST_PART = 0.1;
@@ -37,7 +37,7 @@ export interface PromiseHistory {
   unit: Figure['unit'] | null;
   /** In order of time. */
   runs: PastRun[];
-  /** Of the runs that the last is compared with; null: too few. */
+  /** Over the runs that the last is compared with; null: too few. */
   median: number | null;
   /** Above this the last would be worse; null: too few. */
   limit: number | null;
@@ -47,7 +47,7 @@ export interface PromiseHistory {
 
 export interface DrillHistory {
   drill: string;
-  /** Budgets are others without it, so these runs are told apart. */
+  /** Budgets differ without it, so these runs are separate. */
   promoter: boolean;
   runs: { startedAt: string; passed: boolean; commit: string | null }[];
   promises: PromiseHistory[];

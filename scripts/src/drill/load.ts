@@ -1,4 +1,4 @@
-// The load of a drill and the eyes on it: drivers in every partition, and a dispatcher in every region.
+// The load of a drill and its observers: drivers in every partition, and a dispatcher in every region.
 
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
@@ -14,13 +14,13 @@ import { watchStream } from './stream-watch.js';
 
 /** Four reports a second are within the limit of five; staggered, a partition reports every 80 ms or so. */
 export const REPORT_INTERVAL_MS = 250;
-/** One in each partition reports seldom: after a failover only being recorded again brings it back soon. */
+/** One in each partition reports seldom: after a failover only recording again makes it visible soon. */
 export const QUIET_INTERVAL_MS = 4_000;
 const DRIVERS = 192;
 const ASK_TIMEOUT_MS = 2_000;
 const CONNECT_AT_ONCE = 32;
 const CONNECT_DEADLINE_MS = 30_000;
-/** Longer than any deadline on the way: of an older report nothing will be heard. */
+/** Longer than any deadline on the way: an older report will get no answer. */
 const UNHEARD_MS = 5_000;
 const SETTLE_DEADLINE_MS = 20_000;
 
@@ -86,7 +86,7 @@ export class Load implements DriverBook {
     this.#persistedAtMs.set(`${driverId} ${seq}`, performance.now());
   }
 
-  /** One in each region; returns when `persisted` came of the last of them, null: not yet of all. */
+  /** One in each region. Returns when the last of them was `persisted`; null: not yet all. */
   sendCheckpoints(): () => number | null {
     const keys = this.#regions.map((_, region) => {
       const driver = this.driversOf(region).find(({ isOpen }) => isOpen);
@@ -106,7 +106,7 @@ export class Load implements DriverBook {
     this.observations.connections.push({ atMs: performance.now(), driverId: driver.driverId });
   }
 
-  /** Of each region: reports that nothing was heard of, though their time is up. */
+  /** Of each region: reports without any answer although their time is up. */
   unheard(nowMs: number): number[] {
     const isUnheard = ({ sentAtMs }: { sentAtMs: number }) => sentAtMs < nowMs - UNHEARD_MS;
     return this.#regions.map((_, index) =>
@@ -114,7 +114,7 @@ export class Load implements DriverBook {
     );
   }
 
-  /** Everybody reports once more and is acknowledged: from then on the truth is complete. */
+  /** Every driver reports once more and is acknowledged: from then on the truth is complete. */
   async settle(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#asking = false;
@@ -146,7 +146,7 @@ export class Load implements DriverBook {
   async #connect(map: PartitionMap): Promise<void> {
     const tokenFor = driverTokens(this.#stack);
     const each = Math.max(1, Math.round(DRIVERS / map.partitions));
-    // The same in every drill: who left a moment ago is known to ingest for a minute, and would count as lost too.
+    // The same in every drill: ingest remembers a driver that left for a minute, and would count it as lost too.
     for (let i = 0; i < each * map.partitions; i++) {
       const driverId = `drill-${i}`;
       const spot = spotOf(map, i % map.partitions);
@@ -192,7 +192,7 @@ export class Load implements DriverBook {
     });
   }
 
-  /** Those of a partition one after the other, evenly over the interval. */
+  /** The drivers of a partition one after the other, spread evenly over the interval. */
   #report(): void {
     const rounds = Math.ceil(this.drivers.length / new Set(this.drivers.map((d) => d.spot.partition)).size);
     const perRound = this.drivers.length / rounds;

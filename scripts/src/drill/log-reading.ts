@@ -14,7 +14,7 @@ export const isOlder = (a: Order, b: Order): boolean =>
   a.session < b.session || (a.session === b.session && a.recordedAtMs < b.recordedAtMs);
 
 /**
- * As it stood when the given term ended. Null: a later record hides it, as that has been compacted already, which
+ * As it was when the given term ended. Null: a later record hides it, because it has been compacted already, which
  * happens 10 s after it was written at the earliest.
  */
 export async function newestUpTo(
@@ -23,7 +23,7 @@ export async function newestUpTo(
   driverIds: readonly string[],
   lastTerm: number,
 ): Promise<ReadonlyMap<string, Order> | null> {
-  // Compaction moves records from the log to the snapshot: read in this order none is missed.
+  // Compaction moves records from the log to the snapshot; reading in this order misses none.
   const entries = (await node.callBuffer('XRANGE', log, '-', `${lastTerm}`)) as [Buffer, Buffer[]][];
   const values = await node.hmgetBuffer(snapshot, ...driverIds);
   const newest = new Map<string, Order>();

@@ -93,7 +93,7 @@ test('a replica that has not heard all takes over: what it lacks of what was tol
       await withAdmin(replica, cluster.password, (node) => node.call('CLUSTER', 'FAILOVER', 'TAKEOVER'));
       return true;
     });
-    // Healing: the new owner is given one of them again, which brings back nothing that it had lost.
+    // Healing: the new owner is given one of them again. That restores nothing that it had lost.
     await waitFor('the new owner takes writes', DEADLINE_MS, async () => {
       await append(PARTITION, 'a', nowMs + 1);
       return true;
@@ -130,7 +130,7 @@ test('a second replica takes over that had not heard of the first: the first is 
   await withAdmin(master, cluster.password, (node) => node.wait(2, 5_000));
   const drivers = [{ driverId: 'a', spot: { partition: PARTITION, lat: 0, lon: 0 } }];
   const region = { partitions: [{ partition: PARTITION, tag: map.tagOf(PARTITION) }] };
-  // The second stands before the first: the order in which they are looked at says nothing.
+  // The second comes before the first: the order in which they are looked at is irrelevant.
   const truth = await LossTruth.of({ redisReader: READER }, [master, second, first], { drivers }, region);
   try {
     process.kill(pids[second] as number, 'SIGSTOP');

@@ -1,9 +1,9 @@
-// What a failover loses, taken from outside: the next owner of each partition is read directly, and what it has of the
-// term that was broken off is held against what the drivers had been told when the old owner was gone.
+// Measures the loss of a failover from outside. It reads the next owner of each partition directly, and compares what
+// that has of the broken term with what was acknowledged to the drivers when the old owner disappeared.
 //
-// An entry's id begins with the term it was written in, so what the next owner took over tells itself apart from what it
-// has written since. The next owner is the process whose own term comes right after the broken one; who owns the
-// partition later, after another failover, does not matter.
+//  An entry's id begins with the term it was written in, so what the next owner took over is distinct from what it has
+// written since. The next owner is the process whose term follows the broken one; later owners, after another failover,
+// do not matter.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
 import type { ReaderConnection } from '@whereabouts/infra/local/reader-connection';
@@ -41,7 +41,7 @@ export interface Lost {
   replicated: LostCount;
 }
 
-/** A line `term` of meta; null: nobody has written. */
+/** A line `term` of meta; null: no process has written. */
 export function parseTerm(line: string | null): Term | null {
   if (line === null) return null;
   const [, , owner = '', number, , , previous] = line.split(' ');
@@ -99,7 +99,7 @@ class Candidate {
   }
 }
 
-/** Whose term comes first. */
+/** The candidate whose term comes first. */
 export function earliest<T extends { term: number }>(taken: readonly T[]): T | undefined {
   return taken.reduce<T | undefined>(
     (first, one) => (first === undefined || one.term < first.term ? one : first),
@@ -154,7 +154,7 @@ export class LossTruth {
     return earliest(taken)?.address ?? null;
   }
 
-  /** `acks`: all of the region. A text says why it was not measured. */
+  /** `acks`: all of the region. A text is the reason why it was not measured. */
   lost(acks: readonly Ack[], faultAtMs: number): Lost | string {
     const { surelyMs, possiblyMs } = lastOfOldMaster(acks, faultAtMs);
     const unseen = this.#groups.filter((group) => this.#tookOver(group) === undefined);
@@ -180,7 +180,7 @@ export class LossTruth {
   }
 }
 
-/** Of each driver the newest position that it had been told was taken, by then. */
+/** For each driver the newest position that had been acknowledged by then. */
 function newestTold(acks: readonly Ack[], untilMs: number): Orders {
   const newest = new Map<string, Order>();
   for (const { driverId, ackAtMs, session, recordedAtMs } of acks) {

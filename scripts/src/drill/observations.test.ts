@@ -56,7 +56,7 @@ test('what the old master still acknowledged ends with the silence before the fi
   assert.deepEqual(last(ack(900, 950), ack(1_010, 1_210)), { surelyMs: 1_000, possiblyMs: 1_000 });
   // It never took writes again.
   assert.deepEqual(last(ack(900, 950), ack(980, 1_020)), { surelyMs: 1_020, possiblyMs: 1_020 });
-  // So late that all came at once: whose they are cannot be told.
+  // So late that all came at once: the sender cannot be determined.
   assert.deepEqual(last(ack(980, 1_030), ack(995, 1_060), ack(1_010, 1_065)), {
     surelyMs: 1_000,
     possiblyMs: 1_065,

@@ -14,19 +14,19 @@ export interface Ack {
   durability: Durability;
 }
 
-/** To a question about the surroundings of a partition's drivers. */
+/** The answer to a question about the surroundings of a partition's drivers. */
 export interface AnswerSeen {
   atMs: number;
   tookMs: number;
   partition: number;
   answer: 'complete' | 'partial' | 'failed';
-  /** Complete, or the partition is named among what is missing. */
+  /** Complete, or the partition is named among the missing ones. */
   isNamed: boolean;
-  /** Drivers who stand there, have been acknowledged, and are not in it. */
+  /** Drivers who are there, have been acknowledged, and are not in the answer. */
   lacking: number;
 }
 
-/** A stream that was held against a question. */
+/** A stream that was compared with a question. */
 export interface StreamSeen {
   atMs: number;
   /** Until it showed what the question answers; null: it did not. */
@@ -60,19 +60,19 @@ export function percentile(values: readonly number[], q: number): number | null 
   return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] as number;
 }
 
-/** Between what the old master still acknowledged and what the new one does there is a silence, at least this long. */
+/** Between the old master's last acknowledgement and the new one's first there is a silence, at least this long. */
 const SILENCE_MS = 40;
 
-/** The last acknowledgement of the old master was heard by then: surely, and possibly. */
+/** The last acknowledgement of the old master arrived by then: surely, and possibly. */
 export interface LastOfOld {
   surelyMs: number;
   possiblyMs: number;
 }
 
 /**
- * An acknowledgement does not say who gave it, and both the old and the new master may give one of a report that was
- * sent before the fault. But whatever was sent after it was taken by the new one: what is heard together with the
- * first such acknowledgement is the new master's, and what comes before the silence is the old one's. Where a busy
+ * An acknowledgement does not say which master gave it, and both the old and the new one may acknowledge a report that
+ * was sent before the fault. But whatever was sent after it was taken by the new one. So acknowledgements that arrive
+ * together with the first such one are the new master's, and those before the silence are the old one's. If a busy
  * machine left no silence, the two moments differ.
  */
 export function lastOfOldMaster(acks: readonly Ack[], faultAtMs: number): LastOfOld {
@@ -91,7 +91,7 @@ export function lastOfOldMaster(acks: readonly Ack[], faultAtMs: number): LastOf
   return { surelyMs: faultAtMs, possiblyMs: ofNew };
 }
 
-/** Drivers of whom something was acknowledged from then on, up to a moment. */
+/** Drivers with an acknowledgement between then and another moment. */
 export function acknowledgedBetween(acks: readonly Ack[], fromMs: number, toMs: number): number {
   const drivers = acks.filter(({ ackAtMs }) => ackAtMs >= fromMs && ackAtMs <= toMs);
   return new Set(drivers.map(({ driverId }) => driverId)).size;
@@ -110,8 +110,8 @@ export function busiest(times: readonly number[], stretchMs: number): number {
 }
 
 /**
- * Until every driver was acknowledged that reported after the fault: how long it takes where one waits for the next
- * reports; null: one of them never was.
+ * Until every driver that reported after the fault was acknowledged: the time if one waits for the next reports; null:
+ * one of them never was.
  */
 export function reportedAgainMs(
   acks: readonly Ack[],
@@ -122,7 +122,7 @@ export function reportedAgainMs(
 }
 
 /**
- * Until every partition was acknowledged that was sent to after the fault; null: one of them never was. A report sent
+ * Until every partition that was sent to after the fault was acknowledged; null: one of them never was. A report sent
  * before the fault proves nothing: it may have been written before.
  */
 export function takesWritesAgainMs(
@@ -188,7 +188,7 @@ function samplesOf(
   return samples;
 }
 
-/** What was answered from the fault on. */
+/** Answers from the fault on. */
 function answersOf(seen: Observations, region: number, { faultAtMs, endAtMs }: Window): AnswerReport {
   const answers = (seen.answers[region] ?? []).filter(({ atMs }) => atMs >= faultAtMs && atMs < endAtMs);
   const partial = answers.filter(({ answer }) => answer === 'partial');

@@ -1,5 +1,5 @@
-// An ingest process of a drill's own, for the drill's drivers alone: what it counts is about nobody else, and it knows
-// of nobody who left before. It has the settings of the stack's ingest, and is one more of several, which is usual.
+// A separate ingest process for the drill's drivers alone: its counts are about nobody else, and it remembers no
+// earlier drivers. It has the settings of the stack's ingest, and runs beside it, which is a usual deployment.
 import { join } from 'node:path';
 import { freePorts } from '@whereabouts/infra/local/ports';
 import { startServer, waitFor } from '@whereabouts/infra/local/server-process';

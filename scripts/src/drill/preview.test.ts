@@ -1,4 +1,4 @@
-// What is warned of before anything is broken.
+// The warnings before anything is broken.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NodeView } from './cluster-view.js';

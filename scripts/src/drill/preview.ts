@@ -8,7 +8,7 @@ export interface NodePreview {
   replicas: string[];
   partitions: number;
   ranges: { from: string; to: string }[];
-  /** Listed as available or busy; null where a partition did not answer. */
+  /** Listed as available or busy; null if a partition did not answer. */
   liveDrivers: number | null;
   warnings: string[];
 }

@@ -1,16 +1,16 @@
-// Processes of a stack on this machine: killed, frozen, and started again as they were.
+// Processes of a stack on this machine: killed, frozen, and restarted as they were.
 //
-// What is started again is no child of `npm start` any more: a small shell beside it waits for the end of `npm start`
+//  A restarted process is no longer a child of `npm start`. A small shell beside it waits for the end of `npm start`
 // and then stops it, so that nothing is left behind.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { commandInside, namespaceOf } from '@whereabouts/infra/local/network-namespace';
 import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 
-/** All that is needed to start a process again. */
+/** Everything needed to start a process again. */
 export interface Recipe {
   command: string;
-  /** What stands before it, where it runs in a network namespace. */
+  /** The command prefix, if it runs in a network namespace. */
   launchPrefix: string[];
   /** The name it was called by: one binary may be several programs. */
   argv0: string;
@@ -53,7 +53,7 @@ export function recipeOf(pid: number): Recipe {
 const KEEPER = `while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -s "$3" "$2" 2>/dev/null || exit 0
 i=0; while kill -0 "$2" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done; kill -s KILL "$2" 2>/dev/null`;
 
-/** Returns its pid. `with`: the process whose end is its end too. */
+/** Returns its pid. `with`: when that process ends, this one is stopped too. */
 export async function startAgain(
   recipe: Recipe,
   stopSignal: 'TERM' | 'INT',
@@ -61,7 +61,7 @@ export async function startAgain(
 ): Promise<number> {
   const log = openSync(recipe.logFile, 'a');
   const { command, launchPrefix, argv0, args, env, cwd, uid, gid } = recipe;
-  // `ip` goes by the name that it is called by too, so it is not told another; it calls by name what it runs.
+  // `ip` also depends on the name that it is called by, so it gets no other; it starts its command by name.
   const isInside = launchPrefix.length > 0;
   const [first, ...rest] = isInside ? [...launchPrefix, argv0, ...args] : [command, ...args];
   const identity = process.getuid?.() === 0 ? { uid, gid } : {};

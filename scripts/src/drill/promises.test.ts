@@ -1,4 +1,4 @@
-// The verdict: each promise is kept at its budget and broken just above it, and nothing that is missing counts as kept.
+// The verdict: each promise is kept at its budget and broken just above it, and a missing value never counts as kept.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectationOf } from './drill-kind.js';
@@ -144,7 +144,7 @@ test('the loss audit must equal the truth, and what replicas had is never lost',
   assert.equal(broken({ audit: { ...audit, lost: null } }).length, 1);
   assert.equal(broken({ audit: { ...audit, counted: 3, allowed: 2 } }).length, 1);
   assert.equal(broken({ audit: { ...audit, counted: 4 } }).length, 1);
-  // Where the truth is known to lie between two numbers, so must the count.
+  // If the truth is only known to lie between two numbers, the count must lie there too.
   const between = { ...audit, lost: { least: 1, most: 3 } };
   for (const [counted, verdicts] of [
     [0, 1],

@@ -1,4 +1,4 @@
-// What is promised, and whether it was kept. Pure: from what was measured to a verdict.
+// The promises, and whether they were kept. Pure: from what was measured to a verdict.
 import type { AlarmSeen } from './alarm-watch.js';
 import { answered, elsewhere } from './answer-promises.js';
 import { type LossAudit, lostText, type PromiseVerdict, type RegionReport } from './report.js';
@@ -11,18 +11,18 @@ export const DARK_BUDGET_MS = {
 } as const;
 export type DarkKind = keyof (typeof DARK_BUDGET_MS)['alone'];
 
-/** Once the region takes writes: what was lost is appended again, and query-api asks for news. */
+/** Once the region takes writes: lost records are appended again, and query-api asks for news. */
 const HEAL_SLACK_MS = 1_000;
-/** Who comes back together within this, with a third of all, is a herd. */
+/** A third of all drivers coming back within this time is a thundering herd. */
 export const HERD_MS = 100;
 const HERD_PART = 1 / 3;
-/** The window is looked at twice a second; the rest is for a busy machine. */
+/** The window is checked twice a second; the rest is for a busy machine. */
 const ALARM_SLACK_MS = 3_000;
 /** After Postgres is back: the flusher's longest pause, and a pass. */
 const CAUGHT_UP_MS = 10_000;
-/** A lost connection is tried again within a second, and a stream is looked at twice a second. */
+/** A lost connection is retried within a second, and a stream is checked twice a second. */
 const STREAM_MS = 2_000;
-/** A frozen replica costs the wait that is under way and the report's own, 100 ms each; the rest is noise. */
+/** A frozen replica costs the wait in progress and the report's own, 100 ms each; the rest is noise. */
 const REPLICA_WAIT_MS = 200;
 const REPLICA_NOISE_FLOOR_MS = 100;
 /** The node timeout, in which the cluster sees that it is back, and the resynchronization. */
@@ -31,31 +31,31 @@ const REPLICATED_AGAIN_MS = 5_000;
 export interface Expectation {
   /** null: nothing of the map may go dark. */
   darkMs: number | null;
-  /** Every driver who reports on stays in the answers. */
+  /** Every driver who keeps reporting stays in the answers. */
   keepsDrivers: boolean;
   /** All drivers come back within this; null: no connection is expected to break. */
   reconnectMs: number | null;
   /** The other regions must not notice. */
   elsewhereUnharmed: boolean;
-  /** The audit must find something, or nothing was proven. */
+  /** The audit must find a loss, or the drill proves nothing. */
   mustLose: boolean;
-  /** A master that was replaced comes back, and nobody may be answered from what it has. */
+  /** A replaced master comes back, and no answer may use its data. */
   comesBack: boolean;
-  /** One that is sent while Postgres is away is persisted afterwards. */
+  /** A checkpoint sent while Postgres is away is persisted afterwards. */
   checkpoint: boolean;
-  /** The loss budget is used up, which has to be told. */
+  /** The loss budget is used up, which must raise the alarm. */
   alarm: boolean;
-  /** Acknowledgements go on without the replicas, as what they are. */
+  /** Acknowledgements continue without the replicas, with the durability that they have. */
   replicaAway: boolean;
 }
 
-/** Of the region whose replica is frozen. */
+/** For the region whose replica is frozen. */
 export interface ReplicaAway {
   /** Nacks, and questions without a complete answer. */
   refused: number;
   slowestAckMs: number | null;
   ackP99BeforeMs: number | null;
-  /** Of reports that were sent while it was frozen: acknowledged as `cache`, and as `replicated`. */
+  /** Reports sent while it was frozen, by acknowledgement: `cache` and `replicated`. */
   cache: number;
   replicated: number;
   /** From its end until every partition was acknowledged as replicated again; null: never. */
@@ -67,17 +67,20 @@ export interface Evidence {
   faultLastsMs: number;
   regions: readonly RegionReport[];
   audit: LossAudit | null;
-  /** Positions that every replica had, as drivers were told, and that were lost all the same; null: none was promised. */
+  /** Positions that were acknowledged as held by every replica and still lost; null: none was promised. */
   lostReplicated: number | null;
-  /** Rows of Postgres that are not what the drivers were told; null: it could not be compared. */
+  /** Rows of Postgres that differ from what was acknowledged to the drivers; null: it could not be compared. */
   wrongRows: { wrong: number; of: number; first: string } | null;
   wholeAgain: boolean;
-  /** Drivers who were answered with an older position than they were told, once a replaced master was back; null: not measured. */
+  /**
+   * Drivers who were answered with an older position than their acknowledged one, once a replaced master was back;
+   * null: not measured.
+   */
   foundInThePast: number | null;
   reconnectedMs: number | null;
   /** The most connections within HERD_MS after the fault. */
   busiestReconnect: { connections: number; of: number };
-  /** From the fault until `persisted` came of all checkpoints that were sent after it; null: not of all. */
+  /** From the fault until all checkpoints sent after it were `persisted`; null: not all were. */
   persistedMs: number | null;
   alarm: { budgetMs: number; seen: readonly AlarmSeen[] } | null;
   replicaAway: ReplicaAway | null;
@@ -165,7 +168,7 @@ function noHerd({ connections, of }: Evidence['busiestReconnect']): PromiseVerdi
   };
 }
 
-/** Of the broken region, and of all the others. */
+/** For the broken region, and for all the others. */
 function regional({ expected, regions, faultLastsMs }: Evidence): PromiseVerdict[] {
   const hit = regions.filter(({ affected }) => affected);
   const verdicts: PromiseVerdict[] = [];

@@ -1,4 +1,4 @@
-// Regions: what each master carries, as GET /v1/partitions tells it.
+// Regions: what each master carries, according to GET /v1/partitions.
 import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readSecret, type Stack } from '../stack-file.js';
 

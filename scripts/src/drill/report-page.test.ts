@@ -87,7 +87,7 @@ function sample(changes: Partial<PageReport> = {}): PageReport {
   };
 }
 
-/** Every element is closed in its turn and every attribute is quoted: what a strict reader of SVG asks for. */
+/** Every element is closed in its turn and every attribute is quoted, as a strict reader of SVG requires. */
 function assertWellFormed(page: string): void {
   const body = page.replace('<!doctype html>', '').replace(/<style>[^<]*<\/style>/, '');
   const open: string[] = [];

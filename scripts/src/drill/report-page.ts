@@ -1,5 +1,5 @@
 // A drill's report as one page that can be attached to a ticket: no script, no remote asset, drawn from the report and
-// those of earlier runs. Times count from the fault, and it says so; beside them stands the time of day.
+// those of earlier runs. Times count from the fault, as the page says; the time of day is shown beside them.
 
 import { lineChart } from '../report/line-chart.js';
 import { type Filling, Markup, markup } from '../report/markup.js';
@@ -27,7 +27,7 @@ import { timeline } from './report-timeline.js';
 
 export type PageReport = DrillReport & { facts?: RunFacts };
 
-/** Text for a cell, or with a class of its own. */
+/** Text for a cell, or text with a class. */
 type Cell = Filling | { of: Filling; class: string };
 
 /** `history`: of this drill, this run included; null: there is none. */
@@ -105,7 +105,7 @@ function promiseRow({ promise, passed, measured, budget, detail }: PromiseVerdic
   return [promise, markup`${measured}${more}`, budget, ...past, { of: verdict, class: verdict }];
 }
 
-/** Of a promise that is no number: how often it was kept. */
+/** For a promise that is no number: how often it was kept. */
 function pastOf({ runs, unit, median, standing }: PromiseHistory): Markup {
   const shown = runs.slice(-COMPARED_RUNS - 1);
   const kept = shown.filter(({ passed }) => passed).length;
@@ -176,7 +176,7 @@ function factList(facts: Record<string, string | number>): Markup {
   return markup`<dl>${rows}</dl>`;
 }
 
-/** Its heads stand in each cell too, for narrow screens. */
+/** Its heads are repeated in each cell for narrow screens. */
 function table(name: string, heads: readonly string[], rows: readonly Cell[][]): Markup {
   if (rows.length === 0) return markup`<p>None.</p>`;
   const head = heads.map((text) => markup`<th scope="col">${text}</th>`);

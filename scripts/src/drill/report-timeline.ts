@@ -1,13 +1,13 @@
-// What of a report is drawn over time: one chart for each question, one line in it for each region.
+// The parts of a report that are drawn over time: one chart for each question, one line in it for each region.
 
 import type { Line, LineChart, Mark } from '../report/line-chart.js';
 import { clockAt } from '../report/wall-clock.js';
 import { type DrillReport, faultAtMs, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
-/** More points than this no eye tells apart: neighbouring samples are then put together. */
+/** The eye cannot separate more points than this, so neighbouring samples are merged. */
 const MOST_POINTS = 800;
 
-/** Not drawn where there are none: the table of regions says so. */
+/** Not drawn if there are none: the table of regions says so. */
 const REFUSALS = 'Refusals (nacks) a second';
 
 type Measure = (samples: readonly RegionSample[]) => number | null;
@@ -65,7 +65,7 @@ function marksOf(report: DrillReport): Mark[] {
   return marks.sort((a, b) => a.atMs - b.atMs);
 }
 
-/** null: for one of them it never ended, or nobody knows. */
+/** null: for one of them it never ended, or it is unknown. */
 function greatest(regions: readonly RegionReport[], field: 'darkMs' | 'healedMs'): number | null {
   let most = 0;
   for (const { [field]: ms } of regions) {

@@ -1,7 +1,7 @@
-// What a drill writes down: everything that its verdict was made from, so that a page can be drawn from it alone.
+// What a drill writes down: everything that its verdict was based on, so that a page can be drawn from it alone.
 //
-// Every time is in milliseconds from the fault; what came before it is negative. null is "not measured" or "never", as
-// the field says. Every number is about the drill's own drivers alone.
+//  Every time is in milliseconds from the fault; earlier times are negative. null is "not measured" or "never", as the
+// field says. Every number is about the drill's own drivers only.
 
 export interface DrillReport {
   format: 3;
@@ -12,7 +12,7 @@ export interface DrillReport {
   startedAt: string;
   fromMs: number;
   toMs: number;
-  /** Of a fault that lasts until it is undone, such as a cut: budgets count from there. 0 of one that is a moment. */
+  /** For a fault that lasts until it is undone, such as a cut: budgets count from then. 0 for a momentary one. */
   faultLastsMs: number;
   /** When everything that was broken ran again. */
   repairedAtMs: number;
@@ -37,9 +37,9 @@ export interface DrillReport {
   regions: RegionReport[];
   /** What was done to the stack and what it did, in order. */
   events: DrillEvent[];
-  /** null where the drill kills no master. */
+  /** null if the drill kills no master. */
   audit: LossAudit | null;
-  /** What a reader should know besides: what was skipped, what could not be measured. */
+  /** Notes for the reader: what was skipped, what could not be measured. */
   notes: string[];
 }
 
@@ -52,7 +52,7 @@ export interface PromiseVerdict {
   budget: string;
   /** What the worst case was, or why it failed; may be empty. */
   detail: string;
-  /** The same for comparisons with other runs: less is better. Not there where it is no number, or never came. */
+  /** The same for comparisons with other runs: less is better. Absent if it is no number, or never came. */
   figure?: Figure;
 }
 
@@ -74,14 +74,14 @@ export interface RegionReport {
   /** The last acknowledgement before the gap, and the first of a report that was sent after the fault; null: never. */
   lastAckAtMs: number | null;
   firstAckAtMs: number | null;
-  /** From the fault until a driver of every partition of it was acknowledged again; 0 where it was not interrupted. */
+  /** From the fault until a driver of every partition of it was acknowledged again; 0 if it was not interrupted. */
   darkMs: number | null;
   /** From the fault until every driver of it was found again, in complete answers. */
   healedMs: number | null;
   ackP99BeforeMs: number | null;
   ackP99DuringMs: number | null;
   nacks: Record<string, number>;
-  /** Reports that nothing was heard of in the time that is judged. */
+  /** Reports without any answer in the time that is judged. */
   failedWrites: number;
   answers: AnswerReport;
   samples: RegionSample[];
@@ -96,7 +96,7 @@ export interface AnswerReport {
   unnamed: number;
   /** null: none was incomplete. */
   firstIncompleteMs: number | null;
-  /** Answers that lacked a driver who stood there and reported on. */
+  /** Answers that lacked a driver who was there and kept reporting. */
   lacking: number;
 }
 
@@ -121,24 +121,24 @@ export interface DrillEvent {
   text: string;
 }
 
-/** Two numbers where it cannot be told exactly, which is where the drill itself was late. */
+/** Two numbers if it cannot be determined exactly, because the drill itself was late. */
 export interface LostCount {
   least: number;
   most: number;
 }
 
 export interface LossAudit {
-  /** Drivers whose newest acknowledged position the new owner lacked, by comparison from outside; null: not measured. */
+  /** Drivers whose newest acknowledged position the new owner lacked, compared from outside; null: not measured. */
   lost: LostCount | null;
   /** What the drill's own ingest counted before the fault was undone: `whereabouts_ingest_lost_positions_total`. */
   counted: number;
   /** The most that may be lost, see RELIABILITY.md; null: all that was not flushed. */
   allowed: number | null;
-  /** How the truth was taken, or why it was not. */
+  /** How the truth was measured, or why it was not. */
   how: string;
 }
 
-/** Times of a report count from the fault; this is when that was. */
+/** Times of a report count from the fault; this is its time of day. */
 export const faultAtMs = ({ startedAt, fromMs }: DrillReport): number => Date.parse(startedAt) - fromMs;
 
 export const lostText = ({ least, most }: LostCount): string =>

@@ -27,7 +27,7 @@ import { Scene } from './scene.js';
 
 const WARM_MS = 2_500;
 const CALM_MS = 3_000;
-/** How long a region may stay dark before the fault is undone all the same. */
+/** How long a region may stay dark before the fault is undone anyway. */
 const PATIENCE_MS = 15_000;
 const AFTER_MS = 1_500;
 const WHOLE_DEADLINE_MS = 60_000;
@@ -39,12 +39,12 @@ export interface DrillSetting {
   drill: Drill;
   stack: () => Stack;
   own: boolean;
-  /** Where: the region of this partition; undefined: the middle one. */
+  /** The region of this partition; undefined: the middle one. */
   partition: number | undefined;
   say(text: string): void;
   /** Of the ingest process that it starts, if it does. */
   ingestLog: string;
-  /** So that whatever is frozen is let go when we are stopped. */
+  /** Releases what is frozen when the drill is stopped. */
   onScene(scene: Scene): void;
 }
 
@@ -96,7 +96,7 @@ interface Watched extends Healing, CaughtUp {
   counted: number;
 }
 
-/** The fault, and all until the cluster is whole again. */
+/** The fault, and everything until the cluster is whole again. */
 async function takeCourse(
   setting: DrillSetting,
   load: Load,
@@ -114,10 +114,10 @@ async function takeCourse(
     ? untilHealed(load, hit, faultAtMs, () => over)
     : Promise.resolve({ foundMs: 0, healedMs: 0 });
   await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
-  // What another failover may lose later is no loss of this fault.
+  // What another failover may lose later does not count for this fault.
   const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
   let ended = false;
-  // Begun before the master comes back, so that its first second counts too.
+  // Started before the master comes back, so that its first second counts too.
   const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
   await drill.undo(scene);
   const wholeAgain = await waitFor('the cluster is whole', WHOLE_DEADLINE_MS, async () =>
@@ -148,7 +148,7 @@ async function takeCourse(
   };
 }
 
-/** Who owns the region in the end, where that is not who took it over from the broken master. */
+/** The final owner of the region, if it is not the node that took it over from the broken master. */
 async function ownerAfter(stack: Stack, truth: LossTruth, { partitions }: Region): Promise<string | null> {
   const slot = partitions[0]?.slot ?? 0;
   const owner = ownersOf(await clusterNodes(stack)).find(({ slots }) =>
@@ -157,7 +157,7 @@ async function ownerAfter(stack: Stack, truth: LossTruth, { partitions }: Region
   return truth.nextOwner === null || owner?.address === truth.nextOwner ? null : (owner?.address ?? null);
 }
 
-/** Everything, and what it was seen to do. */
+/** Everything, and its observed behaviour. */
 async function watchedCourse(
   setting: DrillSetting,
   load: Load,
@@ -182,7 +182,7 @@ async function watchedCourse(
   const endAtMs = performance.now();
   const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
   const unheard = load.unheard(endAtMs);
-  setting.say('Comparing Postgres with what the drivers were told ...');
+  setting.say('Comparing Postgres with what was acknowledged to the drivers ...');
   await load.settle();
   const wrongRows = await compareArchive(stack(), load, map);
   return {
@@ -206,7 +206,9 @@ async function watchedCourse(
   };
 }
 
-/** A drill begins with a whole cluster, whatever the one before has left; one that does not become whole is told. */
+/**
+ * A drill begins with a whole cluster, whatever the one before has left; if it does not become whole, that is reported.
+ */
 async function regionsAtBegin({ stack, say }: DrillSetting): Promise<Region[]> {
   await waitFor('the cluster is whole, as a drill needs it', WHOLE_DEADLINE_MS, async () => {
     const masters = ownersOf(await clusterNodes(stack())).length;

@@ -1,4 +1,4 @@
-// What a fault has at hand while it is made and undone, and a diary of what was done.
+// What a fault can use while it is made and undone, and a diary of what was done.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -21,14 +21,14 @@ const READY_DEADLINE_MS = 60_000;
 const POSTGRES = 'postgres';
 
 export interface SceneOptions {
-  /** As it is now, with the pids of now. */
+  /** The current state, with the current pids. */
   stack: () => Stack;
   victim: NodeView;
   replicas: readonly NodeView[];
   say: (text: string) => void;
 }
 
-/** Redis's own words for a master that sees most other masters no more. */
+/** Redis's term for a master that can no longer see most other masters. */
 const GAVE_UP = /^\d+:M (\d.*?) # Cluster state changed: fail$/gm;
 
 /** Since 1970; 0: never. */
@@ -47,7 +47,7 @@ export class Scene {
   /** performance.now() of the fault itself. */
   faultAtMs: number | null = null;
   undoneAtMs: number | null = null;
-  /** Since when its replicas hear nothing any more, where that came before the fault. */
+  /** Since when its replicas receive nothing, if that began before the fault. */
   behindSinceMs: number | null = null;
   readonly #say: (text: string) => void;
   readonly #recipes = new Map<string, Recipe>();
@@ -128,12 +128,12 @@ export class Scene {
     this.#frozen.clear();
   }
 
-  /** As by a pulled cable: nothing reaches the victim, and it reaches nobody. */
+  /** Like a pulled cable: nothing reaches the victim, and it reaches nobody. */
   async isolate(): Promise<void> {
     const { address } = this.victim;
     const pid = await this.pid(address);
     const namespace = namespaceOf(pid);
-    if (namespace === null) throw new Error(`${address} does not run in a network namespace of its own`);
+    if (namespace === null) throw new Error(`${address} does not run in a separate network namespace`);
     this.#isolated = { namespace, logFile: recipeOf(pid).logFile };
     this.fault(`the master ${address} is cut off from everything`);
     await setCable(namespace, 'down');
@@ -161,20 +161,20 @@ export class Scene {
     });
   }
 
-  /** With the data that there are; resolves when it answers. */
+  /** With the existing data; resolves when it answers. */
   async startRedis(address: string): Promise<void> {
     await this.spawnRedis(address);
     await this.untilAnswers(address);
   }
 
-  /** The victim forgets its replicas' connections; they would come back by themselves. */
+  /** The victim drops its replicas' connections; they would come back without more. */
   async dropReplicas(): Promise<void> {
     await this.#asAdmin(async (node) => {
       await node.call('CLIENT', 'KILL', 'TYPE', 'replica');
     });
   }
 
-  /** The victim knows the services' users no more, and ends what they have open: cut off, for all they can see. */
+  /** The victim removes the services' users and closes their connections: to them it looks cut off. */
   async shutOut(isOut: boolean): Promise<void> {
     await this.#asAdmin(async (node) => {
       for (const service of ['ingest', 'flusher', 'query'] as const) {
@@ -194,7 +194,7 @@ export class Scene {
     await withAdmin(address, redisAdminPassword(this.#home), use);
   }
 
-  /** Its own word for its pid: stack.json has that of the start only. */
+  /** The pid that it reports: stack.json has only the one from the start. */
   #postmaster(): number {
     const place = postgresPlace(join(this.#home, 'postgres'));
     return Number(readFileSync(join(place, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);

@@ -1,4 +1,4 @@
-// A dispatcher who follows the drivers of a region by a stream, and holds it each second against a question.
+// A dispatcher who follows the drivers of a region by a stream, and compares it with a question every second.
 import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
 import type { Answer } from '../outside/dispatcher.js';
 import type { StreamSeen } from './observations.js';
@@ -18,7 +18,7 @@ export interface StreamWatchOptions {
   isOver(): boolean;
 }
 
-/** The same drivers, and as complete. */
+/** The same drivers, and equally complete. */
 export function isSame(
   { view, drivers }: Pick<NearbyReader, 'view' | 'drivers'>,
   answer: Pick<Answer, 'complete'> & { drivers: { driver_id: string }[] },
@@ -46,7 +46,7 @@ export async function watchStream({
     let atMs = performance.now();
     let answer = await ask();
     while (!isOver() && (answer === null || !isSame(reader, answer))) {
-      // Nothing can be held against a question that is not answered.
+      // A question without an answer gives nothing to compare with.
       if (answer === null) atMs = performance.now();
       else if (performance.now() - atMs > PATIENCE_MS) break;
       await pause(AGAIN_AFTER_MS);

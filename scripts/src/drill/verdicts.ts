@@ -5,7 +5,7 @@ export const ms = (value: number | null) => (value === null ? 'never' : `${Math.
 export const worst = (values: readonly (number | null)[]): number | null =>
   values.some((value) => value === null) ? null : Math.max(0, ...(values as number[]));
 
-/** Nothing where it never came. */
+/** Empty if it never came. */
 export const figureOf = (value: number | null, unit: Figure['unit']): { figure?: Figure } =>
   value === null ? {} : { figure: { value: Math.round(value), unit } };
 
@@ -25,7 +25,7 @@ export function within(
   };
 }
 
-/** A budget that counts from the end of a fault: `at` is told from its beginning, as every time is. */
+/** A budget that counts from the end of a fault: `at` counts from its beginning, like every time. */
 export function withinAfter(
   promise: string,
   atMs: number | null,

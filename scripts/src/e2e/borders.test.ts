@@ -1,5 +1,5 @@
-// Drivers who cross borders as often as they report, in front of two ingest processes, while somebody looks without
-// a pause: nobody who reports is ever missing or there twice, and nobody goes back in time.
+// Drivers who cross borders as often as they report, in front of two ingest processes, while a reader polls without a
+// pause: no reporting driver is ever missing or listed twice, and none goes back in time.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/local/server-process';
@@ -15,21 +15,21 @@ import { acrossBorders, around, mapOf, type Place } from '../testing/places.js';
 const SEED = 811;
 const DRIVERS = 60;
 const REPORT_EVERY_MS = 200;
-/** For so long, and on a busy machine until somebody has looked often enough. */
+/** For this long, and on a busy machine until there have been enough looks. */
 const CROSSING_MS = 15_000;
 const AT_MOST_MS = 90_000;
 const ENOUGH_ANSWERS = 200;
 const LOOKERS = 3;
 const FRESHNESS_MS = 10_000;
 const WARSAW = { lat: 52.23, lon: 21.01 };
-/** In one place at a time, as soon as the crossing is seen. */
+/** In one place at a time, as soon as the crossing is visible. */
 const SEEN_MS = 5_000;
-/** What was acknowledged is noted so often, for so long. */
+/** How often acknowledgements are noted, and for how long. */
 const NOTE_EVERY_MS = 20;
 const NOTED = 500;
 /** The clocks of store and test, and the time between an acknowledgement and its note. */
 const VIEW_SLACK_MS = 150;
-/** What was acknowledged that long ago has to be in an answer. */
+/** What was acknowledged this long ago must be in an answer. */
 const VISIBLE_MS = 2_000;
 const EVERYBODY: Partial<Question> = { ...WARSAW, radius_m: 50_000, limit: 100 };
 
@@ -45,7 +45,7 @@ before(async () => {
     INGEST_PROCESSES: '2',
     FLUSH_INTERVAL_MS: '1000',
     HOLD_NACK_AFTER_MS: '9000', // nobody is refused because the machine is busy
-    // They send five a second; what a busy machine holds up arrives at once.
+    // They send five a second; what a busy machine delays arrives at once.
     MAX_REPORTS_PER_S: '50',
   });
   fleet = new FleetSockets(stack.now);
@@ -97,7 +97,7 @@ type Acknowledged = ReadonlyMap<string, number>;
 const acknowledgedNow = (): Acknowledged =>
   new Map([...fleet.truth.newest.values()].map((known) => [known.driverId, known.recordedAtMs]));
 
-/** What had been acknowledged when: an answer tells how old its view is, and may tell nothing older than that. */
+/** What had been acknowledged when: an answer states the age of its view, and may show nothing older than that. */
 class Acknowledgements {
   readonly #noted: { atMs: number; by: Acknowledged }[] = [
     { atMs: performance.now(), by: acknowledgedNow() },
@@ -107,7 +107,10 @@ class Acknowledgements {
     if (this.#noted.length > NOTED) this.#noted.shift();
   }, NOTE_EVERY_MS);
 
-  /** The least that an answer may tell whose view is of then: nothing is known of the time before the first note. */
+  /**
+   * The oldest state that an answer with a view of that time may show: nothing is known of the time before the first
+   * note.
+   */
   asOf(atMs: number): Acknowledged {
     return this.#noted.findLast((noted) => noted.atMs <= atMs)?.by ?? new Map();
   }
@@ -222,7 +225,7 @@ test('who stops reporting leaves the answers at the freshness limit, and is foun
   assert.ok(body.age_ms >= FRESHNESS_MS);
 });
 
-/** Who is told as free there. */
+/** Drivers that are listed as free there. */
 async function freeAt(place: Place): Promise<string[]> {
   const { drivers } = await dispatcher.wholeAnswer({ ...place, radius_m: 100, limit: 100 });
   return drivers.map(({ driver_id }) => driver_id);

@@ -1,5 +1,5 @@
-// Checkpoints, from a driver's `checkpoint: true` to a row that is there when `persisted` comes: once and for all,
-// however often it is sent, whoever dies in between.
+// Checkpoints, from a driver's `checkpoint: true` to a row that exists when `persisted` arrives: exactly once, however
+// often it is sent, and whichever process dies in between.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ let dispatcher: Dispatcher;
 const random = seededRandom(SEED);
 
 before(async () => {
-  // Checkpoints are written at once; positions would not be before a minute is over.
+  // Checkpoints are written at once; positions would wait for a minute.
   stack = await OwnStack.start(mapOf([PORTO], 0.2, random), {
     FLUSH_INTERVAL_MS: '60000',
     LOSS_BUDGET_MS: '600000',
@@ -164,7 +164,7 @@ test('an id that stands for another trip end is a conflict, waiting or in the ar
   }
   await persisted(driver, later - 1);
   assert.ok(!driver.persisted.includes(later));
-  // The one that counts may come again, and is the one that stands.
+  // The first one counts: it may be sent again, and stays.
   await persisted(driver, driver.send(first));
   const rows = await rowsOf('porto-6');
   assert.equal(rows[0]?.recorded_at, exactTime(first.recorded_at_ms));
@@ -221,7 +221,7 @@ test('ten may wait, the eleventh is too many, also over a reconnect; all ten arr
   assert.deepEqual(ids, [...held, 'afterwards'].sort());
 });
 
-/** Its next pid; 0 stands there while it is down, and would be our own process group. */
+/** Its next pid; while it is down the pid is 0, which would mean our own process group. */
 async function killFlusher(): Promise<void> {
   const { pid } = stack.now.flusher;
   assert.ok(pid > 0);

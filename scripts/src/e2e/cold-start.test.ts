@@ -1,4 +1,4 @@
-// The whole cache is lost. Who is connected comes back by itself; the others are found by id once they are restored
+// The whole cache is lost. Connected drivers come back by themselves; the others are found by id once they are restored
 // from the archive, and are offered to nobody until they report.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -32,7 +32,7 @@ const goneIds = Array.from({ length: GONE }, (_, i) => `gone-${i}`);
 const hereIds = Array.from({ length: HERE }, (_, i) => `here-${i}`);
 
 before(async () => {
-  // Fresh for as long as the test may take: it is not their age that keeps the restored out of the answers.
+  // Fresh for as long as the test may take: their age is not what keeps the restored drivers out of the answers.
   stack = await OwnStack.start(mapOf([HANOI], 0.2, random), {
     FLUSH_INTERVAL_MS: '500',
     FRESHNESS_MS: '600000',
@@ -57,7 +57,10 @@ async function reported(ids: readonly string[]): Promise<FleetSockets> {
   return fleet;
 }
 
-/** What it remembers goes with it: of ingest who left a moment ago, of query-api all that it has followed. */
+/**
+ * Their memory is dropped too: ingest's, of drivers that left a moment ago, and query-api's, of all that it has
+ * followed.
+ */
 async function anew(service: 'ingest' | 'query'): Promise<void> {
   const pidsOf = () => (service === 'ingest' ? stack.now.ingest.pids : [stack.now.query.pid]);
   const before = pidsOf();
@@ -85,7 +88,7 @@ async function restore(): Promise<Record<string, unknown>> {
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
 }
 
-/** Asked until the answer is whole: 503 while a part of the map is not known, and he may be there. */
+/** Asked until the answer is complete: 503 while a part of the map is not known, as the driver may be there. */
 async function settled(driverId: string) {
   return waitFor(`${driverId}: an answer`, DEADLINE_MS, async () => {
     const reply = await dispatcher.byId(driverId);
@@ -93,7 +96,7 @@ async function settled(driverId: string) {
   });
 }
 
-/** Query-api hears of a change a moment later. */
+/** Query-api learns of a change a moment later. */
 async function settledAs(driverId: string, source: 'live' | 'archive') {
   return waitFor(`${driverId} is ${source}`, DEADLINE_MS, async () => {
     const reply = await settled(driverId);
@@ -137,7 +140,7 @@ test('restored, the others are found by id as of the archive, and are in no othe
     const { body } = await dispatcher.get<{ drivers: { driver_id: string }[] }>(`/v1/drivers/${path}`);
     assert.deepEqual(body.drivers.map(({ driver_id }) => driver_id).sort(), hereIds.toSorted(), path);
   }
-  // They are in the log once more, so a flush comes by first.
+  // They are in the log once more, so a flush comes first.
   await waitFor('they count as persisted', DEADLINE_MS, async () => {
     const replies = await Promise.all(goneIds.map((id) => dispatcher.byId(id)));
     return replies.every(({ body }) => body.persisted) || undefined;

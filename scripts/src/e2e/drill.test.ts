@@ -1,5 +1,5 @@
-// `npm run drill` as a person has it, on a stack that runs: what it says and writes, that the stack is as it was
-// afterwards, and that nothing of it outlives the stack. How fast a busy machine is, is for the drills themselves.
+// `npm run drill` on a running stack: what it prints and writes, that the stack is afterwards as it was before, and
+// that nothing of the drill outlives the stack. The speed of a busy machine is for the drills themselves to judge.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -121,7 +121,7 @@ test('kill: one region, judged, written down, and whole again', async () => {
   const [hit, ...more] = report.regions.filter(({ affected }) => affected);
   assert.equal(more.length, 0);
   assert.ok(hit && hit.darkMs !== null && hit.healedMs !== null, 'it came back');
-  // What does not depend on the machine's speed.
+  // Results that do not depend on the machine's speed.
   const timely = /latency|time dark|time to heal|incomplete/;
   const broken = report.promises.filter(({ promise, passed }) => !passed && !timely.test(promise));
   assert.deepEqual(broken, []);
@@ -134,7 +134,7 @@ async function takeBack(address: string): Promise<void> {
     await waitFor('it is the master again', DEADLINE_MS, async () => {
       const replication = await node.info('replication');
       if (replication.includes('role:master')) return true;
-      // Before that it has what it had before the fault, and would bring it back.
+      // Before that it has its data from before the fault, and would restore them.
       if (replication.includes('master_link_status:up')) await node.call('CLUSTER', 'FAILOVER', 'TAKEOVER');
       return undefined;
     });
@@ -164,7 +164,7 @@ test('kill-behind: the truth is that of the first failover, whoever owns the reg
   let [measured, isSecondSeen] = [0, false];
   for (let run = 0; run < MAX_TAKE_BACKS && !isSecondSeen; run++) {
     const report = await killBehindWithTakeBack(CITIES[0] as { lat: number; lon: number });
-    // Where the region was taken back too early, the drill may not have seen what it judges.
+    // If the region was taken back too early, the drill may not have seen what it judges.
     if (!report?.audit?.lost) continue;
     measured++;
     isSecondSeen = /Another failover followed/.test(report.notes.join());

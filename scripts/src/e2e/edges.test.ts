@@ -13,7 +13,7 @@ import { around, mapOf, type Place } from '../testing/places.js';
 
 const SEED = 1_801;
 const FRESHNESS_MS = 600_000;
-/** Who is older is stale in these questions. */
+/** Older positions are stale in these questions. */
 const MAX_AGE_MS = 240_000;
 const STALE_MS = 400_000;
 const CROWD = 300;
@@ -129,7 +129,7 @@ test('300 busy and 300 stale drivers nearer than the free ones hide nobody', asy
   assert.deepEqual(await free({ limit: 100 }), firstFree(20));
   assert.deepEqual(await free({ limit: 1, exclude: firstFree(7) }), ['free-7']);
   assert.deepEqual(await free({ limit: 3, services: 12 }), ['free-12', 'free-13', 'free-14']);
-  // Of the busy ones, and of everybody who is not too old by default, the nearest hundred of many.
+  // The nearest hundred of many busy drivers, and of all drivers that are not too old by default.
   await ask({ ...BERLIN, status: 'busy' });
   await ask(BERLIN);
   await ask({ ...BERLIN, limit: 100, exclude: firstFree(20) });

@@ -1,5 +1,5 @@
-// A full disk and a service that dies at that moment: the stack lives on, says so, and is well again with the space.
-// Skipped, with the reason, where no small file system can be mounted.
+// A full disk, and a service that dies at that moment: the stack survives, reports it, and recovers when there is
+// space. Skipped, with the reason, if no small file system can be mounted.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// A master joins the running cluster, takes its part of the curve and leaves again, under load: every request that
-// fails may be tried again and then does not, no driver is missing from an answer, no position is lost.
+// A master joins the running cluster, takes its part of the curve and leaves again, under load: every failed request
+// may be retried and then succeeds, no driver is missing from an answer, no position is lost.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -72,7 +72,10 @@ async function plan(...args: string[]) {
   };
 }
 
-/** Asks all the time: nobody is ever missing from an answer, and who is asked for by id is found, at once or again. */
+/**
+ * Polls without a pause: no driver is ever missing from an answer, and one asked for by id is found, at once or on
+ * retry.
+ */
 async function watched<T>(work: Promise<T>): Promise<T> {
   let working = true;
   const settle = () => {

@@ -1,5 +1,5 @@
-// The loss window, with the flusher stopped, held against the times that a driver knows from outside; its alarm; and
-// how both end when the flusher goes on. And what --observe shows of such a stack.
+// The loss window, with the flusher stopped, compared with the times that a driver knows from outside; its alarm; and
+// how both end when the flusher continues. And what --observe shows of such a stack.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/local/server-process';

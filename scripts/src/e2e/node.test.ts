@@ -1,5 +1,5 @@
-// A Redis node that dies while the stack runs: stack.json and the live line tell it, `npm run node` shows it and brings
-// it back as a child of the stack, and nothing of it outlives the stack.
+// A Redis node dies while the stack runs: stack.json and the live line show it, `npm run node` lists it and restarts it
+// as a child of the stack, and nothing of it outlives the stack.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -46,7 +46,7 @@ async function kill(port: number): Promise<void> {
   await until(`${port} is told to be down`, () => at(port).state === 'down');
 }
 
-/** The replica of the master on that port: the nodes of a shard are as far from each other as the shards are many. */
+/** The replica of the master on that port: the ports of a shard's nodes differ by the number of shards. */
 const partnerOf = (port: number): number => {
   const ports = stack.now.redis.map((one) => one.port);
   const index = ports.indexOf(port);
@@ -118,7 +118,7 @@ test('npm run top: one snapshot where there is no terminal, with what the nodes 
   assert.equal(worst.length, 5);
 });
 
-/** Runs a command in a terminal of its own, presses `q` once it has drawn, and prints what came, as hex. */
+/** Runs a command in a separate terminal, presses `q` once it has drawn, and prints the output as hex. */
 const IN_A_TERMINAL = `
 import os, pty, select, signal, sys, time
 pid, fd = pty.fork()

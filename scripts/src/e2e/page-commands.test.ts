@@ -1,4 +1,4 @@
-// The commands of all pages, run as a reader types them: beside the stack that README.md's first command starts.
+// Runs the commands of all pages as a reader types them, beside the stack that README.md's first command starts.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
@@ -64,7 +64,7 @@ after(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** One shell for the page. curl fails here where the server refuses. */
+/** One shell for the page. curl fails here if the server refuses. */
 function scriptOf(page: string): string {
   const commands = blocks.filter((block) => block.page === page && isRun(block));
   const lines = commands.flatMap(({ line, code }) => [`echo "@ ${page}:${line}"`, code]);

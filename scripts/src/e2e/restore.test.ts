@@ -1,5 +1,6 @@
-// Postgres goes away under load, comes back, and comes back as it was before; two flushers work at once. Whatever
-// happens to the archive, in the end it has the newest of everybody, row by row, and nobody has to ask for it.
+// Postgres goes away under load, comes back, and comes back as an older copy; two flushers work at once. Whatever
+// happens to the archive, in the end it has the newest position of every driver, row by row, without any request for
+// it.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -25,7 +26,7 @@ const AWAY_MS = 20_000;
 const SILENT_MS = 8_000;
 const CATCH_UP_MS = 30_000;
 const LIMA = { lat: -12.05, lon: -77.04 };
-// Nobody is refused because the machine is busy.
+// No driver is refused because the machine is busy.
 const SETTINGS = { FLUSH_INTERVAL_MS: '1000', LOG_LEVEL: 'info', HOLD_NACK_AFTER_MS: '9000' };
 
 let stack: OwnStack;
@@ -91,7 +92,7 @@ test('Postgres away for 20 s under load: drivers and callers notice nothing, the
   await assertRight('before');
   await archive.stop();
   archive.keepCopy();
-  // Half of them fall silent before it is back: what they said last was said while it was away.
+  // Half of them fall silent before it is back: their last reports came while it was away.
   const falling = load(driverIds.slice(0, DRIVERS / 2));
   const going = load(driverIds.slice(DRIVERS / 2));
   const backAt = performance.now() + AWAY_MS;
@@ -119,7 +120,7 @@ test('Postgres restored from an older copy is filled again by itself, also with 
   archive.putBackCopy();
   await archive.start();
   assert.ok((await archiveDifferences(url, fleet.truth, stack.map)).length > 0, 'it was older');
-  // A few go on; the others are silent, and their rows have to come from the cache.
+  // A few continue; the others are silent, and their rows have to come from the cache.
   reportFrom(driverIds.slice(0, 20));
   await fleet.untilSettled();
   await assertRight('after the restore');

@@ -1,4 +1,4 @@
-// Drivers and dispatch through nginx, with the very configuration that docs/reverse-proxy.md shows.
+// Drivers and dispatch through nginx, with exactly the configuration that docs/reverse-proxy.md shows.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -67,7 +67,7 @@ after(async () => {
   if (dir) rmSync(dir, { recursive: true, force: true });
 });
 
-/** That of the page, with this test's ports and folder. */
+/** The page's configuration, with this test's ports and folder. */
 function configuration({ ingest, query }: Stack): string {
   const page = readFileSync(join(root, 'docs', 'reverse-proxy.md'), 'utf8');
   const text = /```nginx\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
@@ -96,7 +96,7 @@ async function longToken(audience: 'ingest' | 'query', scope: string): Promise<s
   return await signDevelopmentToken({ ...claims, subject: 'long', scope: `${scope} ${padding}` });
 }
 
-/** The first bytes of the answer to what is sent in these pieces. */
+/** The first bytes of the answer to a request sent in these pieces. */
 function answered(...pieces: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1', async () => {
@@ -180,7 +180,7 @@ test('proxy: a handshake with a long token, in the header or as a subprotocol, i
   const asSubprotocol = handshake({ 'Sec-WebSocket-Protocol': `whereabouts.v1.json, bearer.${token}` });
   for (const request of [inHeader, asSubprotocol]) {
     assert.match(await answered(request), /^HTTP\/1\.1 101 /);
-    // Within the version, which uWebSockets.js alone would take for another one.
+    // Within the version, which uWebSockets.js alone would read as another one.
     const at = 'GET /v1/stream HT'.length;
     assert.match(await answered(request.slice(0, at), request.slice(at)), /^HTTP\/1\.1 101 /);
   }

@@ -1,5 +1,6 @@
-// Streams of nearby drivers through a whole stack, second by second while drivers move: what they add up to is what looking
-// at everybody gives. Also while a Redis node dies, and after query-api was killed and everybody connected again.
+// Streams of nearby drivers through a whole stack, second by second while drivers move: their events add up to what
+// looking at every driver gives. Also while a Redis node dies, and after query-api was killed and every stream
+// reconnected.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
@@ -17,7 +18,7 @@ const DRIVERS = 80;
 const STEP_DEG = 0.01;
 const CALM_S = 4;
 const FAULT_S = 5;
-/** A busy machine may be late; what is promised is for the drills to judge. */
+/** A busy machine may be late; the drills judge the promises. */
 const DEADLINE_MS = 30_000;
 const WARSAW = { lat: 52.23, lon: 21.01 };
 const REST = { services: 0, exclude: [] };
@@ -36,7 +37,7 @@ let dispatcher: Dispatcher;
 let readers: NearbyReader[] = [];
 
 before(async () => {
-  // Nobody is refused while a region is dark.
+  // No driver is refused while a region is dark.
   stack = await OwnStack.start(mapOf([WARSAW], 0.2, random), { HOLD_NACK_AFTER_MS: '9000' });
   fleet = new FleetSockets(stack.now);
   dispatcher = await Dispatcher.of(stack.now);
@@ -60,7 +61,7 @@ function queryOf({ lat, lon, radius_m, limit, status }: Question): string {
   return `lat=${lat}&lon=${lon}&radius_m=${radius_m}&limit=${limit}&status=${status}&min_move_m=0`;
 }
 
-/** Everybody reports from a little farther on; some become busy, or free again. */
+/** Every driver reports from a little farther on; some become busy, or free again. */
 function drive(): void {
   for (const [driverId, place] of places) {
     const next = around(place, STEP_DEG, random);
@@ -70,7 +71,7 @@ function drive(): void {
   }
 }
 
-/** Of everybody, as the drivers were told; each stream in its order, with the places of now. */
+/** For all drivers, by their acknowledgements; each stream in its order, with current places. */
 function assertStreams(): void {
   for (const [i, question] of QUESTIONS.entries()) {
     const { view, ids, drivers, misfits } = readers[i] as NearbyReader;
@@ -87,7 +88,7 @@ function assertStreams(): void {
   }
 }
 
-/** Each second they drive on, and are followed. Returns the longest that it took. */
+/** Each second they drive on, and are followed. Returns the longest time that it took. */
 async function followed(seconds: number): Promise<number> {
   let longestMs = 0;
   for (let second = 0; second < seconds; second++) {
@@ -140,7 +141,7 @@ test('streams: query-api is killed, and everybody comes back with what it had la
     () => readers.every(({ view }) => view === null) || undefined,
   );
   await waitFor('query-api answers again', DEADLINE_MS, async () => {
-    // Whoever does not report is not fresh for long.
+    // A driver that does not report soon stops being fresh.
     drive();
     await fleet.untilSettled();
     const { complete } = await dispatcher.nearby(QUESTIONS[0] as Question);

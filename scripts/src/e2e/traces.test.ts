@@ -1,5 +1,5 @@
-// Real buses through the real thing: every delivery is settled, every question is answered as by looking at
-// everybody, and Postgres ends up with the same.
+// Real buses through the whole stack: every delivery is settled, every question is answered as by looking at every
+// driver, and Postgres ends up with the same.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@whereabouts/infra/local/server-process';
@@ -32,9 +32,9 @@ const SETTINGS = {
   FLUSH_INTERVAL_MS: String(FLUSH_INTERVAL_MS),
   FRESHNESS_MS: String(FRESHNESS_MS),
   SWEEP_AFTER_MS: String(FRESHNESS_MS),
-  // Refused is what the test is about; what a busy machine is late with shall not be.
+  // Refusals are what the test is about; lateness of a busy machine must not cause any.
   HOLD_NACK_AFTER_MS: '60000',
-  // Of one bus at this speed there are several a second; of the anomalies' buses all come at once.
+  // A bus has several a second at this speed; those of the anomalies' buses all come at once.
   MAX_REPORTS_PER_S: '1000',
 };
 const options = tracesAreThere ? {} : { skip: withoutTraces };
@@ -94,12 +94,12 @@ test(
 function expectedCodes({ rawLocalTime }: Anomaly, ageMs: number): string[] {
   if (unixMsOf(rawLocalTime) === null) return ['bad_message'];
   if (ageMs < -5_000) return ['clock_ahead'];
-  // A bus whose newest is known is told that this one is older; of another it is only old.
+  // If a bus's newest position is known, the answer is that this one is older; else only that it is old.
   if (ageMs > FRESHNESS_MS) return ['too_old', 'stale'];
   return ['acknowledged', 'stale'];
 }
 
-/** As old, or as far ahead, as it was in the capture, whose first poll was then. */
+/** As old, or as far ahead, as in the capture, relative to its first poll. */
 const CAPTURE_MS = Date.parse('2024-02-19T15:40:15+01:00');
 
 async function endsOf(all: readonly Anomaly[]): Promise<string[]> {
@@ -187,7 +187,7 @@ test(`2,200 random questions are answered as by looking at every bus (seed ${SEE
   assert.ok(told > 10_000, 'the questions find somebody');
 });
 
-/** Everybody moves once more, so that everything is dirty. */
+/** Every bus moves once more, so that everything is dirty. */
 async function moveAll(): Promise<void> {
   for (const driverId of fleet.truth.newest.keys()) {
     const place = { lat: random.between(52.1, 52.3), lon: random.between(20.9, 21.1) };

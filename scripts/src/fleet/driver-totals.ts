@@ -1,4 +1,4 @@
-// Sums over many driver clients, those that have closed included.
+// Sums over many driver clients, including closed ones.
 import type { DriverClient } from '@whereabouts/client/driver-client';
 
 export interface DriverTotals {
@@ -29,7 +29,7 @@ export class TotalsOfClients {
     this.#clients.add(client);
   }
 
-  /** Keeps what it has done, and forgets the client. */
+  /** Keeps its totals, and drops the client. */
   remove(client: DriverClient): void {
     if (this.#clients.delete(client)) addTo(this.#closed, client);
   }
@@ -59,7 +59,7 @@ function addTo(sum: DriverTotals, { stats }: DriverClient): void {
   }
 }
 
-/** Says goodbye for all of them; those that wait for a checkpoint get a moment to see it through. */
+/** Says goodbye for all of them; those that wait for a checkpoint get a moment to finish. */
 export async function closeAll(totals: TotalsOfClients, checkpointDeadlineMs: number): Promise<void> {
   const clients = [...totals.clients];
   const until = performance.now() + checkpointDeadlineMs;

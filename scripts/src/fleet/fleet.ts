@@ -1,4 +1,4 @@
-// Simulated drivers on real connections. One timer for all of them: each driver has its place in the interval, so
+// Simulated drivers on real connections. One timer serves all of them: each driver has its place in the interval, so
 // that reports come evenly.
 import { DriverClient } from '@whereabouts/client/driver-client';
 import type { City } from './cities.js';
@@ -30,7 +30,7 @@ export class Fleet {
   readonly #members: Member[] = [];
   readonly #totals = new TotalsOfClients();
   #timer: NodeJS.Timeout | undefined;
-  /** Drivers moved so far, all rounds together: says who is next. */
+  /** Drivers moved so far, over all rounds: determines the next one. */
   #moved = 0;
   #startedAtMs = 0;
   #trips = 0;
@@ -59,13 +59,13 @@ export class Fleet {
     await closeAll(this.#totals, CHECKPOINT_DEADLINE_MS);
   }
 
-  /** Everybody whose place in the interval has come. */
+  /** Every driver whose place in the interval has come. */
   #tick(): void {
     const now = performance.now();
     const due = Math.floor(
       ((now - this.#startedAtMs) / this.#options.reportIntervalMs) * this.#members.length,
     );
-    // After a stall of ours nobody is moved twice.
+    // After a stall of ours no driver is moved twice.
     this.#moved = Math.max(this.#moved, due - this.#members.length);
     for (; this.#moved < due; this.#moved++) {
       this.#move(this.#members[this.#moved % this.#members.length] as Member, now);
@@ -82,13 +82,13 @@ export class Fleet {
     else if (driver.onDuty) this.#clientOf(member).report(driver.position());
   }
 
-  /** The end of a trip must not be lost: a checkpoint; then, perhaps, home. */
+  /** The end of a trip must not be lost, so it is a checkpoint; after it the driver may go off duty. */
   #endTrip(member: Member, services: number): void {
     this.#trips++;
     const client = this.#clientOf(member);
     const { driver } = member;
     const persisted = client.checkpoint({ ...driver.position(), status: 'busy', services }).catch(() => {
-      // Counted by the client, as a refusal or as a connection that was closed.
+      // The client counts it, as a refusal or as a connection that was closed.
     });
     if (driver.onDuty) return;
     member.client = null;

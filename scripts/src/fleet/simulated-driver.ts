@@ -1,8 +1,8 @@
-// One driver, as a pure thing: a seed and the seconds that pass give where it is and what it does.
+// One driver, as a pure state machine: a seed and the elapsed seconds determine its place and its state.
 //
 //   waiting ──▶ trip (busy) ──▶ waiting ──▶ ... ──▶ off duty ──▶ waiting
 //
-// It drives along the city's street grid, first one way, then the other, with red lights on the way.
+//  It drives along the city's street grid, first one way, then the other, with red lights on the way.
 
 import { type Random, seededRandom } from '@whereabouts/infra/seeded-random';
 import type { City } from './cities.js';
@@ -23,7 +23,7 @@ export interface DrivenPosition {
 export interface DrivingHabits {
   /** How much faster than usual it drives. */
   pace: number;
-  /** The part of drivers that go off duty after a trip. */
+  /** The share of drivers that go off duty after a trip. */
   offDuty: number;
 }
 
@@ -85,7 +85,7 @@ export class SimulatedDriver {
     };
   }
 
-  /** Lets time pass; at most one event is told, the last. */
+  /** Lets time pass; returns at most one event, the last. */
   advance(seconds: number): DriverEvent {
     if (this.#activity === 'trip') return this.#drive(seconds);
     this.#leftS -= seconds;
@@ -141,7 +141,7 @@ export class SimulatedDriver {
     this.#speedMps = this.#random.between(...SPEED_MPS);
   }
 
-  /** A street corner, dense around the places that people go to. */
+  /** A street corner, more often near the popular places. */
   #somewhere(): { u: number; v: number } {
     const { places, radiusM } = this.city;
     const place = this.#random.weighted(places);
@@ -152,7 +152,7 @@ export class SimulatedDriver {
   }
 }
 
-/** Where such a fleet is over time: the sample that a partition map is built from. */
+/** The positions of such a fleet over time: the sample that a partition map is built from. */
 export function* fleetSample(
   cities: readonly City[],
   seed: number,

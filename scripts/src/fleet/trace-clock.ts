@@ -1,7 +1,7 @@
-// When a row of a trace is due: as far from the start as it was then, divided by the speed. A trace may leap, over a
-// night or by a broken clock; then it goes on at once from there instead of waiting for it.
+// When a row of a trace is due: its time since the trace's start, divided by the speed. A trace may leap, over a night
+// or because of a broken clock; then it continues at once instead of waiting.
 
-/** No row is waited for longer than this, in the trace's own time. */
+/** The longest wait for a row, in the trace's own time. */
 const MAX_LEAP_MS = 10 * 60_000;
 
 export class TraceClock {

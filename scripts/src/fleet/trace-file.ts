@@ -7,7 +7,7 @@ const TOLD_LINES = 5;
 
 export class TraceFile {
   readonly rows: PositionCsv;
-  /** The first of the rows that are passed over. */
+  /** The first of the skipped rows. */
   readonly passedOver: MalformedLine[] = [];
   readonly #stream: ReturnType<typeof createReadStream>;
 
@@ -29,11 +29,11 @@ export class TraceFile {
     if (count === 0) return null;
     const told = this.passedOver.map(({ line, reason }) => `\n  line ${line}: ${reason}`);
     const more = count > told.length ? `\n  and ${count - told.length} more` : '';
-    return `${count} ${count === 1 ? 'row is' : 'rows are'} passed over:${told.join('')}${more}`;
+    return `${count} ${count === 1 ? 'row is' : 'rows are'} skipped:${told.join('')}${more}`;
   }
 }
 
-/** What is wrong with a trace, as a word to the person who gave it. */
+/** A fault of a trace, worded for the user who gave it. */
 export async function withTrace<T>(file: string, use: (trace: TraceFile) => Promise<T>): Promise<T> {
   const trace = new TraceFile(file);
   try {

@@ -1,4 +1,4 @@
-// A partition map from a trace: as many partitions as it has places for, and a word about what was passed over.
+// A partition map from a trace: as many partitions as it has places for, and a message about skipped rows.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -54,7 +54,7 @@ test('a number that was asked for is not made smaller', async () => {
   assert.equal((await mapOfTrace(file, 40)).map.partitions, 40);
 });
 
-test('rows that are passed over are told, the first with their lines', async () => {
+test('skipped rows are reported, the first with their lines', async () => {
   write(
     128,
     1,
@@ -62,7 +62,7 @@ test('rows that are passed over are told, the first with their lines', async () 
   );
   const { notes } = await mapOfTrace(file);
   assert.equal(notes.length, 1);
-  assert.match(notes[0] ?? '', /7 rows are passed over:\n {2}line 130: lat must be.*\n {2}and 2 more$/s);
+  assert.match(notes[0] ?? '', /7 rows are skipped:\n {2}line 130: lat must be.*\n {2}and 2 more$/s);
 });
 
 test('a trace without a usable row, or that is not there, is told to the person', async () => {

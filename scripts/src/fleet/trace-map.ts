@@ -4,13 +4,13 @@ import type { CsvPosition } from '@whereabouts/infra/position-csv';
 import { withTrace } from './trace-file.js';
 
 const PARTITIONS = 64;
-/** One position in so many is enough for the quantiles of a long trace. */
+/** One position in this many is enough for the quantiles of a long trace. */
 const MAX_SAMPLES = 1_000_000;
 
 export interface TraceMap {
   map: PartitionMap;
   positions: number;
-  /** What the person should know: rows that are passed over, fewer partitions than usual. */
+  /** What the user should know: skipped rows, fewer partitions than usual. */
   notes: string[];
 }
 
@@ -29,7 +29,7 @@ async function sampleOf(rows: AsyncIterable<CsvPosition>): Promise<CsvPosition[]
   return sample;
 }
 
-/** Half as many, and again, until each partition has cells of its own; one always fits. */
+/** Half as many, and again, until each partition has its own cells; one always fits. */
 function mapThatFits(sample: readonly CsvPosition[]): PartitionMap {
   for (let partitions = PARTITIONS; ; partitions /= 2) {
     try {
@@ -40,7 +40,7 @@ function mapThatFits(sample: readonly CsvPosition[]): PartitionMap {
   }
 }
 
-/** `partitions`: that many and no fewer. */
+/** `partitions`: exactly that many. */
 export function mapOfTrace(file: string, partitions?: number): Promise<TraceMap> {
   return withTrace(file, async (trace) => {
     const sample = await sampleOf(trace.rows);
@@ -56,7 +56,7 @@ export function mapOfTrace(file: string, partitions?: number): Promise<TraceMap>
   });
 }
 
-/** A place and a vehicle of a trace, to ask for. */
+/** A place and a vehicle of a trace, for example queries. */
 export function traceExample(file: string): Promise<{ lat: number; lon: number; driverId: string }> {
   return withTrace(file, async ({ rows }) => {
     for await (const { lat, lon, vehicleId } of rows) return { lat, lon, driverId: vehicleId };

@@ -1,5 +1,5 @@
-// The files that Prometheus and Grafana are given: the rules pass their own tests, each alert has its chapter, and the
-// settings of one stack come from the same file as those of a deployment.
+// The files for Prometheus and Grafana: the rules pass their own tests, each alert has its chapter, and the settings of
+// one stack come from the same file as those of a deployment.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
-// Where Prometheus and Grafana are on this machine. Neither is needed to run the stack, and neither is installed by it.
+// Finds Prometheus and Grafana on this machine. The stack needs neither, and installs neither.
 import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 
 export interface GrafanaPlace {
   command: string;
-  /** Before all others. */
+  /** Takes precedence over all others. */
   args: readonly string[];
   /** With conf/defaults.ini and public/. */
   homePath: string;

@@ -1,4 +1,4 @@
-// Grafana of one stack: the dashboards of infra/deploy, seen without signing in, on this machine alone.
+// Grafana of one stack: the dashboards of infra/deploy, without signing in, on this machine only.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ServerProcess, startServer } from '@whereabouts/infra/local/server-process';
@@ -24,7 +24,7 @@ export async function startGrafana(o: GrafanaOptions): Promise<{ url: string; pr
   const { command, args, homePath } = o.place;
   const process = await startServer({
     command,
-    // On the command line, by which a stray one is known.
+    // On the command line, where it identifies a stray one.
     args: [...args, '--homepath', homePath, `cfg:default.paths.data=${o.dir}`],
     env: { ...globalThis.process.env, ...grafanaEnv(o) },
     logFile: o.logFile,

@@ -1,5 +1,5 @@
-// `npm start -- --observe`: Prometheus, and Grafana where it is found, beside the stack. They watch and carry nothing: where
-// one of them is missing or does not start, that is told, and the stack runs on.
+// `npm start -- --observe`: Prometheus, and Grafana if it is found, beside the stack. The stack does not depend on
+// them: if one is missing or does not start, that is reported, and the stack runs on.
 import { join } from 'node:path';
 import type { ServerProcess } from '@whereabouts/infra/local/server-process';
 import { HOW_TO_INSTALL, lookForGrafana, lookForPrometheus } from './find-observers.js';
@@ -23,7 +23,7 @@ export interface ObserveOptions {
   scraped: Scraped;
   choosePort(name: string, usual: number): Promise<number>;
   say(text: string): void;
-  /** Something that runs now, and has to be stopped at the end. */
+  /** A running part that has to be stopped at the end. */
   started(name: string, dir: string, process: ServerProcess): void;
 }
 

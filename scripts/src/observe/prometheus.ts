@@ -73,7 +73,7 @@ export async function startPrometheus(
   return { url, process };
 }
 
-/** Stops it where it does not answer in time. */
+/** Stops it if it does not answer in time. */
 export async function whenAnswering(process: ServerProcess, url: string, deadlineMs: number): Promise<void> {
   try {
     await waitFor(`an answer of ${url}`, deadlineMs, async () => {

@@ -1,4 +1,4 @@
-// The rows of Postgres, held against what drivers were told was taken.
+// Compares the rows of Postgres with what was acknowledged to drivers.
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { Client, type QueryResultRow } from 'pg';
@@ -20,7 +20,7 @@ export async function sql<R extends QueryResultRow>(
   }
 }
 
-/** Microseconds: a time that is not exact to the millisecond shows. */
+/** Microseconds, so that a time that is not exact to the millisecond shows. */
 export const EXACT_TIME = `to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS recorded_at`;
 export const exactTime = (ms: number): string => new Date(ms).toISOString().replace('Z', '000Z');
 
@@ -45,7 +45,7 @@ function rowOf(known: Known, map: PartitionMap): string {
   });
 }
 
-/** Row by row, column by column; an empty list: they are the same. `strangers`: rows of who never reported. */
+/** Row by row, column by column; an empty list means equal. `strangers`: rows of drivers that never reported. */
 export async function archiveDifferences(
   url: string,
   truth: Truth,

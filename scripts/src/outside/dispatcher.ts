@@ -1,4 +1,4 @@
-// Who asks: nearby, by id, in batches, over connections that stay open.
+// The asking side: nearby, by id, in batches, over connections that stay open.
 import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
 import { readSecret, type Stack } from '../stack-file.js';
 
@@ -32,7 +32,7 @@ export interface AnsweredDriver {
 export interface Answer {
   complete: boolean;
   missing: { from: string; to: string; reason: string }[];
-  /** How old the oldest partition's view is that the answer rests on. */
+  /** The age of the oldest partition view that the answer rests on. */
   view_age_ms: number;
   drivers: AnsweredDriver[];
 }
@@ -86,8 +86,8 @@ export class Dispatcher {
   }
 
   /**
-   * As a caller does who has to know: what a busy machine did not answer in time is asked for again. Only in time:
-   * whatever else is missing from an answer is left for the test to judge.
+   * Retries like a caller that has to know, but only what a busy machine did not answer in time: the test judges
+   * whatever else is missing from an answer.
    */
   async wholeAnswer(question: Partial<Question>, given?: Answer): Promise<Answer> {
     let answer = given ?? (await this.nearby(question));

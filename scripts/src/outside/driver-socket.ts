@@ -1,4 +1,4 @@
-// A driver on one connection, with a book of what became of each report.
+// A driver on one connection, with a record of the outcome of each report.
 //
 //   sent ──ack n──▶ acknowledged   (with every earlier one that was not nacked)
 //     └───nack n──▶ refused        (n alone; with a retryable code all from the last ack up to n, checkpoints excepted)
@@ -53,7 +53,7 @@ export class DriverSocket {
   onPersisted: (seq: number) => void;
   readonly #driver: ScriptedDriver;
   readonly #listener: DriverListener;
-  /** In the order of their seq; nothing was heard of them yet. */
+  /** Reports without an answer so far, in the order of their seq. */
   #open: Sent[] = [];
   #hello: HelloMessage | null = null;
   #seq = 0;
@@ -80,7 +80,7 @@ export class DriverSocket {
   /** Resolves with `hello`. */
   static async connect(options: DriverSocketOptions): Promise<DriverSocket> {
     const driver = new DriverSocket(options);
-    await waitFor(`${options.driverId} hears hello`, HELLO_DEADLINE_MS, () => {
+    await waitFor(`${options.driverId} receives hello`, HELLO_DEADLINE_MS, () => {
       // Nothing to wait for: the deadline would only hide the reason.
       if (driver.closeCode !== null) return true;
       return driver.#hello !== null || undefined;
@@ -100,11 +100,11 @@ export class DriverSocket {
   }
 
   get hello(): HelloMessage {
-    if (this.#hello === null) throw new Error(`${this.driverId} has heard no hello`);
+    if (this.#hello === null) throw new Error(`${this.driverId} has received no hello`);
     return this.#hello;
   }
 
-  /** Reports that nothing was heard of yet. */
+  /** Reports without an answer so far. */
   get unsettled(): readonly Sent[] {
     return this.#open;
   }
@@ -117,12 +117,12 @@ export class DriverSocket {
     return this.#put({ seq: ++this.#seq, ...report });
   }
 
-  /** The very same message once more. */
+  /** Exactly the same message once more. */
   sendAgain(report: PositionReport): void {
     this.#driver.send({ type: 'position', ...report });
   }
 
-  /** Whatever it is: for what no client should send. */
+  /** Sends anything, even what no client should send. */
   sendRaw(fields: Record<string, unknown>): number {
     return this.#put({ seq: ++this.#seq, ...fields } as unknown as PositionReport);
   }
@@ -136,7 +136,7 @@ export class DriverSocket {
     await this.#driver.close();
   }
 
-  /** Gone without a word, as in a tunnel. */
+  /** Disappears without a close, as in a tunnel. */
   async drop(): Promise<void> {
     this.#closing = true;
     await this.#driver.drop();

@@ -1,5 +1,5 @@
-// What must be true: for each driver the newest position that it was told was taken. Held from what
-// went over the sockets alone, with measures of its own, so that the project's mistakes are not made twice.
+// The expected state: for each driver the newest acknowledged position. It is derived from the sockets' traffic alone,
+// with separate calculations, so that the project's mistakes are not repeated here.
 import type { PositionReport, Status } from '@whereabouts/client/protocol';
 import type { Acknowledged } from './driver-socket.js';
 
@@ -21,7 +21,7 @@ const EARTH_RADIUS_M = 6_371_008.8;
 const radians = (degrees: number) => (degrees * Math.PI) / 180;
 const stored = (degrees: number) => Math.round(degrees * 1e7) / 1e7;
 
-/** Haversine, by way of the arc tangent. */
+/** Haversine, computed with the arc tangent. */
 export function metresBetween(latA: number, lonA: number, latB: number, lonB: number): number {
   const a =
     Math.sin(radians(latB - latA) / 2) ** 2 +

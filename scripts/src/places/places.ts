@@ -1,4 +1,4 @@
-// Regions by the names of their cities: for people who think of Warsaw, not of u3qcn5.
+// Names regions by their cities: for people who think of Warsaw, not of u3qcn5.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { blockBounds, cellFromString, cellOf, cellToString } from '@whereabouts/infra/geohash';
@@ -13,7 +13,7 @@ export interface Range {
 
 type NamedCell = Place & { geohash: string };
 
-/** A suburb is told as the city that it belongs to. */
+/** A suburb is named after the city that it belongs to. */
 const SUBURB_M = 40_000;
 const LAST_CELL = 'zzzzzz';
 
@@ -22,7 +22,7 @@ export class Places {
   /** As many as the map has partitions. */
   readonly #found = new Map<string, string | null>();
 
-  /** A few thousand, read in a thread of their own; until then, and without them, regions are told as geohashes. */
+  /** A few thousand, read in a separate thread; until then, and without them, regions are shown as geohashes. */
   async load(): Promise<void> {
     const worker = new Worker(new URL('./city-list-worker.js', import.meta.url));
     worker.unref();
@@ -31,7 +31,7 @@ export class Places {
     this.#found.clear();
   }
 
-  /** The largest city in it, else the one that is nearest to its middle; null: they are not known. */
+  /** The largest city in it, else the one nearest to its middle; null: the cities are not known. */
   cityOf(range: Range): string | null {
     const key = `${range.from} ${range.to}`;
     const found = this.#found.get(key) ?? this.#find(range);

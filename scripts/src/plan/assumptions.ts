@@ -1,10 +1,10 @@
-// What the capacity plan assumes, since no bench measures it. Each stands in the plan, with its reason.
+// What the capacity plan assumes because no bench measures it. The plan lists each, with its reason.
 
-/** Of a core, when all runs as it should. */
+/** Share of a core in normal operation. */
 export const CPU_TARGET = 0.6;
-/** Of a core, when one of a kind is gone and the rest carry its part. */
+/** Share of a core when one of a kind is gone and the rest carry its part. */
 export const CPU_AFTER_LOSS = 0.8;
-/** A majority has to be left to promote a replica when one is gone. */
+/** A majority has to remain to promote a replica when one is gone. */
 export const MIN_MASTERS = 3;
 /** Of each service: one may be gone. */
 export const MIN_PROCESSES = 2;
@@ -18,15 +18,15 @@ export const COPY_ON_WRITE = 2;
 export const REDIS_BASE_BYTES = 128 * 2 ** 20;
 export const INGEST_BASE_BYTES = 128 * 2 ** 20;
 export const QUERY_API_BASE_BYTES = 128 * 2 ** 20;
-/** The rewriting of the append-only file, and the kernel's part of the network. */
+/** For rewriting the append-only file, and the kernel's part of the network. */
 export const REDIS_HOST_SPARE_CORES = 1;
 /** Redis's own default; beyond it a node refuses connections. */
 export const REDIS_MAX_CLIENTS = 10_000;
-/** Appends and polls a second at a master; beyond it what a call costs by itself outweighs what it carries. */
+/** Appends and polls a second at a master; beyond it the fixed cost of a call outweighs its content. */
 export const REDIS_MAX_CALLS_PER_S = 10_000;
-/** Above it, what is left to Postgres for checkpoints and vacuum is too little. */
+/** Above it, too little of Postgres is left for checkpoints and vacuum. */
 export const POSTGRES_TARGET = 0.8;
-/** Where --queries is not given. */
+/** The default if --queries is not given. */
 export const QUESTIONS_PER_DRIVER_PER_S = 0.02;
 
 const percent = (part: number) => `${Math.round(100 * part)} %`;
@@ -57,7 +57,7 @@ export const ASSUMPTIONS: readonly { what: string; why: string }[] = [
     why: 'Node itself',
   },
   {
-    what: 'each message between a driver and ingest is a TCP segment of its own and answered by an empty one, over IPv4, without TLS',
+    what: 'each message between a driver and ingest is a separate TCP segment and answered by an empty one, over IPv4, without TLS',
     why: 'some are joined in fact; a proxy for TLS adds 22 bytes or more to each record',
   },
   {

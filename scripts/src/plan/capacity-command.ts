@@ -17,7 +17,7 @@ export const withCapacityOptions = (program: ReturnType<typeof command>) =>
   program
     .option(
       '--drivers <N>',
-      'how much is needed for so many drivers, from the costs measured here',
+      'what this many drivers need, from the costs measured here',
       number('--drivers', { min: 1, max: 100_000_000 }),
     )
     .option('--table', 'the same for 10,000 to 10,000,000 drivers, in Markdown')
@@ -42,7 +42,7 @@ export const withCapacityOptions = (program: ReturnType<typeof command>) =>
     )
     .option(
       '--ack <KIND>',
-      'how often they hear an acknowledgement: each or sparse',
+      'how often they get an acknowledgement: each or sparse',
       oneOf('--ack', ['each', 'sparse']),
       'sparse' as const,
     );
@@ -86,7 +86,7 @@ export function targetOf(options: CapacityOptions, drivers: number): Target {
 function driversOf({ drivers, table, queries }: CapacityOptions): number[] {
   if (!table) return [drivers as number];
   if (drivers !== undefined || queries !== undefined) {
-    throw new UsageError('--table has numbers of drivers and questions of its own.');
+    throw new UsageError('--table sets the numbers of drivers and questions itself.');
   }
   return TABLE_DRIVERS;
 }

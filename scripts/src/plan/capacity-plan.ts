@@ -1,4 +1,4 @@
-// What a capacity plan is made for, and what it says.
+// The target of a capacity plan, and its result.
 import type { ClusterShape } from './cluster-shape.js';
 import type { UsedCost } from './measured-costs.js';
 import type { Format } from './wire-bytes.js';
@@ -28,13 +28,13 @@ export interface RedisPlan extends ClusterShape {
   busyCores: number;
   /** Appends and polls, at the master with the most partitions. */
   callsPerMasterPerS: number;
-  /** One master and a replica of another each. */
+  /** One master and a replica of another on each. */
   hosts: number;
   coresPerHost: number;
   dataBytesPerMaster: number;
   bytesPerNode: number;
   bytesInAll: number;
-  /** Of the master that lost its host: what it may have to record again, at once. */
+  /** For the master that lost its host: what it may have to record again, at once. */
   catchUpS: number;
 }
 

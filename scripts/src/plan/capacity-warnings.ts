@@ -1,4 +1,4 @@
-// Where a plan leaves what was measured, or what one of the parts can take; each says what to do.
+// Warnings where a plan exceeds what was measured, or what one of the parts can take; each says what to do.
 import {
   CPU_TARGET,
   MIN_MASTERS,
@@ -15,7 +15,7 @@ const LOSS_BUDGET_S = 10;
 const FRESHNESS_S = 10;
 /** A partition is flushed at this part of the loss budget, whatever the interval. */
 const FLUSH_AT_BUDGET = 0.7;
-/** What a flush interval may be before its loss window is none that one would promise. */
+/** The longest flush interval with a loss window that can still be promised. */
 const LONGEST_FLUSH_S = 60;
 /** Redis's own advice on the size of a cluster. */
 const MAX_NODES = 1000;
@@ -50,7 +50,7 @@ function postgresLimit({ target, load, postgres }: Plan): string | null {
   return `${what} Flush every ${flushIntervalS} s instead (--flush ${flushIntervalS}), or take a larger Postgres and measure it. ${budget}`.trimEnd();
 }
 
-/** Else the budget flushes before the interval does. */
+/** Otherwise the budget triggers the flush before the interval does. */
 function lossBudget(flushIntervalS: number): string | null {
   if (flushIntervalS <= FLUSH_AT_BUDGET * LOSS_BUDGET_S) return null;
   const budgetMs = Math.ceil(flushIntervalS / FLUSH_AT_BUDGET) * 1000;
@@ -75,7 +75,7 @@ function calls({ redis, ingest, queryApi }: Plan): string | null {
 }
 
 function smallCalls({ ingest, redis }: Plan, measured: number): string | null {
-  // Where the least number of masters carries it anyhow, nothing depends on it.
+  // If the minimum of masters carries the load anyway, nothing depends on it.
   if (redis.masters === MIN_MASTERS || ingest.positionsPerCall >= SMALL_CALLS * measured) return null;
   return `A call to Redis carries ${ingest.positionsPerCall.toFixed(1)} positions, as ${count(ingest.processes)} processes have ${count(redis.partitions)} partitions each to write to; the costs were measured with ${measured.toFixed(1)}, and smaller calls cost more for each position. Split by region, with a cluster and its own ingest for each, or measure calls of that size: npm run bench -- cost --drivers N with fewer drivers.`;
 }
@@ -91,7 +91,7 @@ function clients({ connections: { perRedisNode } }: Plan): string | null {
   return `Redis: ${count(perRedisNode)} connections to each node; maxclients is ${count(REDIS_MAX_CLIENTS)} by default. Raise it.`;
 }
 
-/** Costs of one commit and one machine belong together; of several they are a mixture. */
+/** Costs of one commit and one machine belong together; costs of several do not mix. */
 function origins({ measured }: Plan): string | null {
   const machines = new Set(measured.map(({ machine }) => machine));
   const commits = new Set(measured.map(({ commit }) => commit));

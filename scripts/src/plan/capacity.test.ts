@@ -73,7 +73,7 @@ test('a plan by hand: what is busy is the rate times the cost', () => {
   assert.equal(load.acksPerS, 10_000);
   assert.equal(load.rowsPerS, 20_000);
   assertNear(ingest.busyCores, 0.75, 1e-9);
-  // Of two query-apis the polls of one are in what the masters were measured to need.
+  // With two query-apis, the polls of one are already in the measured cost of the masters.
   assertNear(redis.busyCores, 0.35 + 64 * 10 * 6e-6 + 0.2, 1e-9);
   assertNear(queryApi.followingCores, 0.05, 1e-9);
   assertNear(queryApi.busyCores, 2 * 0.05 + 0.4, 1e-9);
@@ -105,7 +105,7 @@ test('at any size each process keeps its headroom, also when one of its kind is 
       fc.constantFrom('cache', 'replicated'),
       (n, durability) => {
         const { ingest, redis, queryApi, flusher } = plan(n, { durability });
-        // Where following alone is too much for a core, it is said instead.
+        // If following alone is too much for a core, the plan says so instead.
         const follows = queryApi.followingCores <= CPU_TARGET - 0.05 ? [queryApi] : [];
         for (const part of [ingest, flusher, redis.master, ...follows]) {
           assert.ok(part.utilisation <= CPU_TARGET + 1e-9);

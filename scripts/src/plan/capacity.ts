@@ -1,7 +1,7 @@
-// How much is needed for so many drivers: from what each thing was measured to cost, with headroom. Pure.
+// How much a number of drivers needs: from the measured cost of each part, with headroom. Pure.
 //
-// What runs on one core (ingest, a Redis node, query-api, a flusher) is counted in processes, so that each is busy for
-// CPU_TARGET of its core at most, and for CPU_AFTER_LOSS once one of its kind is gone and the rest carry its part.
+//  What runs on one core (ingest, a Redis node, query-api, a flusher) is counted in processes, so that each uses
+// CPU_TARGET of its core at most, and CPU_AFTER_LOSS once one of its kind is gone and the rest carry its part.
 import { SPARSE_ACK_INTERVAL_MS } from '@whereabouts/client/protocol';
 import {
   COPY_ON_WRITE,
@@ -23,22 +23,22 @@ import type { Costs } from './measured-costs.js';
 import { costName, requiredCosts } from './required-costs.js';
 import { wireBytes } from './wire-bytes.js';
 
-/** No cluster carries so much: a plan would be a lie. */
+/** No cluster carries more: a plan would be wrong. */
 export class TooMuch extends Error {
   readonly code = 'too_much';
 }
 
-/** Measured costs by name; `requiredCosts` has seen to it that they are there. */
+/** Measured costs by name; `requiredCosts` has made sure that they exist. */
 type CostOf = (name: string) => number;
 
 const US = 1e-6;
-/** Where following alone is too much for a core, the plan warns; this keeps its numbers finite. */
+/** If following alone is too much for a core, the plan warns; this keeps its numbers finite. */
 const LEAST_ROOM = 0.05;
-/** A process ticks at its slowest from some 2,500 reports/s on: TICK_MAX_MS. */
+/** A process ticks at its slowest from about 2,500 reports/s on: TICK_MAX_MS. */
 const TICK_S = 0.1;
 /** How often a query-api asks each partition for news. */
 const POLLS_PER_S = 10;
-/** The masters' measured cost of a position has the polls of one query-api in it. */
+/** The masters' measured cost of a position includes the polls of one query-api. */
 const MEASURED_FOLLOWERS = 1;
 
 function loadOf({ drivers, intervalS, flushIntervalS, ack }: Target): Load {
@@ -51,7 +51,7 @@ function loadOf({ drivers, intervalS, flushIntervalS, ack }: Target): Load {
   };
 }
 
-/** `least`: what something else than CPU asks for. */
+/** `least`: the minimum that something other than CPU requires. */
 function partFor(busyCores: number, least = MIN_PROCESSES): Part {
   const processes = Math.max(
     least,
@@ -66,13 +66,13 @@ function partFor(busyCores: number, least = MIN_PROCESSES): Part {
   };
 }
 
-/** What a position costs, with what the durability adds to it; noise may have made that less than nothing. */
+/** The cost of a position, including that of the durability; noise may have made that negative. */
 function positionUs(target: Target, cost: CostOf, part: 'ingest' | 'masters' | 'replicas'): number {
   const extra = target.durability === 'replicated' ? cost(`durability_replicated_extra_${part}_us`) : 0;
   return cost(costName(`${part}_us`, target)) + Math.max(0, extra);
 }
 
-/** Each process is busy with following, however many there are. */
+/** Each process spends this on following, however many there are. */
 function queryApiFor(target: Target, { positionsPerS }: Load, cost: CostOf): CapacityPlan['queryApi'] {
   const { drivers, questionsPerS } = target;
   const followingCores = positionsPerS * cost(costName('query_api_us', target)) * US;
@@ -123,7 +123,7 @@ function redisFor(
   const shape = shapeFor(positionsBusy, pollCores);
   if (shape === null) {
     throw new TooMuch(
-      `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with a cluster of its own.`,
+      `${drivers.toLocaleString('en')} drivers are more than one cluster carries. Plan for regions, each with its own cluster.`,
     );
   }
   const { masters, partitions, greatestShare, greatestShareAfterLoss } = shape;
@@ -133,7 +133,7 @@ function redisFor(
     utilisationAfterLoss: mastersBusy * greatestShareAfterLoss,
   };
   const replicaBusy = REPLICAS * replicasBusy * greatestShare;
-  // Where the neighbour's host is gone, its replica here is a master too.
+  // If the neighbour's host is gone, its replica here is a master too.
   const hostBusy = Math.max(
     (master.utilisation + replicaBusy) / CPU_TARGET,
     (2 * master.utilisation) / CPU_AFTER_LOSS,
@@ -169,7 +169,7 @@ function ingestFor(target: Target, load: Load, partitions: number, cost: CostOf)
   };
 }
 
-/** Two to each node, data and control; a third to each master where calls wait for replicas. */
+/** Two to each node, data and control; a third to each master if calls wait for replicas. */
 function connectionsOf(
   { drivers, durability }: Target,
   { masters, replicas }: RedisPlan,

@@ -1,5 +1,5 @@
-// How many masters and partitions carry a load. A partition cannot be divided, and a node is one core: so what counts
-// is the master that has the most partitions, now and when one master is gone and its slots are with the others.
+// How many masters and partitions carry a load. A partition cannot be divided, and a node is one core. So the master
+// with the most partitions decides, now and when one master is gone and its slots are with the others.
 import { CPU_AFTER_LOSS, CPU_TARGET, MIN_MASTERS } from './assumptions.js';
 
 export interface ClusterShape {
@@ -11,7 +11,7 @@ export interface ClusterShape {
 }
 
 const MIN_PARTITIONS = 64;
-/** So that one partition more or less is little. */
+/** Large enough that one partition more or less makes little difference. */
 const PARTITIONS_PER_MASTER = 8;
 /** As `npm run map` builds them. */
 export const MAX_PARTITIONS = 4096;

@@ -44,7 +44,7 @@ function carryOut(before: readonly Stretch[], moves: readonly Move[]): void {
       const held = shares.get(move.to) ?? 0;
       shares.set(move.to, held + 1);
       shares.set(move.from, (shares.get(move.from) as number) - 1);
-      // The borders beside the slot are all that can have changed: it lies at the end of both shares.
+      // Only the borders beside the slot can have changed: it lies at the end of both shares.
       const beside = [owners[slot - 1], owners[slot + 1]];
       if (held > 0 && !beside.includes(move.to)) assert.fail(`slot ${slot} tears ${move.to} apart`);
       assert.ok(
@@ -99,7 +99,7 @@ test('of even shares no slot moves twice, at most a half of all moves, and takin
 });
 
 test('it stands where the fewest slots move', () => {
-  // Three become four: at an end a half of all would move, within a third.
+  // From three to four: at an end a half of all slots would move, inside a third.
   assert.ok(Math.abs(total(movesToAdd(evenly(3), 'new')) - SLOTS / 3) < 4);
 });
 

@@ -1,11 +1,11 @@
 // Which slots to move so that one master more, or one fewer, carries its part, and every master's share stays one
-// stretch of the curve. (`redis-cli --cluster rebalance` takes some slots from everybody, which would give the new
-// one a crumb of every region.)
+// stretch of the curve. (`redis-cli --cluster rebalance` takes some slots from every master, so the new one would get a
+// piece of every region.)
 //
-// The masters stand in a row along the slots, each between two borders. A move is a border that is pushed: the slots
-// it passes go from one neighbour to the other, one by one, so that at every moment every share is one stretch. Those
-// that go up are pushed from the last to the first, then those that go down from the first to the last: so no border
-// ever has to pass another.
+//  The masters form a row along the slots, each between two borders. A move pushes a border: the slots it passes go
+// from one neighbour to the other, one by one, so that at every moment every share is one stretch. Borders that go up
+// are pushed from the last to the first, then those that go down from the first to the last: so no border ever has to
+// pass another.
 
 export const SLOTS = 16_384;
 
@@ -33,7 +33,7 @@ interface Row {
   borders: number[];
 }
 
-/** What each node owns, as stretches in any order; throws PlanError where a share is not one stretch. */
+/** What each node owns, as stretches in any order; throws PlanError if a share is not one stretch. */
 function rowOf(stretches: readonly Stretch[]): Row {
   const sorted = stretches.toSorted((a, b) => a.first - b.first);
   const nodes: string[] = [];
@@ -70,14 +70,14 @@ function push({ nodes, borders }: Row, wanted: readonly number[]): Move[] {
 export const slotsOf = ({ slots }: Move): number => Math.abs(slots.last - slots.first) + 1;
 const total = (moves: readonly Move[]) => moves.reduce((sum, move) => sum + slotsOf(move), 0);
 
-/** The new master stands where the fewest slots have to move. */
+/** The new master goes where the fewest slots have to move. */
 export function movesToAdd(stretches: readonly Stretch[], added: string): Move[] {
   const { nodes, borders } = rowOf(stretches);
   if (nodes.includes(added)) throw new PlanError(`${added} owns slots already`);
   const wanted = evenBorders(nodes.length + 1);
   let best: Move[] | undefined;
   for (let place = 0; place <= nodes.length; place++) {
-    // It begins with nothing: both its borders are the one that it stands at.
+    // It begins with nothing: both its borders are equal.
     const border = place === 0 ? 0 : place === nodes.length ? SLOTS : (borders[place - 1] as number);
     const row = {
       nodes: nodes.toSpliced(place, 0, added),
@@ -89,7 +89,7 @@ export function movesToAdd(stretches: readonly Stretch[], added: string): Move[]
   return best as Move[];
 }
 
-/** The neighbours close up over the one that leaves. */
+/** The neighbours take over the share of the one that leaves. */
 export function movesToRemove(stretches: readonly Stretch[], removed: string): Move[] {
   const row = rowOf(stretches);
   const place = row.nodes.indexOf(removed);
@@ -106,7 +106,7 @@ export function* slotsInOrder({ slots: { first, last } }: Move): Generator<numbe
   for (let slot = first; slot !== last + step; slot += step) yield slot;
 }
 
-/** Who owns what once the moves are made. */
+/** The owners once the moves are made. */
 export function stretchesAfter(stretches: readonly Stretch[], moves: readonly Move[]): Stretch[] {
   const ownerOf = new Array<string>(SLOTS);
   for (const { node, first, last } of stretches) ownerOf.fill(node, first, last + 1);

@@ -1,4 +1,4 @@
-// What moves of slots mean on the map: partitions and live drivers of each node, before and after.
+// The effect of moving slots on the map: partitions and live drivers of each node, before and after.
 import type { PartitionRow } from '../drill/regions.js';
 import { type Move, type Stretch, slotsOf, stretchesAfter } from './contiguous-moves.js';
 
@@ -6,7 +6,7 @@ export interface Share {
   node: string;
   slots: number;
   partitions: number;
-  /** Available and busy; null where a partition did not tell. */
+  /** Available and busy; null if a partition did not report. */
   drivers: number | null;
 }
 
@@ -14,7 +14,7 @@ export interface MoveEffect extends Move {
   count: number;
   /** In this move, by their number. */
   partitions: number[];
-  /** The part of the curve that changes hands; `to` is exclusive. null where no partition lies in these slots. */
+  /** The part of the curve that changes hands; `to` is exclusive. null if these slots hold no partition. */
   range: { from: string; to: string } | null;
   drivers: number | null;
 }

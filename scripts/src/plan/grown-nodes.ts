@@ -1,5 +1,5 @@
-// A master (with its replicas) that joins the cluster of a running stack, and leaves it again. Its folder is below the
-// stack's own, its end is the end of `npm start`, and its functions come from a node that has them.
+// A master (with its replicas) that joins the cluster of a running stack, and leaves it again. Its folder is inside the
+// stack's, it ends with `npm start`, and it gets its functions from a node that has them.
 
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
@@ -23,7 +23,7 @@ export interface Growth {
   home: string;
   /** Of `npm start`. */
   stackPid: number;
-  /** All nodes that are there. */
+  /** All existing nodes. */
   nodes: readonly KnownNode[];
   say(text: string): void;
 }
@@ -36,7 +36,7 @@ export const isGrown = (home: string, address: string): boolean =>
 
 const clusterCommand = (node: Redis, ...args: (string | number)[]) => node.call('CLUSTER', args);
 
-/** As the others are: what the person set for them is asked for. */
+/** Like the others: a node is asked for the user's settings. */
 async function settingsOf(entry: Redis) {
   const read = async (name: string) => ((await entry.config('GET', name)) as string[])[1] as string;
   return {
@@ -62,7 +62,7 @@ async function startNode(o: Growth, port: number, entry: Redis): Promise<void> {
   server.handOver(o.stackPid);
 }
 
-/** Starts a master and its replicas and lets them join; returns the master's address once everyone knows them. */
+/** Starts a master and its replicas and lets them join; returns the master's address once all nodes know them. */
 export async function growCluster(o: Growth, replicas: number): Promise<string> {
   const password = redisAdminPassword(o.home);
   const ports = await freeRedisPorts(1 + replicas);
@@ -101,7 +101,7 @@ async function untilKnown(o: Growth, added: readonly string[], password: string)
           .split('\n');
         const isWhole =
           lines.length === all.length && !lines.some((line) => /handshake|noaddr|disconnected/.test(line));
-        // A master that has just come takes no writes for two seconds, nor the keys of a slot.
+        // A new master takes no writes for two seconds, nor the keys of a slot.
         const isUp = String(await clusterCommand(node, 'INFO')).includes('cluster_state:ok');
         return (isWhole && isUp) || undefined;
       }),
@@ -109,7 +109,7 @@ async function untilKnown(o: Growth, added: readonly string[], password: string)
   }
 }
 
-/** `leaving`: they own nothing. Everyone forgets them at once, or gossip would bring them back. */
+/** `leaving`: they own nothing. All nodes forget them at once, or gossip would bring them back. */
 export async function shrinkCluster(o: Growth, leaving: readonly KnownNode[]): Promise<void> {
   const password = redisAdminPassword(o.home);
   const gone = new Set(leaving.map(({ id }) => id));

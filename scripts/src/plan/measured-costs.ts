@@ -5,7 +5,7 @@ import { root } from '../home.js';
 import { UsageError } from '../usage-error.js';
 
 export interface Cost {
-  /** In the unit that stands in its name. */
+  /** In the unit that its name ends with. */
   value: number;
   bench: string;
   commit: string;
@@ -14,14 +14,14 @@ export interface Cost {
   measuredAt: string;
 }
 
-/** One that a plan is made from. */
+/** A cost that a plan is based on. */
 export interface UsedCost extends Cost {
   name: string;
 }
 
 export type Costs = ReadonlyMap<string, Cost>;
 
-/** As far as we read it; bench/src/results.ts writes it. */
+/** The part that we read; bench/src/results.ts writes it. */
 interface BenchResult {
   format: number;
   bench: string;
@@ -33,7 +33,7 @@ interface BenchResult {
 const RESULTS_FORMAT = 1;
 const RESULTS_DIR = join(root, 'bench', 'results');
 
-/** Empty where no bench has run. A cost that is no number (nothing got through) counts as not measured. */
+/** Empty if no bench has run. A cost that is no number (nothing got through) counts as not measured. */
 export function readCosts(dir = RESULTS_DIR): Costs {
   const costs = new Map<string, Cost>();
   const files = existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.json')) : [];

@@ -1,5 +1,4 @@
-// The printed commands are run as they are, by a shell, on a real cluster: with a few slots, for each costs several
-// processes.
+// A shell runs the printed commands unchanged, on a real cluster. With few slots, as each costs several processes.
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

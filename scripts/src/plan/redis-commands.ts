@@ -1,5 +1,5 @@
 // The moves as commands of Redis's own tools, for a cluster that `plan --apply` may not touch. A shell function moves
-// one slot in the order that loses nothing: the new owner is told first, and the keys of a slot go in one MIGRATE.
+// one slot in the order that loses nothing: the new owner learns first, and the keys of a slot go in one MIGRATE.
 import { parseAddress } from '@whereabouts/infra/node-address';
 import type { Move } from './contiguous-moves.js';
 
@@ -28,7 +28,7 @@ function mover(masters: readonly KnownNode[]): string[] {
     '  redis-cli -h "$5" -p "$6" cluster setslot "$1" importing "$4" >/dev/null',
     '  redis-cli -h "$2" -p "$3" cluster setslot "$1" migrating "$7" >/dev/null',
     '  while keys=$(redis-cli -h "$2" -p "$3" cluster getkeysinslot "$1" 100) && [ -n "$keys" ]; do',
-    // By stdin: every user of the machine can read the arguments of a process, and so the password.
+    // On stdin: every user of the machine can read the arguments of a process, and so the password.
     `    printf '%s ' migrate "$5" "$6" '""' 0 5000 auth2 default "\\"$REDISCLI_AUTH\\"" keys $keys |`,
     '      redis-cli -h "$2" -p "$3" || return 1',
     '  done',

@@ -1,4 +1,4 @@
-// Which measured costs a target needs. One that lacks is never guessed: the plan is refused with the bench that
+// Which measured costs a target needs. A missing one is never guessed: the plan is refused, with the bench that
 // measures it.
 import type { Target } from './capacity-plan.js';
 import type { Cost, Costs, UsedCost } from './measured-costs.js';
@@ -12,7 +12,7 @@ export class NotMeasured extends Error {
   readonly code = 'not_measured';
 }
 
-/** Of what this target's frames and acknowledgements cost, by the names that bench `cost` gives. */
+/** What this target's frames and acknowledgements cost, by the names that bench `cost` uses. */
 const modeOf = ({ frames, ack }: Target) => `${frames}_${ack}`;
 export const costName = (part: string, target: Target): string => `${part}_${modeOf(target)}`;
 
@@ -49,7 +49,7 @@ function requiredBy(target: Target): Required[] {
   ];
 }
 
-/** Throws NotMeasured, with all that lacks. */
+/** Throws NotMeasured, with everything that is missing. */
 export function requiredCosts(target: Target, costs: Costs): UsedCost[] {
   const required = requiredBy(target);
   const lacking = required.filter(({ name }) => !costs.has(name));

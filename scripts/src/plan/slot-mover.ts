@@ -1,11 +1,11 @@
-// Carries moves of slots out on running nodes.
+// Carries out moves of slots on running nodes.
 //
 //   new owner: IMPORTING ─▶ owner: MIGRATING and MIGRATE, in one go ─▶ NODE: new owner, owner, all the others
 //
-// What always holds: the keys of a slot are on one node as a whole. MIGRATE takes all of them at once, in the same
-// transaction that sends callers on, so nobody meets a half; a call that falls between is answered ASK, TRYAGAIN or
-// MOVED, and is tried again by its caller. The new owner is told first: had the owner let go before, nobody would own
-// the slot. Nothing is undone: a slot that was begun is finished by running the same again.
+//  Always: the keys of a slot are on one node as a whole. MIGRATE takes all of them at once, in the same transaction
+// that redirects callers, so no caller sees half of them; a call in between is answered ASK, TRYAGAIN or MOVED, and its
+// caller retries. The new owner learns first: if the old one let go before, the slot would have no owner. Nothing is
+// undone: running the same again finishes a slot that was begun.
 
 import type { adminConnection } from '@whereabouts/infra/local/redis-node';
 import { parseAddress } from '@whereabouts/infra/node-address';
@@ -27,7 +27,7 @@ export interface MoverOptions {
   masters: readonly Master[];
   /** Of the user `default`. */
   password: string;
-  /** Slots that have keys or may have them at any moment. */
+  /** Slots that have keys or may get them at any moment. */
   used: ReadonlySet<number>;
   progress(moved: number): void;
 }
@@ -71,7 +71,7 @@ async function setSlots(at: Master, slots: readonly number[], state: string, id:
   for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
 }
 
-/** Once the slot migrates no key can come up in it any more, so a second look finds what came before that. */
+/** Once the slot migrates no new key can appear in it, so a second look finds what came before that. */
 async function migrate(
   o: MoverOptions,
   from: Master,

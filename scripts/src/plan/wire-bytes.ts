@@ -1,5 +1,5 @@
-// What a report and its acknowledgement weigh between a driver and ingest, without TLS: the frames as the client's own
-// code makes them, in WebSocket frames, in TCP segments of their own.
+// The size of a report and its acknowledgement between a driver and ingest, without TLS: the frames that the client's
+// own code makes, in WebSocket frames, each in its own TCP segment.
 import { ACK_FRAME_BYTES, encodeClientMessage } from '@whereabouts/client/frame';
 import type { PositionMessage, PositionReport } from '@whereabouts/client/protocol';
 
@@ -14,7 +14,7 @@ const MAX_SHORT_PAYLOAD_BYTES = 125;
 /** 126 to 65,535 bytes have their length in two bytes more. */
 const LONG_LENGTH_BYTES = 2;
 
-/** Everything that a phone knows, and a seq of half an hour's drive. */
+/** Everything that a phone knows, and a seq after half an hour of driving. */
 const REPORT: PositionMessage<PositionReport> = {
   type: 'position',
   seq: 1000,
@@ -38,7 +38,7 @@ function payloadBytes(format: Format): { report: number; ack: number } {
   };
 }
 
-/** Of a message in its own direction, and of the empty segment that answers it in the other. */
+/** A message in its own direction, and the empty segment that answers it in the other. */
 export function wireBytes(format: Format): { report: number; ack: number; receipt: number } {
   const payload = payloadBytes(format);
   return {

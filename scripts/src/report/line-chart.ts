@@ -1,11 +1,11 @@
-// A chart of lines over time as SVG. Colours come from the page (classes line-0 ... line-5); each line has a dash of
-// its own as well, for paper. A sample that is null was not taken, or is not known: there the line has a gap, not 0.
+// A chart of lines over time as SVG. Colours come from the page (classes line-0 ... line-5); each line also has a
+// distinct dash, for paper. A null sample was not taken, or is not known: there the line has a gap, not 0.
 
 import { type Markup, markup } from './markup.js';
 
 export interface Line {
   name: string;
-  /** The one to look at: thick and without gaps of its own. */
+  /** The main line: thick and solid. */
   isStrong?: boolean;
   /** In order of time. */
   samples: readonly { atMs: number; value: number | null }[];
@@ -18,7 +18,7 @@ export interface Mark {
 
 export interface LineChart {
   title: string;
-  /** Behind the numbers of the axis, as in `120 ms`. */
+  /** Appended to the numbers of the axis, as in `120 ms`. */
   unit: string;
   lines: readonly Line[];
   marks: readonly Mark[];
@@ -30,14 +30,14 @@ export interface LineChart {
   clock?: (atMs: number) => string;
 }
 
-/** Drawn once for each, since text that is scaled down cannot be read; the page shows the one that fits. */
+/** Drawn once for each size, since scaled-down text cannot be read; the page shows the one that fits. */
 interface Size {
   name: 'wide' | 'narrow';
   width: number;
   height: number;
   left: number;
   right: number;
-  /** About so many ticks of time. */
+  /** About this many ticks of time. */
   ticks: number;
 }
 
@@ -119,7 +119,7 @@ function timeTick({ atMs, label }: Mark, x: number, { height }: Size, clock: Lin
   return markup`${text(label, height - 8)}${clock ? text(clock(atMs), height - 8 + CLOCK) : ''}`;
 }
 
-/** Labels stand in rows in turn, so that two marks that are close do not cover each other. */
+/** Labels alternate between rows, so that two close marks do not cover each other. */
 function markLine(label: string, x: number, i: number, { width, height }: Size): Markup {
   const atRight = x > width * (width < 500 ? 0.5 : 0.75);
   const labelX = place(x + (atRight ? -4 : 4));

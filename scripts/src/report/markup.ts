@@ -1,4 +1,4 @@
-// HTML and SVG put together from text: whatever is filled in is escaped, save what is markup already.
+// HTML and SVG built from text: inserted values are escaped unless they are already markup.
 
 export class Markup {
   readonly text: string;
@@ -10,7 +10,7 @@ export class Markup {
 
 export type Filling = string | number | Markup | readonly Markup[];
 
-/** What no document may hold: control characters, and halves of a surrogate pair. */
+/** Forbidden in every document: control characters, and halves of a surrogate pair. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const UNPRINTABLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff\p{Cs}]/gu;
 

@@ -1,4 +1,4 @@
-// Where a report's figures come from: a figure without its machine, commit and versions says little.
+// The origin of a report's figures: a figure without its machine, commit and versions says little.
 
 import { execFile } from 'node:child_process';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
@@ -8,10 +8,10 @@ import { root } from '../home.js';
 
 export interface RunFacts {
   machine: string;
-  /** `unknown` where the sources are no git clone; with `, changed` where files differ from it. */
+  /** `unknown` if the sources are no git clone; with `, changed` if files differ from it. */
   commit: string;
   versions: Record<string, string>;
-  /** By the names of the environment: what was not the default. */
+  /** By the names of the environment: settings that were not the default. */
   settings: Record<string, string>;
 }
 
@@ -72,6 +72,6 @@ async function said(command: string, args: string[]): Promise<string | null> {
     const { stdout } = await promisify(execFile)(command, args, { timeout: DEADLINE_MS });
     return stdout.trim();
   } catch {
-    return null; // a fact that cannot be had is told as unknown; the drill does not fail of it
+    return null; // an unavailable fact is reported as unknown; it does not fail the drill
   }
 }

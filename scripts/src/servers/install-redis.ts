@@ -1,5 +1,5 @@
-// Installs redis-server on Debian and Ubuntu: as root with apt-get, as a normal user by unpacking the same
-// packages into `.whereabouts/redis`, where nothing of the system is touched.
+// Installs redis-server on Debian and Ubuntu: as root with apt-get, as a normal user by unpacking the same packages
+// into `.whereabouts/redis`, without touching the system.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ async function apt(command: 'apt-get' | 'apt-cache', args: string[], cwd?: strin
   return stdout;
 }
 
-/** With this file in place a package's service stays down: we start servers of our own. */
+/** With this file in place a package's service does not start: we start our own servers. */
 async function withoutServices(install: () => Promise<unknown>): Promise<void> {
   const ours = !existsSync(POLICY);
   if (ours) {
@@ -30,7 +30,7 @@ async function withoutServices(install: () => Promise<unknown>): Promise<void> {
   } finally {
     if (ours) await rm(POLICY, { force: true });
   }
-  // Nor shall it come up at the next boot. Where there is no systemd this fails, and nothing is lost.
+  // It must not start at the next boot either. Without systemd this fails, harmlessly.
   await run('systemctl', ['disable', 'redis-server.service']).catch(() => {});
 }
 
@@ -40,7 +40,7 @@ export async function installRedisAsRoot(): Promise<void> {
   await withoutServices(() => apt('apt-get', install));
 }
 
-/** Package lists of our own, for a machine whose lists are empty and which we may not fill. */
+/** Separate package lists, for a machine whose lists are empty and which we may not fill. */
 function ownLists(dir: string): string[] {
   const options = { 'Dir::State::lists': join(dir, 'lists'), 'Dir::Cache': join(dir, 'cache') };
   return Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
@@ -95,7 +95,7 @@ async function libraryDirs(unpacked: string): Promise<string[]> {
 
 const shellQuoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Where a normal user's Redis stands: a line of shell that sets the library path. */
+/** A normal user's Redis: a line of shell that sets the library path. */
 export const unpackedRedis = (home: string): string => join(home, 'redis', 'redis-server');
 
 export async function unpackRedis(home: string): Promise<string> {

@@ -1,4 +1,4 @@
-// The servers that `npm start` and `npm test` need: found, or installed where we know how.
+// The servers that `npm start` and `npm test` need: found, or installed on systems that we support.
 import {
   embeddedPostgresBinDir,
   isUsableRedis,
@@ -14,7 +14,7 @@ import { installRedisAsRoot, isDebianLike, unpackedRedis, unpackRedis } from './
 
 type Say = (text: string) => void;
 
-/** What to type where we cannot install it ourselves. */
+/** What to type if we cannot install it ourselves. */
 function redisAdvice(): string {
   const what = `redis-server ${MIN_REDIS_MAJOR} or newer (or valkey-server) is needed and was not found`;
   if (process.platform === 'darwin') return `${what}. Type: brew install redis`;

@@ -4,7 +4,7 @@ import type { Stack } from '../stack-file.js';
 
 const READER = '-H "Authorization: Bearer $(npm run -s token -- --scope drivers:read)"';
 
-/** A driver to ask for by id: the fleet's first, or nobody in particular. */
+/** A driver to ask for by id: the fleet's first, or a placeholder. */
 export interface Example {
   lat: number;
   lon: number;
@@ -29,7 +29,7 @@ export function whatToTry(stack: Stack, example: Example, token: string): string
   return [
     'Now try, in another terminal in this folder:',
     '',
-    '  who is nearest',
+    '  the nearest drivers',
     `  curl -s ${READER} "${url}/v1/drivers/nearby?${point}&limit=3"`,
     '  one driver',
     `  curl -s ${READER} "${url}/v1/drivers/${example.driverId}"`,

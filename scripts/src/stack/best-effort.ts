@@ -1,4 +1,5 @@
-// Work whose failure the stack survives, such as bookkeeping on a full disk: told once, and again when it works.
+// Work whose failure the stack survives, such as bookkeeping on a full disk: a failure is reported once, and again when
+// it works.
 export type BestEffort = (what: string, work: () => void) => boolean;
 
 export function bestEffort(say: (text: string) => void): BestEffort {

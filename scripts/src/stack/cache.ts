@@ -30,7 +30,7 @@ export interface CacheOptions {
   namespace: NetworkNamespace | null;
   secrets: StackSecrets;
   orphanGraceS: number;
-  /** What was there is of no use any more. */
+  /** The existing data are no longer usable. */
   anew: boolean;
   say(text: string): void;
 }
@@ -53,7 +53,7 @@ export async function startCache(o: CacheOptions): Promise<RedisCluster> {
   const redisServer = await provideRedis(o.say);
   if (o.anew) await rm(o.dir, { recursive: true, force: true });
   if (existsSync(o.dir) && readdirSync(o.dir).some((name) => name.startsWith(GROWN))) {
-    // Its slots would be nobody's, and what it held is in the archive alone.
+    // Its slots would have no owner, and what it held is in the archive alone.
     throw new UsageError(
       'When the stack stopped, its cluster had a master that npm run plan had added. Start with --fresh.',
     );

@@ -1,20 +1,20 @@
-// Wishes to the running `npm start`, over a socket in its own folder, which only its owner can reach:
+// Requests to the running `npm start`, over a socket in its own folder, which only its owner can reach:
 //
 //   GET  /servers              the Redis nodes and Postgres, as they are now
 //   POST /servers/NAME/start   starts one that is down, as a child of `npm start`; NAME is a port, or `postgres`
 //
-// A wish that makes no sense is answered with 409 or 404 and a text.
+//  A request that makes no sense is answered with 409 or 404 and a text.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { UsageError } from '../usage-error.js';
 
-/** What a socket's path may have on every system that we know. */
+/** The longest socket path that works on every supported system. */
 const MAX_PATH_BYTES = 100;
 
 export interface ServerRow {
-  /** What it is called by to be started. */
+  /** The name by which it is started. */
   name: string;
   address: string;
   role: 'master' | 'replica' | 'archive';
@@ -27,7 +27,7 @@ export interface Servers {
   start(name: string): Promise<void>;
 }
 
-/** What stands in the way of a wish, for the person who had it. */
+/** Why a request is refused, worded for the user. */
 export class WishError extends Error {
   constructor(
     readonly status: 404 | 409,
@@ -42,7 +42,7 @@ export interface Control {
   close(): void;
 }
 
-/** In the folder itself, or where its path is too long for a socket in a temporary one, which is ours alone too. */
+/** In the folder itself, or in a private temporary one if its path is too long for a socket. */
 function socketPath(home: string): { path: string; remove(): void } {
   const path = join(home, 'control.sock');
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return { path, remove: () => rmSync(path, { force: true }) };
@@ -89,7 +89,7 @@ export async function openControl(home: string, servers: Servers): Promise<Contr
   };
 }
 
-/** A wish from another process of this machine. */
+/** A request from another process of this machine. */
 export function wish(path: string, method: 'GET' | 'POST', url: string): Promise<ServerRow[]> {
   return new Promise((resolve, reject) => {
     const sent = request({ socketPath: path, path: url, method }, async (response) => {

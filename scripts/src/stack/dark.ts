@@ -1,4 +1,4 @@
-// Which partitions nobody can write to or ask for, as query-api tells it: where they are, and since when.
+// Which partitions nobody can write to or ask for, according to query-api: where they are, and since when.
 import { readerToken } from '../driver-tokens.js';
 import type { Places } from '../places/places.js';
 import type { Stack } from '../stack-file.js';
@@ -7,7 +7,7 @@ const TIMEOUT_MS = 2_000;
 /** A region that is `warming` takes writes: its term has just begun. */
 const DARK: ReadonlySet<string> = new Set(['unreachable', 'timeout', 'not_ready', 'silent']);
 
-/** A row of `GET /v1/partitions`, as far as it is read here. */
+/** A row of `GET /v1/partitions`, with the fields read here. */
 export interface PartitionNow {
   partition: number;
   /** Geohashes, `to` exclusive. */
@@ -15,7 +15,7 @@ export interface PartitionNow {
   to: string;
   node: string | null;
   health: string;
-  /** Null where it was not seen. */
+  /** Null if it was not seen. */
   drivers: number | null;
   available: number | null;
   busy: number | null;
@@ -25,7 +25,7 @@ export interface PartitionNow {
 }
 
 export interface Dark {
-  /** Those with the most drivers first, as far as they were known. */
+  /** Those with the most drivers first, as far as known. */
   rows: readonly PartitionNow[];
   partitions: number;
   sinceMs: number;
@@ -45,7 +45,7 @@ export async function partitionsNow(stack: Stack): Promise<PartitionNow[] | null
   }
 }
 
-/** What is dark over several looks: its drivers are known from before. */
+/** What is dark over several looks: the number of drivers is known from before. */
 export class DarkWatch {
   readonly #sinceMs = new Map<number, number>();
   readonly #drivers = new Map<number, number>();
@@ -80,7 +80,7 @@ export class DarkWatch {
   }
 }
 
-/** By the clock on the wall. */
+/** By the wall clock. */
 export const clockText = (ms: number): string => new Date(ms).toLocaleTimeString('en-GB');
 
 export function darkText({ rows, partitions, sinceMs }: Dark, places: Places): string {

@@ -1,4 +1,4 @@
-// The archive of the stack: a Postgres of our own, or the one that DATABASE_URL names; migrated either way.
+// The stack's archive: our own Postgres, or the one that DATABASE_URL names; migrated either way.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

@@ -1,4 +1,4 @@
-// What the stack says of itself while it runs: which node went down or came back, and what is dark.
+// What the stack reports about itself while it runs: which node went down or came back, and what is dark.
 import { formatAddress } from '@whereabouts/infra/node-address';
 import { Places } from '../places/places.js';
 import type { Stack, StackNode } from '../stack-file.js';
@@ -17,7 +17,7 @@ function newsOf(before: StackNode, now: StackNode): { text: string; event: strin
 }
 
 export interface HealthHooks {
-  /** Its nodes are as the last look has found them. */
+  /** Its nodes are as the last look found them. */
   stack: Stack;
   say(text: string, event: string, details: object): void;
 }
@@ -35,10 +35,10 @@ export class HealthWatch {
   constructor(hooks: HealthHooks) {
     this.#hooks = hooks;
     this.#nodeWatch = new NodeWatch(hooks.stack);
-    void this.#places.load().catch(() => {}); // then they are told as geohashes
+    void this.#places.load().catch(() => {}); // then they are shown as geohashes
   }
 
-  /** One look at a time: a frozen node makes it take longer than the pace at which we are called. */
+  /** One look at a time: a frozen node makes it take longer than the interval between calls. */
   look(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;

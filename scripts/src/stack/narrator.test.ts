@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { createNarrator } from './narrator.js';
 
-/** What was written, and what a person sees of it: a line that is taken back is not there any more. */
+/** What was written, and what a person sees of it: a line that was taken back is no longer there. */
 function output(terminal: { columns: number } | null) {
   const stream = new PassThrough();
   let text = '';

@@ -1,15 +1,15 @@
-// All that a command says which takes a while: lines for people, with one that is refreshed in place; or JSON lines for
+// The output of a command that takes a while: lines for people, with one that is refreshed in place; or JSON lines for
 // programs.
 //
-// A text that ends in ` ...` begins a step: at a terminal its line shows how long it takes, until the next text comes.
+//  A text that ends in ` ...` begins a step: at a terminal its line shows how long it takes, until the next text comes.
 import { stripVTControlCharacters } from 'node:util';
 import { columnsOf, cut, style } from '../terminal.js';
 
 export interface Narrator {
   say(text: string, event?: string, details?: object): void;
-  /** The live line; where the output is no terminal it is an ordinary one, now and then. */
+  /** The live line; if the output is no terminal it is an ordinary line, printed now and then. */
   status(text: string, details: object): void;
-  /** The step that is under way is through. */
+  /** The current step is done. */
   settle(): void;
 }
 
@@ -74,7 +74,7 @@ class ForPeople implements Narrator {
   #begin(text: string): void {
     const sinceMs = performance.now();
     const tick = () => this.#show(`${text} ${Math.round((performance.now() - sinceMs) / 1000)} s`);
-    // It holds up nobody's end.
+    // The timer does not keep the process alive.
     this.#step = { text, sinceMs, ticking: setInterval(tick, TICK_MS).unref() };
     this.#show(text);
   }

@@ -1,5 +1,5 @@
-// The Redis nodes of the stack as they are now: which process each is, what it does in the cluster, and whether it
-// answers. A node that a drill, or a person, has killed and started again has another pid; failovers swap roles.
+// The Redis nodes of the stack as they are now: the process of each, its role in the cluster, and whether it answers. A
+// node that was killed and restarted has another pid; failovers swap roles.
 
 import { type NodeClaim, parseClusterNodes } from '@whereabouts/infra/live-store/topology';
 import { type ReaderIdentity, readerConnection } from '@whereabouts/infra/local/reader-connection';
@@ -36,7 +36,7 @@ async function lookAt(address: string, identity: ReaderIdentity): Promise<Look> 
   }
 }
 
-/** Who knows most: the view with the newest configuration. */
+/** The best-informed view: the one with the newest configuration. */
 function newestClaims(looks: readonly Look[]): readonly NodeClaim[] {
   const epoch = (claims: readonly NodeClaim[]) =>
     Math.max(0, ...claims.map(({ configEpoch }) => configEpoch));
@@ -66,7 +66,8 @@ export class NodeWatch {
     if (typeof look !== 'string') {
       return { ...node, pid: look.pid, role: look.isMaster ? 'master' : 'replica', state: 'up' };
     }
-    // Nobody to ask: what the others say. Without slots it was replaced, and will come back as a replica.
+    // The node cannot be asked, so its state is what the others say. Without slots it was replaced, and will come back
+    // as a replica.
     const slots = claims.find((claim) => claim.address === address)?.slots.length;
     const role = slots === undefined ? node.role : slots > 0 ? 'master' : 'replica';
     if (look === 'late' && late < LATE_LOOKS) return { ...node, role };

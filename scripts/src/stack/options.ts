@@ -1,4 +1,4 @@
-// What a person may say to `npm start`.
+// The options of `npm start`.
 import { existsSync } from 'node:fs';
 import { command, givenPath, number } from '../cli.js';
 import { UsageError } from '../usage-error.js';
@@ -14,7 +14,7 @@ export interface StackOptions {
   /** Of each master. */
   replicas: number;
   promoter: boolean;
-  /** One master runs in a network namespace of its own. */
+  /** One master runs in a separate network namespace. */
   networkNamespace: boolean;
   /** Prometheus and Grafana beside it. */
   observe: boolean;
@@ -44,11 +44,16 @@ export const START = command('start', {
     `simulated drivers (default: ${DEFAULT_DRIVERS}; 0 with --replay)`,
     number('--drivers', { min: 0, max: 100_000 }),
   )
-  .option('--seed <N>', 'another fleet for another number', number('--seed', { min: 0, max: 2 ** 31 }), 1)
+  .option(
+    '--seed <N>',
+    'seed of the fleet: another number gives other drivers',
+    number('--seed', { min: 0, max: 2 ** 31 }),
+    1,
+  )
   .option('--replay <FILE>', 'replay a trace, CSV vehicle_id,unix_ms,lat,lon', existingFile('--replay'))
   .option(
     '--speed <X>',
-    'with --replay: so many times faster than it happened (default: 1)',
+    'with --replay: how many times faster than it happened (default: 1)',
     number('--speed', { min: 0.01, max: 10_000, whole: false }),
   )
   .option(
@@ -63,13 +68,13 @@ export const START = command('start', {
     3,
   )
   .option('--replicas <N>', 'replicas of each master', number('--replicas', { min: 0, max: 4 }), 1)
-  .option('--no-promoter', 'leave failover to Redis alone')
+  .option('--no-promoter', 'without the promoter: Redis alone fails over')
   .option(
     '--network-namespace',
-    'one master in a network namespace of its own, which the drill isolate cuts off; needs root',
+    'one master in a separate network namespace, which the drill isolate cuts off; needs root',
   )
-  .option('--observe', 'run Prometheus and Grafana beside it, where they are installed')
-  .option('--fresh', 'begin anew: forget all positions, the archive and the partition map');
+  .option('--observe', 'run Prometheus and Grafana beside it, if they are installed')
+  .option('--fresh', 'start empty: delete all positions, the archive and the partition map');
 
 export function stackOptions(given: ReturnType<typeof START.opts>): StackOptions {
   const {
@@ -84,7 +89,7 @@ export function stackOptions(given: ReturnType<typeof START.opts>): StackOptions
     ...others
   } = given;
   if (speed !== undefined && replay === null) {
-    throw new UsageError('--speed is for --replay FILE; simulated drivers know one speed.');
+    throw new UsageError('--speed is for --replay FILE; simulated drivers have one speed.');
   }
   return {
     ...others,

@@ -1,8 +1,8 @@
-// .whereabouts/processes.json: every process that this clone's stack started, written before anything can go wrong
-// with it. A run that was killed leaves it behind, and the next one ends what still runs.
+// .whereabouts/processes.json: every process that this clone's stack started, written before anything can go wrong with
+// it. A killed run leaves the file behind, and the next run ends what is still running.
 //
-// A pid alone proves nothing, numbers are used again: the command line must still hold the words it had. A list that
-// cannot be written, or read, only costs that: what a killed run leaves is then not found.
+//  A pid alone proves nothing, as numbers are reused: the command line must still hold the words it had. If the list
+// cannot be written, or read, the only loss is that the leftovers of a killed run are not found.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine, isAlive, stopStray } from '@whereabouts/infra/local/server-process';
@@ -57,7 +57,7 @@ export class OwnProcesses {
     rmSync(this.#file, { force: true });
   }
 
-  /** What an earlier run left; those that do not run any more are forgotten. */
+  /** Leftovers of an earlier run; entries of processes that have ended are dropped. */
   strays(): OwnProcess[] {
     const runs = ({ pid, marker }: OwnProcess) => isAlive(pid) && commandLine(pid)?.includes(marker);
     try {

@@ -1,5 +1,5 @@
-// The stack of `npm start` for end-to-end tests, drills and benches: in a folder of its own, without simulated drivers,
-// with their partition map, settings and options. It is a process of its own and gets what a person's would get.
+// A separate `npm start` for end-to-end tests, drills and benches: in its own folder, without simulated drivers, with
+// the caller's partition map, settings and options. It is a separate process and gets what a user's would get.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -69,14 +69,14 @@ export class OwnStack {
     }
   }
 
-  /** Where everything is now, with the pids of now. */
+  /** Where everything is now, with the current pids. */
   get now(): Stack {
     const stack = findStack(this.home);
     if (stack === null) throw new Error('the stack does not run');
     return stack;
   }
 
-  /** An address of its Postgres for a role that may do everything. */
+  /** An address of its Postgres for a role with all rights. */
   get archiveAdminUrl(): string {
     const url = new URL(this.now.postgres.url);
     url.username = 'whereabouts_admin';
@@ -85,17 +85,17 @@ export class OwnStack {
     return url.href;
   }
 
-  /** What its live line tells last of what is dark or down. */
+  /** The last dark or down state on its live line. */
   get troubles(): string[] {
     return this.#lines.findLast(({ event }) => event === 'status')?.troubles ?? [];
   }
 
-  /** What it said of such events, in order. */
+  /** Its messages about such events, in order. */
   said(event: string): string[] {
     return this.#lines.filter((line) => line.event === event).map(({ text }) => text ?? '');
   }
 
-  /** `beforeRemoval`: for whoever still works on its data. */
+  /** `beforeRemoval`: for callers that still work on its data. */
   async stop(beforeRemoval: () => Promise<void> = async () => {}): Promise<void> {
     if (this.#child.exitCode === null) this.#child.kill('SIGTERM');
     await waitFor('the stack has stopped', STOP_DEADLINE_MS, () =>

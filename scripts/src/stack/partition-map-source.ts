@@ -3,7 +3,7 @@
 //   --map FILE     that file          --replay FILE  quantiles of the trace
 //   otherwise      the kept one, else quantiles of the simulated fleet
 //
-// Every key's place follows from the map: under another one the cache begins anew (the archive stays).
+//  Every key's place follows from the map: under another one the cache starts empty (the archive stays).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readStateFile, writeStateFile } from '@whereabouts/infra/local/state-file';
@@ -24,9 +24,9 @@ import { clusterDir } from './redis-admin.js';
 export interface ChosenMap {
   map: PartitionMap;
   file: string;
-  /** In words, for the person at the terminal. */
+  /** In words, for the user at the terminal. */
   origin: string;
-  /** What the person should know besides. */
+  /** Further notes for the user. */
   notes: string[];
 }
 
@@ -62,12 +62,12 @@ async function wantedMap(options: StackOptions, home: string): Promise<WantedMap
   }
 }
 
-/** Of a damaged map; under another one the cache would have to begin anew, and that is for the person to say. */
+/** For a damaged map: under another one the cache would have to start empty, and only the user can decide that. */
 function mapInPlaceOf(home: string, map: PartitionMap, cause: PartitionMapError): PartitionMap {
   if (!isOfOtherMap(clusterDir(home), map)) return map;
   throw new UsageError(
     `${keptMapFile(home)} is empty or damaged (${cause.message}), and the cache was filled under it. ` +
-      'Give that map again with --map FILE, or begin anew with --fresh.',
+      'Give that map again with --map FILE, or start empty with --fresh.',
   );
 }
 
@@ -85,7 +85,7 @@ export async function choosePartitionMap(options: StackOptions, home: string): P
 
 const stampFile = (cacheDir: string) => join(cacheDir, 'partition-map.hash');
 
-/** Says under which map the cache in this folder was filled. */
+/** Records under which map the cache in this folder was filled. */
 export function stampCache(cacheDir: string, map: PartitionMap): void {
   writeStateFile(stampFile(cacheDir), map.hash);
 }
@@ -93,6 +93,6 @@ export function stampCache(cacheDir: string, map: PartitionMap): void {
 /** There is a cache, and it was filled under another map. */
 export function isOfOtherMap(cacheDir: string, map: PartitionMap): boolean {
   const stamp = readStateFile(stampFile(cacheDir));
-  // One that was damaged says nothing; the store itself refuses calls under another map.
+  // A damaged record proves nothing; the store itself refuses calls under another map.
   return Boolean(stamp) && stamp !== map.hash;
 }

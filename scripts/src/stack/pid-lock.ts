@@ -1,16 +1,16 @@
-// A lock that dies with its holder: a file with a pid. One whose process is gone, or is not what it should be, is void.
+// A lock that dies with its holder: a file with a pid. It is void if that process is gone, or is another program.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { commandLine, isAlive } from '@whereabouts/infra/local/server-process';
 
 export interface PidLock {
-  /** Null once it is ours, else the pid of who has it. */
+  /** Null once it is ours, else the pid of the holder. */
   heldBy: number | null;
   release(): void;
 }
 
 const ATTEMPTS = 5;
 
-/** Its pid; null where nobody has it. */
+/** The holder's pid; null if there is none. */
 export function holderOfPidLock(file: string, marker: string): number | null {
   try {
     const pid = Number(readFileSync(file, 'utf8'));
@@ -40,11 +40,11 @@ function removeVoid(file: string, marker: string): void {
   }
 }
 
-/** `marker` is part of the command line of whoever may hold it. */
+/** `marker` is part of the command line of any possible holder. */
 export function takePidLock(file: string, marker: string): PidLock {
   const mine = `${file}.${process.pid}`;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    // A link appears with its content, so nobody reads an empty file and takes it for a void one.
+    // A link appears with its content, so no reader sees an empty file and treats it as void.
     writeFileSync(mine, String(process.pid));
     try {
       linkSync(mine, file);

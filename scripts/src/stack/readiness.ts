@@ -62,7 +62,7 @@ export async function waitUntilComplete(stack: Stack, stopped: () => boolean): P
   return false;
 }
 
-/** Until this driver can be asked for; without a fleet nobody comes, so it gives up soon. */
+/** Until this driver can be asked for; without a fleet none comes, so it gives up soon. */
 export async function waitForDriver(stack: Stack, id: string, stopped: () => boolean): Promise<void> {
   const until = performance.now() + FIRST_DRIVER_MS;
   while (!stopped() && performance.now() < until) {

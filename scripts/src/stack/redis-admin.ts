@@ -1,5 +1,5 @@
-// The passwords of the stack's Redis nodes: of the user who may do everything, and of the replicas. They are made at
-// each start and stand in the nodes' own folders, where only this machine's user can read them.
+// The passwords of the stack's Redis nodes: of the user with all rights, and of the replicas. They are made at each
+// start and are kept in the nodes' own folders, where only this machine's user can read them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RedisPasswords } from '@whereabouts/infra/local/redis-node';
@@ -7,7 +7,7 @@ import type { RedisPasswords } from '@whereabouts/infra/local/redis-node';
 /** Below the stack's home; running-stack.ts starts the cluster there. */
 const CLUSTER_DIR = 'redis-cluster';
 
-/** How the folders begin of nodes that joined while the stack ran. */
+/** The folder prefix of nodes that joined while the stack ran. */
 export const GROWN = 'grown-';
 
 export const clusterDir = (home: string): string => join(home, CLUSTER_DIR);

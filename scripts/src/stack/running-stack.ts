@@ -1,9 +1,9 @@
-// All of it, started in order and stopped in the reverse order:
+// The whole stack, started in order and stopped in the reverse order:
 //
 //   Redis ─▶ functions ─▶ Postgres ─▶ query-api ─▶ flusher ─▶ ingest ─▶ promoter ─▶ fleet
 //
-// So at the end the drivers go first, ingest writes what it holds, the flusher brings all of it to Postgres, and the
-// servers go last. Each step that is through puts down how to undo it; a stop in the middle undoes what there is.
+//  So at the end the drivers go first, ingest writes what it holds, the flusher brings all of it to Postgres, and the
+// servers go last. Each finished step records how to undo it; a stop in the middle undoes the finished ones.
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -32,12 +32,12 @@ import { type ChildSpec, StackProcess } from './stack-process.js';
 import { postgresProcess, redisProcess } from './stack-servers.js';
 import { UndoList } from './undo-list.js';
 
-/** When we are killed the services drain by themselves; until then Redis and Postgres shall be there. */
+/** When we are killed the services drain by themselves; until then Redis and Postgres must stay up. */
 const ORPHAN_GRACE_S = 15;
 
 const OBSERVER_STOP_MS = 5_000;
 
-/** The wish to stop came before everything was up. */
+/** The request to stop came before everything was up. */
 class StoppedEarly extends Error {}
 
 interface Servers {
@@ -78,12 +78,12 @@ export class RunningStack {
     return this.#stopping;
   }
 
-  /** What is under way comes to its end, then `start` rejects. */
+  /** The current step runs to its end, then `start` rejects. */
   wishToStop(): void {
     this.#stopping = true;
   }
 
-  /** Resolves with the stack once the services are ready, or with null where the stop came first. */
+  /** Resolves with the stack once the services are ready, or with null if the stop came first. */
   async start(): Promise<Stack | null> {
     try {
       const stack = await this.#start();
@@ -154,7 +154,7 @@ export class RunningStack {
     await this.#startService('query', addresses, ports.queryOps);
     await this.#startService('flusher', addresses, ports.flusherOps);
     await this.#startService('ingest', addresses, ports.ingestOps);
-    // The last to come and the first to go: Redis nodes that we stop are no failure.
+    // Started last and stopped first: Redis nodes that we stop are no failure.
     if (this.#options.promoter) await this.#startService('promoter', addresses, ports.promoterOps);
     const stack = describeStack(addresses, servers.cluster.nodes, servers.postgres?.pid ?? null);
     if (this.#options.promoter) stack.promoter = { ops: `http://${HOST}:${ports.promoterOps}`, pid: 0 };
@@ -222,7 +222,7 @@ export class RunningStack {
     return { cluster, postgres, databaseUrl };
   }
 
-  /** Undone after Redis; where there is no time for that, its own guard removes it. */
+  /** Undone after Redis; if there is no time for that, its own guard removes it. */
   async #makeNamespace(): Promise<NetworkNamespace | null> {
     if (!this.#options.networkNamespace) return null;
     const namespace = await makeCacheNamespace();
@@ -288,7 +288,7 @@ export class RunningStack {
     return child;
   }
 
-  /** Looks at the servers, and writes stack.json anew where something is not as it was. */
+  /** Checks the servers, and rewrites stack.json if something has changed. */
   refresh(): void {
     this.#servers?.look();
     this.#publish();

@@ -28,7 +28,7 @@ export function parseMetrics(text: string): Sample[] {
   return samples;
 }
 
-/** Empty where the service does not answer in time: the line then shows a gap, not an old number. */
+/** Empty if the service does not answer in time: the line then shows a gap, not an old number. */
 export async function scrape(ops: string): Promise<Sample[]> {
   try {
     const response = await fetch(`${ops}/metrics`, { signal: AbortSignal.timeout(SCRAPE_TIMEOUT_MS) });
@@ -38,7 +38,7 @@ export async function scrape(ops: string): Promise<Sample[]> {
   }
 }
 
-/** The sum over all label sets; undefined where there is none. */
+/** The sum over all label sets; undefined if there is none. */
 export function total(
   samples: readonly Sample[],
   name: string,
@@ -55,7 +55,7 @@ export function largest(samples: readonly Sample[], name: string): number | unde
   return values.length === 0 ? undefined : Math.max(...values);
 }
 
-/** What a counter has grown by; a service that was restarted counts from 0 again. */
+/** The growth of a counter; a service that was restarted counts from 0 again. */
 export function growth(before: readonly Sample[], after: readonly Sample[], name: string): number | null {
   const [from, to] = [total(before, name), total(after, name)];
   if (from === undefined || to === undefined) return null;
@@ -64,7 +64,7 @@ export function growth(before: readonly Sample[], after: readonly Sample[], name
 
 /**
  * A quantile of what a histogram counted between two scrapes, interpolated within its bucket as Prometheus does;
- * undefined where nothing was counted.
+ * undefined if nothing was counted.
  */
 export function quantile(
   before: readonly Sample[],

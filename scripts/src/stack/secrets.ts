@@ -1,6 +1,6 @@
 // The stack's secrets, for development only. They are made once and kept, so that tokens and the database's roles
-// outlive a restart. Damaged ones are made anew: the servers are told theirs at every start, and only tokens that
-// were given out before are void then.
+// outlive a restart. Damaged ones are replaced: the servers get theirs at every start, so only tokens handed out before
+// become void.
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import {
@@ -29,7 +29,7 @@ const PASSWORDS = [
 
 type Passwords = Record<(typeof PASSWORDS)[number], string>;
 
-/** Shorter: cut off. The services want 32 bytes of a JWT secret. */
+/** A shorter file is truncated. The services require 32 bytes of a JWT secret. */
 const SECRET = /^\S{32,}$/;
 const random = () => randomBytes(32).toString('hex');
 
@@ -38,7 +38,7 @@ const arePasswords = (value: unknown): value is Passwords =>
 
 type Say = (text: string) => void;
 
-const sayDamaged = (file: string, say: Say) => say(`${file} was empty or damaged, and is made anew.`);
+const sayDamaged = (file: string, say: Say) => say(`${file} was empty or damaged, and is replaced.`);
 
 function keptPasswords(file: string, say: Say): Passwords {
   try {

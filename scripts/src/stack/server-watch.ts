@@ -1,4 +1,4 @@
-// Everything about the servers of a stack that runs: how they are, what is told of it, and the wishes of `npm run node`.
+// Everything about the servers of a running stack: their state, its messages, and the requests of `npm run node`.
 import { type Control, openControl } from './control.js';
 import { type HealthHooks, HealthWatch } from './health-watch.js';
 import { NodeWatch } from './node-watch.js';
@@ -22,7 +22,7 @@ export class ServerWatch {
     this.#say = o.say;
   }
 
-  /** From then on `stack` says how its nodes are. */
+  /** From then on `stack` has the state of its nodes. */
   static async open(o: ServerWatchOptions): Promise<ServerWatch> {
     const { stack } = o;
     const nodeWatch = new NodeWatch(stack);
@@ -52,12 +52,12 @@ export class ServerWatch {
     return this.#servers.postgresPid();
   }
 
-  /** Takes no more wishes. */
+  /** Takes no more requests. */
   close(): void {
     this.#control.close();
   }
 
-  /** Once it is closed: until what was begun is through, so that everything that runs is known. */
+  /** Once it is closed: waits until what was begun is done, so that every running process is known. */
   settled(): Promise<void> {
     return this.#servers.settled();
   }

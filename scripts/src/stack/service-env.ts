@@ -1,5 +1,5 @@
-// The environment of each service: what the person set for it (FLUSH_INTERVAL_MS=1000 npm start), and over it what
-// the stack knows better. Secrets go by file where there is one, else by environment, never by command line.
+// The environment of each service: the user's settings for it (FLUSH_INTERVAL_MS=1000 npm start), overridden by the
+// stack's own. Secrets go by file if there is one, else by environment, never by command line.
 
 import { redisUserName } from '@whereabouts/infra/redis-setup/users';
 import type { StackSecrets } from './secrets.js';
@@ -84,7 +84,7 @@ export function migrateEnv(secrets: StackSecrets, adminUrl: string): NodeJS.Proc
   };
 }
 
-/** For a database of the person's own. */
+/** For the user's own database. */
 export function migrateGivenEnv(databaseUrl: string): NodeJS.ProcessEnv {
   return { ...inherited(), DATABASE_URL: databaseUrl };
 }

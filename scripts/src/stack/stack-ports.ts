@@ -1,6 +1,6 @@
-// The stack's ports: the usual ones, or the next free ones where somebody else has them.
+// The stack's ports: the usual ones, or the next free ones if those are taken.
 //
-// Between our look and the moment when a service listens, a stack of another clone may look too. So each port is
+//  Between our check and the moment when a service listens, a stack of another clone may check too. So each port is
 // promised to one stack, by a lock in a folder that all clones of a user share. Stacks of two users need no promise:
 // the kernel lets no other user share a port, so the second of them fails to listen and says so.
 import { lstatSync, mkdirSync } from 'node:fs';
@@ -41,8 +41,8 @@ const USUAL = {
 const FIRST_REDIS_PORT = 7100;
 
 /**
- * The folder of this user's promises; null where there is something else in its place: everybody may create names in
- * the temporary folder, and what we write must not land where another user's link points.
+ * The folder of this user's promises; null if something else is in its place: every user can create names in the
+ * temporary folder, and what we write must not land where another user's link points.
  */
 function promisesFolder(): string | null {
   const user = process.getuid?.() ?? 0;
@@ -69,7 +69,7 @@ export class PortPromises {
   constructor(readonly marker: string) {}
 
   take(port: number): boolean {
-    // Nobody listens on what we have chosen ourselves yet, so a look takes it for free.
+    // Nobody listens yet on the ports that we have chosen, so a check alone would call them free.
     if (this.#taken.has(port)) return false;
     const isOurs = this.#isPromised(port);
     if (isOurs) this.#taken.add(port);
@@ -77,7 +77,7 @@ export class PortPromises {
   }
 
   #isPromised(port: number): boolean {
-    if (this.#folder === null) return true; // then the look alone has to do
+    if (this.#folder === null) return true; // then only the check remains
     try {
       const lock = takePidLock(join(this.#folder, String(port)), this.marker);
       if (lock.heldBy !== null) return false;
@@ -96,7 +96,7 @@ export class PortPromises {
 /** `marker` is part of the command line of every `npm start`, of whatever clone. */
 export async function chooseStackPorts(redisNodes: number, marker: string): Promise<ChosenPorts> {
   const promises = new PortPromises(marker);
-  // The usual ones are kept for whom they are meant.
+  // The usual ports are kept for the services that they belong to.
   const reserved = new Set<number>(Object.values(USUAL));
   const replaced: string[] = [];
   const choose = async (name: string, usual: number, least = usual): Promise<number> => {

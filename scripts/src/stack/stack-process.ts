@@ -1,6 +1,6 @@
 // One child process of the stack (a service, the fleet), with its log file.
 //
-// It runs in a session of its own, so that Ctrl-C reaches us alone; when we die, its IPC channel closes and it drains.
+//  It runs in its own session, so that Ctrl-C reaches only us; when we die, its IPC channel closes and it drains.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,7 +54,7 @@ export class StackProcess {
     });
   }
 
-  /** Of a process that is down, the last: 0 would mean the reader's own process group to `kill`. */
+  /** For a process that is down, the last one: 0 would mean the reader's own process group to `kill`. */
   get pid(): number {
     return this.#lastPid;
   }
@@ -64,7 +64,7 @@ export class StackProcess {
     return this.#lastEnd;
   }
 
-  /** From now on it is restarted when it dies; before, a death is a failed start. */
+  /** From now on it is restarted when it dies; before that, a death is a failed start. */
   settle(): void {
     this.#settled = true;
   }
@@ -77,7 +77,7 @@ export class StackProcess {
     this.#supervisor.child?.kill(signal);
   }
 
-  /** Asks it to drain; by force after its deadline. Says whether it drained. */
+  /** Asks it to drain; kills it after its deadline. Returns whether it drained. */
   async stop(): Promise<boolean> {
     let drained = true;
     const timer = setTimeout(() => {
@@ -92,7 +92,7 @@ export class StackProcess {
     return drained;
   }
 
-  /** The end of its log, for whoever asks why. */
+  /** The end of its log, to show why. */
   logTail(lines = 12): string {
     if (!existsSync(this.logFile)) return '';
     return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');

@@ -1,5 +1,5 @@
-// Redis and Postgres of the running stack, as `npm run node` has them: listed, and started again when they are down.
-// `npm start` does not do that by itself: a node that is down is a fault that somebody makes, or has to look at.
+// Redis and Postgres of the running stack, for `npm run node`: listed, and restarted when they are down. `npm start`
+// does not restart them: a node that is down is a deliberate fault, or somebody has to look at it.
 
 import { join } from 'node:path';
 import { postgresPid } from '@whereabouts/infra/local/postgres-place';
@@ -30,7 +30,7 @@ export const postgresProcess = ({ pid, dataDir }: PostgresServer): OwnProcess =>
 export interface StackServersOptions {
   home: string;
   cluster: RedisCluster;
-  /** Null where the database is not ours. */
+  /** Null if the database is not ours. */
   postgres: PostgresServer | null;
   own: OwnProcesses;
   /** As they are now. */
@@ -73,7 +73,7 @@ export class StackServers implements Servers {
     return this.#o.postgres !== null && this.postgresPid() === null;
   }
 
-  /** Who asks twice waits for the same start. */
+  /** A second request waits for the same start. */
   async start(name: string): Promise<void> {
     if (this.#o.stopping()) throw new WishError(409, 'the stack is stopping');
     const under = this.#starting.get(name) ?? this.#start(name).finally(() => this.#starting.delete(name));
@@ -81,7 +81,7 @@ export class StackServers implements Servers {
     await under;
   }
 
-  /** What is under way is through, or has failed: only then everything that runs is known. */
+  /** Everything in progress has succeeded or failed: only then is every running process known. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#starting.values());
   }

@@ -1,5 +1,5 @@
-// The live line: how fast positions come in, how soon they are acknowledged, how much would be lost now, and how
-// much work the archive is spared. Differences between two looks at the services' /metrics.
+// The live line: the rate of positions, the delay of acknowledgements, how much would be lost now, and how much work
+// the archive is spared. Differences between two looks at the services' /metrics.
 import { growth, largest, quantile, type Sample, scrape, total } from './scrape.js';
 
 export interface StatusFigures {
@@ -36,7 +36,7 @@ const shown = (value: number | null, digits = 0, unit = ''): string =>
     ? '-'
     : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
 
-/** As long as there is room for; words go before figures do. */
+/** As much as there is room for; words are dropped before figures. */
 export function statusText(f: StatusFigures, columns: number): string {
   const saved = shown(f.writes_saved === null ? null : f.writes_saved * 100, 0, ' %');
   const figures = [
@@ -55,7 +55,7 @@ export function statusText(f: StatusFigures, columns: number): string {
   return full.length < columns ? full : figures.join('  ').replace('positions/s', 'pos/s');
 }
 
-/** Rates over the last few looks: one second alone is rough. */
+/** Rates over the last few looks: one second alone is too noisy. */
 const WINDOW = 5;
 
 export class StatusWatch {

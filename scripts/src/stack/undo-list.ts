@@ -1,9 +1,9 @@
-// What has to be undone at the end, the last step first. Each one is tried, whatever became of the others.
+// What has to be undone at the end, the last step first. Each step is tried, even if others failed.
 
 interface Step {
   what: string;
   undo(): Promise<unknown>;
-  /** At once, without a word: there is no time. */
+  /** At once and silently: there is no time. */
   force?: () => void;
 }
 

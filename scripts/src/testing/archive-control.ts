@@ -1,4 +1,4 @@
-// Postgres of a running stack in the hands of a test: taken over from `npm start`, which leaves a stopped one alone.
+// A test takes over Postgres of a running stack from `npm start`, which leaves a stopped one alone.
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { isAlive, waitFor } from '@whereabouts/infra/local/server-process';
 import { Client } from 'pg';
 import type { OwnStack } from '../stack/own-stack.js';
 
-/** Nobody writes to that table until the lock is let go. */
+/** No writer can use that table until the lock is released. */
 export async function lockTable(url: string, table: string): Promise<() => Promise<void>> {
   const client = new Client({ connectionString: url });
   client.on('error', () => {});
@@ -28,7 +28,7 @@ export class ArchiveControl {
   /** Stops the stack's Postgres and starts another on its data and port. */
   static async takeOver(stack: OwnStack): Promise<ArchiveControl> {
     const { pid, url } = stack.now.postgres;
-    if (pid === null) throw new Error('the stack has no Postgres of its own');
+    if (pid === null) throw new Error('the stack does not run its own Postgres');
     process.kill(pid, 'SIGINT');
     await waitFor('Postgres has stopped', 30_000, () => !isAlive(pid) || undefined);
     const server = await startPostgres({

@@ -1,11 +1,11 @@
-// The nearest drivers by looking at every one of them, and an answer held against that.
+// The nearest drivers by looking at every one of them, and the comparison of an answer with that.
 import assert from 'node:assert/strict';
 import type { Answer, AnsweredDriver, Question } from '../outside/dispatcher.js';
 import { type Known, metresBetween } from '../outside/truth.js';
 
-/** Two drivers at the same distance may stand in either order; sums of sines differ by less than this. */
+/** Two drivers at the same distance may come in either order; sums of sines differ by less than this. */
 const TIE_M = 1e-6;
-/** Distances are told in centimetres. */
+/** Distances are given in centimetres. */
 const TOLD_M = 0.0051;
 
 interface Sighted {
@@ -26,17 +26,17 @@ export function nearest(drivers: Iterable<Known>, question: Question): Sighted[]
   return found.slice(0, limit);
 }
 
-/** Throws where the answer is not the one that looking at everybody gives. */
+/** Throws if the answer differs from the one that looking at every driver gives. */
 export function assertNearest(answer: Answer, drivers: ReadonlyMap<string, Known>, question: Question): void {
   const why = JSON.stringify(question);
   assert.equal(answer.complete, true, `${why}: ${JSON.stringify(answer.missing)}`);
   const expected = nearest(drivers.values(), question);
   const ids = answer.drivers.map(({ driver_id }) => driver_id);
-  assert.equal(new Set(ids).size, ids.length, `${why}: somebody stands there twice: ${ids}`);
+  assert.equal(new Set(ids).size, ids.length, `${why}: a driver is listed twice: ${ids}`);
   assert.equal(ids.length, expected.length, `${why}: ${ids} instead of ${namesOf(expected)}`);
   for (const [i, driver] of answer.drivers.entries()) {
     const known = drivers.get(driver.driver_id);
-    assert.ok(known, `${why}: nobody has acknowledged ${driver.driver_id}`);
+    assert.ok(known, `${why}: no acknowledgement for ${driver.driver_id}`);
     const { distanceM } = expected[i] as Sighted;
     const actualM = metresBetween(question.lat, question.lon, known.lat, known.lon);
     const isRight = Math.abs(actualM - distanceM) <= TIE_M;
@@ -53,7 +53,7 @@ function namesOf(sighted: readonly Sighted[]): string {
   return sighted.map(({ known, distanceM }) => `${known.driverId} (${distanceM.toFixed(3)} m)`).join();
 }
 
-/** Everything that is told of a driver, but for what depends on the question. */
+/** Every field of a driver, except those that depend on the question. */
 export function assertSame(driver: AnsweredDriver, known: Known): void {
   assert.deepEqual(
     {

@@ -1,11 +1,11 @@
-// A trace of buses sent as of now by the drivers of a fleet, with what each is to hear.
+// A trace of buses sent as of now by the drivers of a fleet, with the replies that each should get.
 import type { PositionReport } from '@whereabouts/client/protocol';
 import type { Random } from '@whereabouts/infra/seeded-random';
 import type { DriverSocket, Unnumbered } from '../outside/driver-socket.js';
 import type { FleetSockets } from './fleet-sockets.js';
 import type { Delivery } from './warsaw.js';
 
-/** What a feed of buses does not say, a driver does. */
+/** What a driver has and a feed of buses lacks. */
 export function driverFields(
   random: Random,
 ): Pick<Unnumbered, 'heading_deg' | 'speed_mps' | 'accuracy_m' | 'status' | 'services'> {
@@ -40,7 +40,7 @@ export class TraceTime {
   }
 }
 
-/** Sends one, and writes down which answer is due: a nack only for what is not newer than the bus's last. */
+/** Sends one, and records which reply is due: a nack only if it is not newer than the bus's last. */
 export class BusReplay {
   readonly staleSeqs = new Map<DriverSocket, number[]>();
   repeats = 0;
@@ -68,7 +68,7 @@ export class BusReplay {
     }
     this.repeats++;
     const isSame = last.recorded_at_ms === timeMs && last.lat === lat && last.lon === lon;
-    // Delivered twice on its way; or read twice, and reported anew.
+    // Delivered twice on its way; or read twice, and reported again.
     if (isSame && last.seq === driver.lastSeq && this.#random.chance(0.5)) driver.sendAgain(last);
     else this.#expectStale(driver, driver.send({ recorded_at_ms: timeMs, lat, lon }));
   }

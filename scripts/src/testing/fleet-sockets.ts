@@ -7,7 +7,7 @@ import { DriverSocket } from '../outside/driver-socket.js';
 import { Truth } from '../outside/truth.js';
 import type { Stack } from '../stack-file.js';
 
-/** Handshakes at once: each costs a signature here and its verification there. */
+/** Handshakes at once: each costs a signature here and its verification in the service. */
 const AT_ONCE = 64;
 /** As many as one question may name. */
 const IDS_AT_ONCE = 100;
@@ -60,13 +60,13 @@ export class FleetSockets {
         .map(
           (driver) => `${driver.driverId} (closed: ${driver.closeCode}): ${JSON.stringify(driver.unsettled)}`,
         );
-      throw new Error(`nothing was heard of reports of ${open().length} drivers:\n${some.join('\n')}`, {
+      throw new Error(`no answer to reports of ${open().length} drivers:\n${some.join('\n')}`, {
         cause,
       });
     }
   }
 
-  /** Every report is settled, and query-api has seen all that were acknowledged: its next answer rests on them. */
+  /** Every report is settled, and query-api has seen all acknowledged ones: its next answer rests on them. */
   async untilVisible(dispatcher: Dispatcher, deadlineMs = 20_000): Promise<void> {
     await this.untilSettled();
     const left = [...this.truth.newest.values()].map(({ driverId }) => driverId);

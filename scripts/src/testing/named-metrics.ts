@@ -1,4 +1,4 @@
-// The metrics that pages, dashboards and rules name, to be held against what services tell.
+// The metrics that pages, dashboards and rules name, to be compared with those that services export.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../home.js';
@@ -48,7 +48,7 @@ export function filesWithMetrics(): { file: string; text: string }[] {
 const OURS = /\bwhereabouts_(\((?:[a-z_]+\|?)+\)|ingest|flusher|query_api|promoter)_([a-z0-9_]*[a-z0-9])/g;
 const COMMON = /\b(?:process|nodejs)_[a-z0-9_]*[a-z0-9]\b/g;
 
-/** Also where a query names several services at once: `whereabouts_(ingest|flusher)_x`. */
+/** Also if a query names several services at once: `whereabouts_(ingest|flusher)_x`. */
 export function metricsNamedIn(text: string): Set<string> {
   const names = new Set<string>();
   for (const [, services = '', rest = ''] of text.matchAll(OURS)) {
@@ -59,7 +59,7 @@ export function metricsNamedIn(text: string): Set<string> {
   return names;
 }
 
-/** As /metrics tells them, with the series of histograms. */
+/** As /metrics exports them, with the series of histograms. */
 export function metricsToldIn(text: string): Set<string> {
   const names = new Set<string>();
   for (const [, name = '', type] of text.matchAll(/^# TYPE (\S+) (\S+)$/gm)) {

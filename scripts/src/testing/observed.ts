@@ -1,5 +1,5 @@
-// What holds of a running stack with --observe: every metric that is named anywhere is told, and Prometheus, where there is
-// one, reaches all services, has all rules, and can answer every query of the dashboards.
+// Checks a running stack with --observe: every metric that is named anywhere exists, and Prometheus, if there is one,
+// reaches all services, has all rules, and can answer every query of the dashboards.
 import assert from 'node:assert/strict';
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import { IssuerKeys } from '@whereabouts/infra/service/issuer-keys';
@@ -17,13 +17,13 @@ export async function assertAllNamedMetricsAreTold(stack: Stack): Promise<void> 
     const text = await (await fetch(`${ops}/metrics`)).text();
     for (const name of metricsToldIn(text)) told.add(name);
   }
-  // Told with JWT_JWKS_URL alone.
+  // Exported with JWT_JWKS_URL only.
   for (const service of ['ingest', 'query-api']) {
     for (const name of metricsToldIn(await withIssuer(service))) told.add(name);
   }
   for (const { file, text } of filesWithMetrics()) {
     const unknown = [...metricsNamedIn(text)].filter((name) => !told.has(name));
-    assert.deepEqual(unknown, [], `${file} names metrics that no service tells`);
+    assert.deepEqual(unknown, [], `${file} names metrics that no service exports`);
   }
 }
 
@@ -35,7 +35,7 @@ async function withIssuer(service: string): Promise<string> {
   return metrics.registry.metrics();
 }
 
-/** The data of an answer of Prometheus. */
+/** The data of an answer from Prometheus. */
 async function asked<Data>(url: string, path: string, query: Record<string, string> = {}): Promise<Data> {
   const answer = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(query)}`);
   const { status, data, error } = (await answer.json()) as { status: string; data: Data; error?: string };

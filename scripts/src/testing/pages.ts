@@ -1,10 +1,10 @@
-// The pages for people, and the commands in them. A fenced block of `sh` is run by a test, unless a comment on the
-// line before the block says why not:
+// The pages for people, and the commands in them. A test runs each fenced block of `sh`, unless a comment on the line
+// before the block says why not:
 //
 //   <!-- not run: needs Docker -->
 //   <!-- stack -->                    the test starts its stack with this block
 //
-// All blocks of a page run in one shell, from top to bottom, as a reader types them.
+//  All blocks of a page run in one shell, from top to bottom, as a reader types them.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { root } from '../home.js';
@@ -60,7 +60,7 @@ export function* npmCommands(text: string): Generator<{ name: string; options: s
   }
 }
 
-/** What a link on a page leads to, relative to the root, with its anchor. Other sites are left out. */
+/** The target of a link on a page, relative to the root, with its anchor. Other sites are left out. */
 export function* linksOf({ path, text }: Page): Generator<{ to: string; anchor?: string }> {
   for (const [, target = ''] of text.matchAll(/(?:\]\(|src=")([^)\s"]+)[)"]/g)) {
     if (/^[a-z]+:/.test(target)) continue;

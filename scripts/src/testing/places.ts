@@ -1,4 +1,4 @@
-// Places on a partition map, found by looking.
+// Finds places on a partition map.
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
 import type { Random } from '@whereabouts/infra/seeded-random';
 
@@ -7,7 +7,7 @@ export interface Place {
   lon: number;
 }
 
-/** Within so many degrees; the world goes on beyond the antimeridian, and ends where Redis does. */
+/** Within this many degrees; the world continues beyond the antimeridian, and ends at Redis's limit of latitude. */
 export function around({ lat, lon }: Place, degrees: number, random: Random): Place {
   const east = lon + random.between(-degrees, degrees);
   const north = lat + random.between(-degrees, degrees);
@@ -23,7 +23,7 @@ export function mapOf(places: readonly Place[], degrees: number, random: Random)
   return buildPartitionMap(sample);
 }
 
-/** Places next to each other, each in another partition than the one before. */
+/** Neighbouring places, each in another partition than the one before. */
 export function acrossBorders(map: PartitionMap, from: Place, count: number, random: Random): Place[] {
   const found = [from];
   for (let reach = 0.001; found.length < count; reach *= 1.01) {

@@ -1,5 +1,5 @@
-// The real traces beside the repository, as of now: a bus's times keep their order, their repeats and their age,
-// at many times the speed.
+// The real traces beside the repository, as of now: a bus's times keep their order, their repeats and their age, at
+// many times the speed.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../home.js';
@@ -59,7 +59,7 @@ export function anomalies(): Anomaly[] {
   }));
 }
 
-/** Warsaw in February; null where it is no time at all. */
+/** Warsaw in February; null if it is not a valid time. */
 export function unixMsOf(rawLocalTime: string): number | null {
   if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(rawLocalTime)) return null;
   return Date.parse(`${rawLocalTime.replace(' ', 'T')}+01:00`);

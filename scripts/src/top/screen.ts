@@ -1,10 +1,10 @@
-// The whole terminal, as long as it is needed: it is left as it was found, however we end.
+// Uses the whole terminal while needed, and restores it however we end.
 const ENTER = '\u001b[?1049h\u001b[?25l';
 const LEAVE = '\u001b[?25h\u001b[?1049l';
 const HOME = '\u001b[H';
 const END_OF_LINE = '\u001b[K';
 const BELOW = '\u001b[J';
-/** Where nobody says how many there are. */
+/** The default if the number of lines is unknown. */
 const USUAL_ROWS = 24;
 const CTRL_C = '\u0003';
 
@@ -37,7 +37,7 @@ export class Screen {
     });
   }
 
-  /** Lines that the terminal has no room for are left out; what is there is written over, so nothing flickers. */
+  /** Lines that do not fit are left out; existing lines are overwritten, so nothing flickers. */
   draw(lines: readonly string[]): void {
     const room = (this.#output.rows || USUAL_ROWS) - 1;
     const drawn = lines.slice(0, room).map((line) => `${line}${END_OF_LINE}\r\n`);

@@ -1,5 +1,5 @@
-// What `npm run top` shows, as figures: from the services' /metrics, query-api's partitions and the Redis nodes
-// themselves. Rates are differences between two looks. Null is "not known", never 0.
+// The figures of `npm run top`: from the services' /metrics, query-api's partitions and the Redis nodes themselves.
+// Rates are differences between two looks. Null is "not known", never 0.
 import { readerConnection } from '@whereabouts/infra/local/reader-connection';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import type { Places } from '../places/places.js';
@@ -8,16 +8,16 @@ import { growth, largest, quantile, type Sample, scrape, total } from '../stack/
 import type { Stack, StackNode } from '../stack-file.js';
 
 const NODE_TIMEOUT_MS = 900;
-/** Rates over the last few looks: one second alone is rough. */
+/** Rates over the last few looks: one second alone is too noisy. */
 const WINDOW = 5;
 const WORST = 5;
-/** Asked by whoever watches, as we are. */
+/** Asked by monitoring clients, like this one. */
 const WATCHED_ROUTE = '/v1/partitions';
 
 export interface ServiceFigures {
   name: string;
   pids: number[];
-  /** False: its /metrics do not come. */
+  /** False: its /metrics cannot be read. */
   answers: boolean;
   /** Of one core. */
   cpu: number | null;
@@ -27,7 +27,7 @@ export interface ServiceFigures {
 export interface NodeFigures extends Pick<StackNode, 'role' | 'state' | 'pid'> {
   address: string;
   memory_bytes: number | null;
-  /** As query-api has it; of a replica 0. */
+  /** As query-api reports it; 0 for a replica. */
   partitions: number;
   drivers: number | null;
   loss_window_ms: number | null;
@@ -167,7 +167,7 @@ function ratesBetween(before: Look, now: Look): Pick<TopSnapshot, 'fleet' | 'arc
     const full = `whereabouts_${service === 'query' ? 'query_api' : service}_${name}`;
     const grown = growth(before[service].filter(counted), now[service].filter(counted), full);
     if (seconds <= 0) return null;
-    // A counter with labels is not there before its first.
+    // A counter with labels does not exist before its first increment.
     if (grown === null) return now[service].length > 0 && before[service].length > 0 ? 0 : null;
     return grown / seconds;
   };

@@ -5,7 +5,7 @@ import type { NodeFigures, PartitionFigures, ServiceFigures, TopSnapshot } from 
 
 const MIB = 2 ** 20;
 const BAR_CELLS = 20;
-/** Of the budget: from here on it is told in colour. */
+/** Share of the budget from which on it is shown in colour. */
 const NEAR = 0.8;
 
 const TITLE_COLUMNS = 12;
@@ -19,7 +19,7 @@ const shown = (value: number | null, digits = 0, unit = ''): string =>
     : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
 const seconds = (ms: number | null): string => shown(ms === null ? null : ms / 1000, 1, ' s');
 const memory = (bytes: number | null): string => shown(bytes === null ? null : bytes / MIB, 0, ' MiB');
-/** Below ten a second a fraction counts. */
+/** Below ten a second a fraction matters. */
 const rate = (perS: number | null): string => shown(perS, perS !== null && perS > 0 && perS < 10 ? 1 : 0);
 
 function windowColour(ms: number | null, budgetMs: number | null): 'red' | 'yellow' | 'green' {
