@@ -34,8 +34,7 @@ function run(name: string, env: NodeJS.ProcessEnv): Promise<{ code: number; out:
   });
 }
 
-async function startNode(port: number): Promise<void> {
-  const data = join(dir, String(port));
+async function startNode(port: number, data = join(dir, String(port))): Promise<void> {
   mkdirSync(data, { recursive: true });
   const args = [
     CONFIGURATION,
@@ -56,8 +55,8 @@ async function startNode(port: number): Promise<void> {
   servers.set(port, server);
 }
 
-const clusterEnv = (more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
-  REDIS_URL: ports.map((port) => `redis://localhost:${port}`).join(','),
+const clusterEnv = (more: NodeJS.ProcessEnv = {}, at = ports): NodeJS.ProcessEnv => ({
+  REDIS_URL: at.map((port) => `redis://localhost:${port}`).join(','),
   REDIS_PASSWORD: ADMIN,
   ...more,
 });
@@ -125,6 +124,31 @@ test('cluster: a replica that lost its disk comes back as one', async () => {
   const { code, out } = await run('cluster', clusterEnv());
   assert.match(out, new RegExp(`^127\\.0\\.0\\.1:${port} is a replica of 127\\.0\\.0\\.1:${ports[1]}\\n$`));
   assert.equal(code, 0);
+});
+
+test('cluster: nodes that all came back at once, each at another address, meet again', async () => {
+  const idsAt = async (port: number) => (await nodesAt(port)).map(({ id }) => id).sort();
+  const size = (port: number) => withAdmin(`127.0.0.1:${port}`, ADMIN, (node) => node.dbsize());
+  const ids = await idsAt(ports[0] as number);
+  // Its slot is 12182.
+  await withAdmin(`127.0.0.1:${ports[2]}`, ADMIN, (node) => node.set('foo', 'kept'));
+  const moved = await freeRedisPorts(6);
+  await Promise.all(ports.map((port) => servers.get(port)?.stop(5_000)));
+  await Promise.all(moved.map((port, i) => startNode(port, join(dir, String(ports[i])))));
+  const { code, out } = await run('cluster', clusterEnv({}, moved));
+  const told = 'the nodes of the cluster have met again\nthe cluster is there: nothing to do\n';
+  assert.deepEqual([code, out], [0, told]);
+  for (const port of moved) {
+    await waitFor(`${port} sees all at their new addresses`, DEADLINE_MS, async () => {
+      const claims = await nodesAt(port);
+      const seen = claims.filter(({ linked, failing }) => linked && !failing);
+      assert.deepEqual(seen.map(({ address }) => Number(address.split(':')[1])).sort(), [...moved].sort());
+      return true;
+    });
+    assert.deepEqual(await idsAt(port), ids);
+  }
+  assert.equal(await size(moved[2] as number), 1);
+  await Promise.all(moved.map((port) => servers.get(port)?.stop(5_000)));
 });
 
 test('cluster: what an earlier run left half done is begun anew', async () => {
