@@ -98,7 +98,7 @@ test('files: passwords that are missing, short or would not be read back are ref
 });
 
 test('cluster: made by host names, with contiguous slots, masters first', async () => {
-  await Promise.all(ports.map(startNode));
+  await Promise.all(ports.map((port) => startNode(port)));
   const { code, out } = await run('cluster', clusterEnv());
   assert.deepEqual([code, out], [0, 'made a cluster of 3 masters with 1 replicas each\n']);
   const claims = await nodesAt(ports[0] as number);
@@ -154,7 +154,7 @@ test('cluster: nodes that all came back at once, each at another address, meet a
 test('cluster: what an earlier run left half done is begun anew', async () => {
   await Promise.all([...servers.values()].map((server) => server.stop(5_000)));
   for (const port of ports) rmSync(join(dir, String(port)), { recursive: true });
-  await Promise.all(ports.map(startNode));
+  await Promise.all(ports.map((port) => startNode(port)));
   const address = `127.0.0.1:${ports[0]}`;
   await waitFor('it answers', DEADLINE_MS, () => withAdmin(address, ADMIN, (node) => node.ping()));
   await withAdmin(address, ADMIN, (node) => node.call('CLUSTER', 'ADDSLOTSRANGE', 0, 99));
