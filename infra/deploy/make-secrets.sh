@@ -10,7 +10,7 @@ chmod 700 "$dir"
 
 make() {
   [ -s "$dir/$1" ] || printf %s "$2" >"$dir/$1"
-  chmod 444 "$dir/$1"
+  chmod 644 "$dir/$1"
 }
 random() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 

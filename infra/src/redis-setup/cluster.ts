@@ -2,6 +2,8 @@
 // master gets one stretch of slots, so that each owns one stretch of the map. It may be run again, at each deployment:
 //
 //   no node knows another            all are joined; a half-finished earlier run is started over
+//   the nodes of a cluster have      they meet again: all of them came back at once, each at another address
+//   lost each other
 //   a cluster, and nodes without     each becomes a replica of the master that has the fewest: a node that came back
 //   a role beside it                 without its disk
 //   a whole cluster                  nothing is done
@@ -65,12 +67,15 @@ function resolved(address: string): Promise<string> {
   );
 }
 
+const claimsOf = async ({ address, redis }: Pick<View, 'address' | 'redis'>): Promise<NodeClaim[]> =>
+  parseClusterNodes(String(await redis.call('CLUSTER', 'NODES')), address);
+
 async function viewOf(address: string, redis: Redis): Promise<View> {
   await waitFor(`${address} answers`, ANSWER_DEADLINE_MS, async () => {
     if (redis.status === 'end') await redis.connect();
     return redis.ping();
   });
-  const claims = parseClusterNodes(String(await redis.call('CLUSTER', 'NODES')), address);
+  const claims = await claimsOf({ address, redis });
   const self = claims.find(({ myself }) => myself);
   if (self === undefined) throw new Error(`${address} does not say who it is`);
   return { address, redis, self, claims };
@@ -86,9 +91,38 @@ async function beginAnew(views: readonly View[]): Promise<void> {
   }
 }
 
+const knows = (claims: readonly NodeClaim[], { self }: View) => claims.some(({ id }) => id === self.id);
+const isLinked = (claims: readonly NodeClaim[], { self }: View) =>
+  claims.some(({ id, linked }) => id === self.id && linked);
+
+/**
+ * Nodes know each other by address, and one that moved is found because it tells the others. If all have moved at once, no node
+ * finds another. A node that is met again keeps its id, its slots and its data.
+ */
+async function meetAgain(views: readonly View[]): Promise<void> {
+  const apart = views.flatMap((from) =>
+    views
+      .filter((to) => to !== from && (knows(from.claims, to) || knows(to.claims, from)))
+      .filter((to) => !isLinked(from.claims, to))
+      .map((to) => ({ from, to })),
+  );
+  await Promise.all(
+    apart.map(async ({ from, to }) => {
+      const { host, port } = parseAddress(to.address);
+      await from.redis.call('CLUSTER', 'MEET', host, port);
+      await waitFor(
+        `${from.address} is linked to ${to.address}`,
+        JOIN_DEADLINE_MS,
+        async () => isLinked(await claimsOf(from), to) || undefined,
+      );
+    }),
+  );
+  if (apart.length > 0) say('the nodes of the cluster have met again');
+}
+
 /** As the cluster sees it: a node that has just joined does not know all others. */
-async function poorestMaster({ redis, address }: View): Promise<NodeClaim> {
-  const claims = parseClusterNodes(String(await redis.call('CLUSTER', 'NODES')), address);
+async function poorestMaster(cluster: View): Promise<NodeClaim> {
+  const claims = await claimsOf(cluster);
   const alive = claims.filter(({ failing }) => !failing);
   const replicasOf = (id: string) => alive.filter(({ masterId }) => masterId === id).length;
   const masters = alive.filter((claim) => claim.master && slotsOf(claim) > 0);
@@ -107,8 +141,7 @@ async function addReplica(view: View, cluster: View): Promise<void> {
   );
   // The next node has to see this.
   await waitFor(`the cluster knows that ${view.address} is a replica`, JOIN_DEADLINE_MS, async () => {
-    const text = String(await cluster.redis.call('CLUSTER', 'NODES'));
-    const known = parseClusterNodes(text, cluster.address);
+    const known = await claimsOf(cluster);
     return (
       known.some(({ address, masterId }) => address === view.address && masterId === master.id) || undefined
     );
@@ -117,6 +150,7 @@ async function addReplica(view: View, cluster: View): Promise<void> {
 }
 
 async function complete(views: readonly View[]): Promise<void> {
+  await meetAgain(views);
   const [cluster] = views.filter(({ self }) => self.slots.length > 0);
   if (cluster === undefined) throw new Error('there is a cluster, but none of the nodes given owns slots');
   const owned = cluster.claims.reduce((sum, claim) => sum + (claim.master ? slotsOf(claim) : 0), 0);

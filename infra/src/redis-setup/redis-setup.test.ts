@@ -34,8 +34,7 @@ function run(name: string, env: NodeJS.ProcessEnv): Promise<{ code: number; out:
   });
 }
 
-async function startNode(port: number): Promise<void> {
-  const data = join(dir, String(port));
+async function startNode(port: number, data = join(dir, String(port))): Promise<void> {
   mkdirSync(data, { recursive: true });
   const args = [
     CONFIGURATION,
@@ -56,8 +55,8 @@ async function startNode(port: number): Promise<void> {
   servers.set(port, server);
 }
 
-const clusterEnv = (more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
-  REDIS_URL: ports.map((port) => `redis://localhost:${port}`).join(','),
+const clusterEnv = (more: NodeJS.ProcessEnv = {}, at = ports): NodeJS.ProcessEnv => ({
+  REDIS_URL: at.map((port) => `redis://localhost:${port}`).join(','),
   REDIS_PASSWORD: ADMIN,
   ...more,
 });
@@ -99,7 +98,7 @@ test('files: passwords that are missing, short or would not be read back are ref
 });
 
 test('cluster: made by host names, with contiguous slots, masters first', async () => {
-  await Promise.all(ports.map(startNode));
+  await Promise.all(ports.map((port) => startNode(port)));
   const { code, out } = await run('cluster', clusterEnv());
   assert.deepEqual([code, out], [0, 'made a cluster of 3 masters with 1 replicas each\n']);
   const claims = await nodesAt(ports[0] as number);
@@ -127,10 +126,35 @@ test('cluster: a replica that lost its disk comes back as one', async () => {
   assert.equal(code, 0);
 });
 
+test('cluster: nodes that all came back at once, each at another address, meet again', async () => {
+  const aliveAt = async (port: number) =>
+    (await nodesAt(port)).filter(({ linked, failing }) => linked && !failing);
+  const size = (port: number) => withAdmin(`127.0.0.1:${port}`, ADMIN, (node) => node.dbsize());
+  const ids = (await aliveAt(ports[0] as number)).map(({ id }) => id).sort();
+  // Its slot is 12182.
+  await withAdmin(`127.0.0.1:${ports[2]}`, ADMIN, (node) => node.set('foo', 'kept'));
+  const moved = await freeRedisPorts(6);
+  await Promise.all(ports.map((port) => servers.get(port)?.stop(5_000)));
+  await Promise.all(moved.map((port, i) => startNode(port, join(dir, String(ports[i])))));
+  const { code, out } = await run('cluster', clusterEnv({}, moved));
+  const told = 'the nodes of the cluster have met again\nthe cluster is there: nothing to do\n';
+  assert.deepEqual([code, out], [0, told]);
+  for (const port of moved) {
+    await waitFor(`${port} sees all at their new addresses`, DEADLINE_MS, async () => {
+      const seen = await aliveAt(port);
+      assert.deepEqual(seen.map(({ address }) => Number(address.split(':')[1])).sort(), [...moved].sort());
+      assert.deepEqual(seen.map(({ id }) => id).sort(), ids);
+      return true;
+    });
+  }
+  assert.equal(await size(moved[2] as number), 1);
+  await Promise.all(moved.map((port) => servers.get(port)?.stop(5_000)));
+});
+
 test('cluster: what an earlier run left half done is begun anew', async () => {
   await Promise.all([...servers.values()].map((server) => server.stop(5_000)));
   for (const port of ports) rmSync(join(dir, String(port)), { recursive: true });
-  await Promise.all(ports.map(startNode));
+  await Promise.all(ports.map((port) => startNode(port)));
   const address = `127.0.0.1:${ports[0]}`;
   await waitFor('it answers', DEADLINE_MS, () => withAdmin(address, ADMIN, (node) => node.ping()));
   await withAdmin(address, ADMIN, (node) => node.call('CLUSTER', 'ADDSLOTSRANGE', 0, 99));

@@ -35,6 +35,7 @@ interface Workload {
         containers: Container[];
         initContainers?: Container[];
         volumes: { name: string }[];
+        topologySpreadConstraints?: { topologyKey: string; labelSelector: { matchLabels?: object } }[];
       };
     };
     volumeClaimTemplates?: { metadata: { name: string } }[];
@@ -102,6 +103,16 @@ test('each pod has the time that its service takes to drain', () => {
       `${workload.metadata.name}: ${terminationGracePeriodSeconds} s for ${drainMs} ms and ${sleepS} s`,
     );
   }
+});
+
+test('the masters of all shards are spread over the hosts, not those of each shard alone', () => {
+  const shard = workloads().find(({ kind }) => kind === 'StatefulSet') as Workload;
+  // Kustomize adds the label of the shard to every matchLabels.
+  const over = (podOf(shard).topologySpreadConstraints ?? [])
+    .filter(({ labelSelector }) => labelSelector.matchLabels === undefined)
+    .map(({ topologyKey }) => topologyKey);
+  // The API server refuses two constraints for one key.
+  assert.deepEqual(over, ['kubernetes.io/hostname', 'topology.kubernetes.io/zone']);
 });
 
 test('redis.conf is the one that everything else runs with, and the maps are maps', () => {
