@@ -36,8 +36,14 @@ export function cellOf(lat: number, lon: number): number {
 
 export function cellToString(cell: number): string {
   assertCell(cell);
+  return codeToString(cell, CELL_CHARACTERS);
+}
+
+/** `code`: a geohash of this many characters, read as a number. */
+export function codeToString(code: number, characters: number): string {
   let text = '';
-  for (let shift = CELL_BITS - 5; shift >= 0; shift -= 5) text += BASE32[(cell >>> shift) & 31];
+  for (let rest = code; text.length < characters; rest = Math.floor(rest / 32))
+    text = BASE32[rest % 32] + text;
   return text;
 }
 

@@ -6,9 +6,11 @@ import type { Bounds } from '@whereabouts/infra/geohash';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
 import { fromE7, MAX_LATITUDE, STATUSES, toE7 } from '@whereabouts/infra/position';
 import type { GridBox } from './adaptive-grid.js';
+import type { Coverage, PartitionViews } from './coverage.js';
 import type { DriverIndex } from './driver-index.js';
 import type { Polygon } from './polygon.js';
 import { polygonOf } from './polygon-text.js';
+import { unavailable } from './problem.js';
 
 /** If the boxes hold more drivers than this, all slots are scanned in their order instead. */
 const FOUND_AT_MOST = 20_000;
@@ -65,6 +67,20 @@ export function partitionsOf(map: PartitionMap, { boxes, polygon }: Area): numbe
   return [...new Set(boxes.flatMap(cover))];
 }
 
+/** Throws if nothing was found and no partition of the area is seen: that is no answer. */
+export function coverageWithin(
+  { store, views }: { store: { map: PartitionMap }; views: PartitionViews },
+  area: Area,
+  isAnyFound: boolean,
+): Coverage {
+  const partitions = partitionsOf(store.map, area);
+  if (!isAnyFound && partitions.length > 0 && !partitions.some((partition) => views.isSeen(partition))) {
+    const missing = views.rangesOf(partitions);
+    throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
+  }
+  return views.coverageOf(partitions);
+}
+
 /** The column at -180 degrees also holds what is at 180. */
 function isTouched(polygon: Polygon, bounds: Bounds): boolean {
   return polygon.touches(bounds) || (bounds.minLon === -180 && polygon.bounds.maxLon === 180);
@@ -82,6 +98,12 @@ export function isWithin(latE7: number, lonE7: number, { boxes, polygon }: Area)
 function isHeld(polygon: Polygon, latE7: number, lonE7: number): boolean {
   const lat = fromE7(latE7);
   return polygon.holds(lat, fromE7(lonE7)) || (lonE7 === -180e7 && polygon.holds(lat, 180));
+}
+
+/** A driver within the area, whose position is recent enough for an answer. */
+export function isShown(index: DriverIndex, slot: number, area: Area, notBeforeMs: number): boolean {
+  if ((index.recordedAtMs[slot] as number) < notBeforeMs || !index.isListed(slot)) return false;
+  return isWithin(index.latE7[slot] as number, index.lonE7[slot] as number, area);
 }
 
 /** How many plain looks one look at a driver counts for. */

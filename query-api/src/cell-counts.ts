@@ -5,9 +5,9 @@
 // both. That is ngeohash's rule, which partitions also use. Borders are counted in whole units of 1e-7 degree, so
 // nothing is rounded.
 
+import { codeToString } from '@whereabouts/infra/geohash';
 import type { Box } from './area.js';
 
-const BASE32 = '0123456789bcdefghjkmnpqrstuvwxyz';
 const X_UNITS = 3_600_000_000;
 const Y_UNITS = 1_800_000_000;
 /** Room for a cell's entry number behind its code: codes have up to 35 of the 53 bits of a number. */
@@ -70,7 +70,7 @@ export class CellCounts {
     const place = key % PLACES;
     const available = this.#available[place] as number;
     const busy = this.#busy[place] as number;
-    const geohash = geohashOf((key - place) / PLACES, this.#precision);
+    const geohash = codeToString((key - place) / PLACES, this.#precision);
     return `{"geohash":"${geohash}","drivers":${available + busy},"available":${available},"busy":${busy}}`;
   }
 
@@ -97,11 +97,4 @@ export class CellCounts {
   #rowOf(latE7: number): number {
     return Math.max(0, Math.ceil(((latE7 + Y_UNITS / 2) * this.#allRows) / Y_UNITS) - 1);
   }
-}
-
-function geohashOf(code: number, precision: number): string {
-  let text = '';
-  for (let rest = code, i = 0; i < precision; i++, rest = Math.floor(rest / 32))
-    text = BASE32[rest % 32] + text;
-  return text;
 }

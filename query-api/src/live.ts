@@ -2,11 +2,10 @@
 
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
-import { type Area, areaOf, isWithin, looksEach, partitionsOf, type Turn, turnsOf } from './area.js';
+import { type Area, areaOf, coverageWithin, isShown, looksEach, type Turn, turnsOf } from './area.js';
 import type { DriverIndex } from './driver-index.js';
 import { driverText, featureText, withMembers } from './driver-text.js';
 import { LiveParameters } from './parameter-schemas.js';
-import { unavailable } from './problem.js';
 import { askInTurns, type Ground, type Looked } from './questions.js';
 import { GEOJSON_TYPE, JSON_TYPE, responses } from './route-schema.js';
 import { LiveAnswer, LiveCollection } from './schemas.js';
@@ -43,19 +42,11 @@ function liveText(
   type: string,
 ): string {
   const nowMs = store.nowMs();
-  const partitions = partitionsOf(store.map, shown.area);
   const { slots, isTruncated } = shown.taken(limit);
-  if (
-    slots.length === 0 &&
-    partitions.length > 0 &&
-    !partitions.some((partition) => views.isSeen(partition))
-  ) {
-    const missing = views.rangesOf(partitions);
-    throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
-  }
+  const coverage = coverageWithin({ store, views }, shown.area, slots.length > 0);
   const byId = (a: number, b: number) => (index.idOf(a) < index.idOf(b) ? -1 : 1);
   const query = { bbox, polygon, limit };
-  const members = { query, ...views.coverageOf(partitions), truncated: isTruncated };
+  const members = { query, ...coverage, truncated: isTruncated };
   const isGeoJson = type === GEOJSON_TYPE;
   const textOf = isGeoJson ? featureText : driverText;
   const drivers = slots.sort(byId).map((slot) => textOf(index, slot, nowMs, null));
@@ -94,8 +85,6 @@ class ShownDrivers {
   }
 
   #isShown(slot: number): boolean {
-    const index = this.#index;
-    if ((index.recordedAtMs[slot] as number) < this.#notBeforeMs || !index.isListed(slot)) return false;
-    return isWithin(index.latE7[slot] as number, index.lonE7[slot] as number, this.area);
+    return isShown(this.#index, slot, this.area, this.#notBeforeMs);
   }
 }

@@ -4,12 +4,12 @@ import { STATUSES } from '@whereabouts/infra/position';
 import { STATUS_BITS } from '@whereabouts/infra/record';
 import type { Static } from 'typebox';
 import type { Api } from './api-instance.js';
-import { type Area, areaOf, isWithin, looksEach, partitionsOf, type Turn, turnsOf } from './area.js';
+import { type Area, areaOf, coverageWithin, isShown, looksEach, type Turn, turnsOf } from './area.js';
 import { CellCounts } from './cell-counts.js';
 import type { DriverIndex } from './driver-index.js';
 import { withMembers } from './driver-text.js';
 import { SupplyParameters } from './parameter-schemas.js';
-import { badParameters, unavailable } from './problem.js';
+import { badParameters } from './problem.js';
 import { askInTurns, type Ground } from './questions.js';
 import { JSON_TYPE, responses } from './route-schema.js';
 import { SupplyAnswer } from './schemas.js';
@@ -53,17 +53,9 @@ function supplyText(
   area: Area,
   cells: readonly string[],
 ): string {
-  const partitions = partitionsOf(store.map, area);
-  if (
-    cells.length === 0 &&
-    partitions.length > 0 &&
-    !partitions.some((partition) => views.isSeen(partition))
-  ) {
-    const missing = views.rangesOf(partitions);
-    throw unavailable('region_unavailable', 'no partition in the area can be seen', { missing });
-  }
+  const coverage = coverageWithin({ store, views }, area, cells.length > 0);
   const { bbox, polygon, precision } = query;
-  const members = { query: { bbox, polygon, precision }, ...views.coverageOf(partitions) };
+  const members = { query: { bbox, polygon, precision }, ...coverage };
   return withMembers(members, `"cells":[${cells.join()}],"provisional":true`);
 }
 
@@ -83,13 +75,11 @@ export function countTurn(
   notBeforeMs: number,
   cells: CellCounts,
 ): void {
-  const { recordedAtMs, latE7: lats, lonE7: lons, statusAndFlags } = index;
+  const { latE7, lonE7, statusAndFlags } = index;
   for (let i = from; i < to; i++) {
     const slot = slots ? (slots[i] as number) : i;
-    if ((recordedAtMs[slot] as number) < notBeforeMs || !index.isListed(slot)) continue;
-    const latE7 = lats[slot] as number;
-    const lonE7 = lons[slot] as number;
-    if (!isWithin(latE7, lonE7, area)) continue;
-    cells.add(latE7, lonE7, ((statusAndFlags[slot] as number) & STATUS_BITS) === AVAILABLE);
+    if (!isShown(index, slot, area, notBeforeMs)) continue;
+    const isAvailable = ((statusAndFlags[slot] as number) & STATUS_BITS) === AVAILABLE;
+    cells.add(latE7[slot] as number, lonE7[slot] as number, isAvailable);
   }
 }

@@ -29,16 +29,12 @@ export function weightOfCircles(circles: readonly { radius_m: number; limit: num
   return { looks, least: circles.length, drivers };
 }
 
-export function weightOfIds(ids: number): Weight {
-  return { looks: 1, least: 1, drivers: Math.floor(ids / DRIVERS_EACH.box) };
-}
+export const weightOfIds = (ids: number): Weight => weightOfList(ids, DRIVERS_EACH.box);
+export const weightOfBox = (limit: number): Weight => weightOfList(limit, DRIVERS_EACH.box);
+export const weightOfCells = (cells: number): Weight => weightOfList(cells, CELLS_EACH);
 
-export function weightOfBox(limit: number): Weight {
-  return { looks: 1, least: 1, drivers: Math.floor(limit / DRIVERS_EACH.box) };
-}
-
-export function weightOfCells(cells: number): Weight {
-  return { looks: 1, least: 1, drivers: Math.floor(cells / CELLS_EACH) };
+function weightOfList(length: number, each: number): Weight {
+  return { looks: 1, least: 1, drivers: Math.floor(length / each) };
 }
 
 export function weightOfMap(partitions: number): Weight {
