@@ -5,7 +5,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
 import type { Bench, BenchContext, BenchOutcome, Figure } from './bench.js';

@@ -1,6 +1,7 @@
 // Joins fresh nodes to a cluster and waits until every node agrees that it is whole.
 import type { ConnectionOptions } from 'node:tls';
 import type { Redis } from 'ioredis';
+import { SLOT_COUNT } from '../src/hash-slot.js';
 import { parseAddress } from '../src/node-address.js';
 import { adminConnection } from './redis-node.js';
 import { waitFor } from './server-process.js';
@@ -15,7 +16,6 @@ export interface ClusterShape {
   tls?: ConnectionOptions | undefined;
 }
 
-const SLOTS = 16_384;
 const JOIN_DEADLINE_MS = 20_000;
 const SETTLE_DEADLINE_MS = 30_000;
 
@@ -34,8 +34,8 @@ const clusterCommand = (node: Redis, ...args: (string | number)[]) => node.call(
 /** Each master gets one stretch of slots and a distinct config epoch (the cluster would have to settle equal ones). */
 async function giveSlots(masters: Redis[]): Promise<void> {
   for (const [index, master] of masters.entries()) {
-    const first = Math.floor((index * SLOTS) / masters.length);
-    const last = Math.floor(((index + 1) * SLOTS) / masters.length) - 1;
+    const first = Math.floor((index * SLOT_COUNT) / masters.length);
+    const last = Math.floor(((index + 1) * SLOT_COUNT) / masters.length) - 1;
     await clusterCommand(master, 'ADDSLOTSRANGE', first, last);
     await clusterCommand(master, 'SET-CONFIG-EPOCH', index + 1);
   }
@@ -77,7 +77,7 @@ export function joinCluster(shape: ClusterShape): Promise<void> {
 async function whatIsMissing(node: Redis, shape: ClusterShape): Promise<string | null> {
   const info = String(await clusterCommand(node, 'INFO'));
   if (!info.includes('cluster_state:ok')) return 'cluster_state is not ok';
-  if (!info.includes(`cluster_slots_ok:${SLOTS}`)) return 'slots are missing';
+  if (!info.includes(`cluster_slots_ok:${SLOT_COUNT}`)) return 'slots are missing';
   const known = String(await clusterCommand(node, 'NODES'))
     .trim()
     .split('\n');

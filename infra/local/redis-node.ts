@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import type { Redis } from 'ioredis';
 import { formatAddress } from '../src/node-address.js';
-import { ADMIN_RULES, REPLICA, type RedisUser } from '../src/redis-setup/users.js';
+import { aclFile, REPLICA, type RedisUser } from '../src/redis-setup/users.js';
 import { plainConnection } from './reader-connection.js';
 import { type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
@@ -95,12 +95,9 @@ function portLines({ port, tls }: RedisNodeSettings): string[] {
   ];
 }
 
-function aclFile({ passwords, users }: RedisNodeSettings): string {
-  const user = (name: string, secret: string, rules: string) => `user ${name} on ${secret} ${rules}\n`;
-  const lines = [user('default', passwords === undefined ? 'nopass' : `>${passwords.admin}`, ADMIN_RULES)];
-  if (passwords !== undefined) lines.push(user(REPLICA.name, `>${passwords.replica}`, REPLICA.rules));
-  for (const { name, password, rules } of users) lines.push(user(name, `>${password}`, rules));
-  return lines.join('');
+function aclOf({ passwords, users }: RedisNodeSettings): string {
+  const { admin, replica } = passwords ?? { admin: null, replica: null };
+  return aclFile({ admin, replica }, users, (password) => `>${password}`);
 }
 
 /** Connects as the user `default`. */
@@ -136,7 +133,7 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
   const configuration = join(dir, 'redis.conf');
   const logFile = join(dir, 'redis.log');
   writeStateFile(configuration, nodeConfiguration(settings));
-  writeStateFile(join(dir, 'users.acl'), aclFile(settings));
+  writeStateFile(join(dir, 'users.acl'), aclOf(settings));
   const [command, ...args] = [...launchPrefix, settings.redisServer, configuration];
   const server = await startServer({
     command: command as string,

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type RedisCluster, startRedisCluster } from '@whereabouts/infra/local/redis-servers';
 import type { PartitionMap } from '@whereabouts/infra/partition-map';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { provideRedis } from '@whereabouts/scripts/servers/provide';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';

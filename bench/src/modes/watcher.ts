@@ -2,7 +2,7 @@
 // about them: for each read, how much newer the newest position is that had been acknowledged before the question was
 // sent.
 
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { Latencies } from '../load/latencies.js';
 import { LoadDriver, type LoadTotals } from '../load/load-driver.js';
 import type { Place } from '../load/places.js';

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { freePorts } from '@whereabouts/infra/local/ports';
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import { formatPartitionMap } from '@whereabouts/infra/partition-map';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { root } from '@whereabouts/scripts/home';
 import type { StoreUnderTest } from './store-under-test.js';
 

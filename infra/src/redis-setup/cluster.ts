@@ -14,6 +14,7 @@ import { lookup } from 'node:dns/promises';
 import { type ClusterShape, joinCluster, waitForCluster } from '../../local/redis-cluster-join.js';
 import { adminConnection } from '../../local/redis-node.js';
 import { waitFor } from '../../local/server-process.js';
+import { SLOT_COUNT } from '../hash-slot.js';
 import { type NodeClaim, parseClusterNodes } from '../live-store/topology.js';
 import { addressOfUrl, formatAddress, parseAddress } from '../node-address.js';
 import { launch } from '../service/launch.js';
@@ -29,7 +30,6 @@ interface View {
   claims: NodeClaim[];
 }
 
-const SLOTS = 16_384;
 const ANSWER_DEADLINE_MS = 180_000;
 const JOIN_DEADLINE_MS = 30_000;
 
@@ -154,8 +154,8 @@ async function complete(views: readonly View[]): Promise<void> {
   const [cluster] = views.filter(({ self }) => self.slots.length > 0);
   if (cluster === undefined) throw new Error('there is a cluster, but none of the nodes given owns slots');
   const owned = cluster.claims.reduce((sum, claim) => sum + (claim.master ? slotsOf(claim) : 0), 0);
-  if (owned < SLOTS)
-    throw new Error(`there is a cluster in which ${SLOTS - owned} slots are nobody's: mend it by hand`);
+  if (owned < SLOT_COUNT)
+    throw new Error(`there is a cluster in which ${SLOT_COUNT - owned} slots are nobody's: mend it by hand`);
   const idle = views.filter(hasNoRole);
   for (const view of idle) await addReplica(view, cluster);
   if (idle.length === 0) say('the cluster is there: nothing to do');

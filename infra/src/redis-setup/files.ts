@@ -11,7 +11,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { launch } from '../service/launch.js';
 import { SettingsReader } from '../service/settings.js';
-import { ADMIN_RULES, REPLICA, redisUsers, USER_NAMES } from './users.js';
+import { aclFile, REPLICA, redisUsers, USER_NAMES } from './users.js';
 
 type Passwords = Record<(typeof USER_NAMES)[number] | 'admin' | 'replica', string>;
 
@@ -35,16 +35,7 @@ function readPasswords(env: NodeJS.ProcessEnv, dir: string, reader: SettingsRead
   return Object.fromEntries(names.map((name) => [name, read(name)])) as Passwords;
 }
 
-function aclFile(passwords: Passwords): string {
-  const hashed = (password: string) => `#${createHash('sha256').update(password).digest('hex')}`;
-  const line = (name: string, password: string, rules: string) =>
-    `user ${name} on ${hashed(password)} ${rules}\n`;
-  return [
-    line('default', passwords.admin, ADMIN_RULES),
-    line(REPLICA.name, passwords.replica, REPLICA.rules),
-    ...redisUsers(passwords).map(({ name, password, rules }) => line(name, password, rules)),
-  ].join('');
-}
+const hashed = (password: string) => `#${createHash('sha256').update(password).digest('hex')}`;
 
 await launch('redis-setup', async () => {
   const reader = new SettingsReader(process.env);
@@ -57,7 +48,7 @@ await launch('redis-setup', async () => {
   // Redis has to read them, and in containers it usually runs as another user.
   const write = (name: string, text: string) => writeFileSync(join(dir, name), text, { mode: 0o644 });
   const acl = join(dir, 'users.acl');
-  write('users.acl', aclFile(passwords));
+  write('users.acl', aclFile(passwords, redisUsers(passwords), hashed));
   write('secrets.conf', `aclfile "${acl}"\nmasteruser ${REPLICA.name}\nmasterauth ${passwords.replica}\n`);
   process.stdout.write(`wrote users.acl and secrets.conf to ${dir}\n`);
 });

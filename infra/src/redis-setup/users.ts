@@ -58,4 +58,24 @@ export const redisUsers = (passwords: Readonly<Record<UserName, string>>): Redis
 
 /** What a replica needs at its master, and nothing else. */
 export const REPLICA = { name: 'replica', rules: 'resetchannels -@all +psync +replconf +ping' } as const;
-export const ADMIN_RULES = '~* &* +@all';
+const ADMIN_RULES = '~* &* +@all';
+
+export interface AclPasswords {
+  /** Null: none is needed. */
+  admin: string | null;
+  replica: string | null;
+}
+
+/** `written`: a password as it stands in the file, `>password` or `#` with its SHA-256. */
+export function aclFile(
+  { admin, replica }: AclPasswords,
+  users: readonly RedisUser[],
+  written: (password: string) => string,
+): string {
+  const line = (name: string, secret: string, rules: string) => `user ${name} on ${secret} ${rules}\n`;
+  return [
+    line('default', admin === null ? 'nopass' : written(admin), ADMIN_RULES),
+    ...(replica === null ? [] : [line(REPLICA.name, written(replica), REPLICA.rules)]),
+    ...users.map(({ name, password, rules }) => line(name, written(password), rules)),
+  ].join('');
+}

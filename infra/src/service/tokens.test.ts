@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { signDevelopmentToken } from './development-token.js';
 import { ALGORITHMS, EXPECTED, nowS, SigningKey } from './fixtures/test-issuer.js';
-import { createTokenVerifier, LEEWAY_S, signDevelopmentToken, TokenError } from './tokens.js';
+import { createTokenVerifier, LEEWAY_S, TokenError } from './tokens.js';
 
 const SECRET = 'a-secret-of-more-than-thirty-two-bytes';
 const GOOD = { secret: SECRET, ...EXPECTED, subject: 'driver-1', scope: 'location:write', ttlS: 60 };

@@ -18,8 +18,6 @@ import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import { ALGORITHM_NAMES, algorithmOf, fittingKeys, type IssuerKey } from './public-keys.js';
 
-export { signDevelopmentToken } from './development-token.js';
-
 /** Exactly one of the first three. */
 export interface TokenSettings {
   jwksUrl?: string;

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Durability, NackCode } from '@whereabouts/client/protocol';
 import type { Position } from '@whereabouts/infra/position';
-import { createTokenVerifier, signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
+import { createTokenVerifier } from '@whereabouts/infra/service/tokens';
 import { LOCATION_SCOPE } from '../admission.js';
 import type { Connection } from '../connection.js';
 import { Connections } from '../connections.js';

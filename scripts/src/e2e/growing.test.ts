@@ -1,10 +1,12 @@
 // A master joins the running cluster, takes its part of the curve and leaves again, under load: every failed request
 // may be retried and then succeeds, no driver is missing from an answer, no position is lost.
+
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { SLOT_COUNT } from '@whereabouts/infra/hash-slot';
 import { waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
 import { clusterNodes, ownersOf, replicasOf } from '../drill/cluster-view.js';
@@ -12,7 +14,6 @@ import { partitionRows } from '../drill/regions.js';
 import { root } from '../home.js';
 import { untilArchived } from '../outside/archive-rows.js';
 import { Dispatcher } from '../outside/dispatcher.js';
-import { SLOTS } from '../plan/contiguous-moves.js';
 import { OwnStack } from '../stack/own-stack.js';
 import { FleetSockets } from '../testing/fleet-sockets.js';
 import { around, mapOf, type Place } from '../testing/places.js';
@@ -116,7 +117,7 @@ test('it says what would move, and moves nothing', async () => {
   assert.equal(shares.length, 4);
   assert.deepEqual(
     shares.map(({ slots }) => slots),
-    [SLOTS / 4, SLOTS / 4, SLOTS / 4, SLOTS / 4],
+    [SLOT_COUNT / 4, SLOT_COUNT / 4, SLOT_COUNT / 4, SLOT_COUNT / 4],
   );
   assert.deepEqual(
     shares.map(({ partitions }) => partitions),

@@ -9,7 +9,7 @@ import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
 import { freePorts } from '@whereabouts/infra/local/ports';
 import { type ServerProcess, startServer, waitFor } from '@whereabouts/infra/local/server-process';
 import { seededRandom } from '@whereabouts/infra/seeded-random';
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readerHeaders } from '../drill/regions.js';
 import { root } from '../home.js';
 import { Dispatcher } from '../outside/dispatcher.js';

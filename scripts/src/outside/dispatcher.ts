@@ -1,5 +1,5 @@
 // The asking side: nearby, by id, in batches, over connections that stay open.
-import { signDevelopmentToken } from '@whereabouts/infra/service/tokens';
+import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { readSecret, type Stack } from '../stack-file.js';
 
 export interface Question {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { SLOT_COUNT } from '@whereabouts/infra/hash-slot';
 import fc from 'fast-check';
 import {
   type Move,
   movesToAdd,
   movesToRemove,
   PlanError,
-  SLOTS,
   type Stretch,
   slotsInOrder,
   slotsOf,
@@ -16,15 +16,15 @@ import {
 const evenly = (count: number): Stretch[] =>
   Array.from({ length: count }, (_, i) => ({
     node: `n${i}`,
-    first: Math.floor((i * SLOTS) / count),
-    last: Math.floor(((i + 1) * SLOTS) / count) - 1,
+    first: Math.floor((i * SLOT_COUNT) / count),
+    last: Math.floor(((i + 1) * SLOT_COUNT) / count) - 1,
   }));
 
 /** Any masters with one stretch each, in any order of their names. */
 const anyRow = fc
-  .uniqueArray(fc.integer({ min: 1, max: SLOTS - 1 }), { minLength: 1, maxLength: 9 })
+  .uniqueArray(fc.integer({ min: 1, max: SLOT_COUNT - 1 }), { minLength: 1, maxLength: 9 })
   .map((cuts) => {
-    const borders = [0, ...cuts.toSorted((a, b) => a - b), SLOTS];
+    const borders = [0, ...cuts.toSorted((a, b) => a - b), SLOT_COUNT];
     return borders.slice(1).map((end, i) => ({ node: `n${i}`, first: borders[i] as number, last: end - 1 }));
   });
 
@@ -33,7 +33,7 @@ const sizes = (stretches: readonly Stretch[]) => stretches.map(({ first, last })
 
 /** Slot by slot, with an array of owners: each goes from its owner, and every share is one stretch at all times. */
 function carryOut(before: readonly Stretch[], moves: readonly Move[]): void {
-  const owners = new Array<string>(SLOTS);
+  const owners = new Array<string>(SLOT_COUNT);
   for (const { node, first, last } of before) owners.fill(node, first, last + 1);
   const shares = new Map<string, number>();
   for (const owner of owners) shares.set(owner, (shares.get(owner) ?? 0) + 1);
@@ -92,7 +92,7 @@ test('of even shares no slot moves twice, at most a half of all moves, and takin
     const moves = movesToAdd(before, 'new');
     const moved = moves.flatMap((move) => [...slotsInOrder(move)]);
     assert.equal(new Set(moved).size, moved.length);
-    assert.ok(moved.length <= SLOTS / 2, `${count}: ${moved.length}`);
+    assert.ok(moved.length <= SLOT_COUNT / 2, `${count}: ${moved.length}`);
     const after = stretchesAfter(before, moves);
     assert.deepEqual(stretchesAfter(after, movesToRemove(after, 'new')), before);
   }
@@ -100,7 +100,7 @@ test('of even shares no slot moves twice, at most a half of all moves, and takin
 
 test('it stands where the fewest slots move', () => {
   // From three to four: at an end a half of all slots would move, inside a third.
-  assert.ok(Math.abs(total(movesToAdd(evenly(3), 'new')) - SLOTS / 3) < 4);
+  assert.ok(Math.abs(total(movesToAdd(evenly(3), 'new')) - SLOT_COUNT / 3) < 4);
 });
 
 test('what is not one stretch each is refused', () => {
@@ -111,5 +111,5 @@ test('what is not one stretch each is refused', () => {
   }
   assert.throws(() => movesToAdd([a, b, c], 'n1'), PlanError);
   assert.throws(() => movesToRemove([a, b, c], 'x'), PlanError);
-  assert.throws(() => movesToRemove([{ node: 'n0', first: 0, last: SLOTS - 1 }], 'n0'), PlanError);
+  assert.throws(() => movesToRemove([{ node: 'n0', first: 0, last: SLOT_COUNT - 1 }], 'n0'), PlanError);
 });

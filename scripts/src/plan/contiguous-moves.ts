@@ -7,7 +7,7 @@
 // are pushed from the last to the first, then those that go down from the first to the last: so no border ever has to
 // pass another.
 
-export const SLOTS = 16_384;
+import { SLOT_COUNT } from '@whereabouts/infra/hash-slot';
 
 export interface Stretch {
   node: string;
@@ -48,12 +48,12 @@ function rowOf(stretches: readonly Stretch[]): Row {
     }
     next = last + 1;
   }
-  if (next !== SLOTS) throw new PlanError(`slot ${next} has no owner`);
+  if (next !== SLOT_COUNT) throw new PlanError(`slot ${next} has no owner`);
   return { nodes, borders };
 }
 
 const evenBorders = (nodes: number): number[] =>
-  Array.from({ length: nodes - 1 }, (_, i) => Math.floor(((i + 1) * SLOTS) / nodes));
+  Array.from({ length: nodes - 1 }, (_, i) => Math.floor(((i + 1) * SLOT_COUNT) / nodes));
 
 function push({ nodes, borders }: Row, wanted: readonly number[]): Move[] {
   const up: Move[] = [];
@@ -78,7 +78,7 @@ export function movesToAdd(stretches: readonly Stretch[], added: string): Move[]
   let best: Move[] | undefined;
   for (let place = 0; place <= nodes.length; place++) {
     // It begins with nothing: both its borders are equal.
-    const border = place === 0 ? 0 : place === nodes.length ? SLOTS : (borders[place - 1] as number);
+    const border = place === 0 ? 0 : place === nodes.length ? SLOT_COUNT : (borders[place - 1] as number);
     const row = {
       nodes: nodes.toSpliced(place, 0, added),
       borders: borders.toSpliced(place === 0 ? 0 : place - 1, 0, border),
@@ -96,7 +96,7 @@ export function movesToRemove(stretches: readonly Stretch[], removed: string): M
   if (place < 0) throw new PlanError(`${removed} owns no slot`);
   if (row.nodes.length < 2) throw new PlanError(`${removed} is the only master`);
   const left = evenBorders(row.nodes.length - 1);
-  const end = place === 0 ? 0 : place === row.nodes.length - 1 ? SLOTS : (left[place - 1] as number);
+  const end = place === 0 ? 0 : place === row.nodes.length - 1 ? SLOT_COUNT : (left[place - 1] as number);
   return push(row, left.toSpliced(place === 0 ? 0 : place - 1, 0, end));
 }
 
@@ -108,7 +108,7 @@ export function* slotsInOrder({ slots: { first, last } }: Move): Generator<numbe
 
 /** The owners once the moves are made. */
 export function stretchesAfter(stretches: readonly Stretch[], moves: readonly Move[]): Stretch[] {
-  const ownerOf = new Array<string>(SLOTS);
+  const ownerOf = new Array<string>(SLOT_COUNT);
   for (const { node, first, last } of stretches) ownerOf.fill(node, first, last + 1);
   for (const move of moves) for (const slot of slotsInOrder(move)) ownerOf[slot] = move.to;
   const after: Stretch[] = [];
