@@ -3,7 +3,8 @@
 //
 //   #at=52.2297,21.0122&zoom=11&layers=names,partitions&point=52.23,21.01&status=busy&driver=sim-1-0&follow&table
 
-import type { Point } from './typed-point.js';
+import { MAX_LATITUDE } from './geohash.js';
+import { DRIVER_ID, type Point } from './typed-point.js';
 
 export const LAYERS = ['names', 'partitions', 'nodes', 'grid', 'density', 'trail'] as const;
 export type Layer = (typeof LAYERS)[number];
@@ -35,7 +36,7 @@ export function readView(fragment: string): View {
     layers: LAYERS.filter((layer) => layers.includes(layer)),
     point: pointOf(given.get('point')),
     status: given.get('status') === 'busy' ? 'busy' : 'available',
-    driver: driver !== null && /^[A-Za-z0-9_-]{1,64}$/.test(driver) ? driver : null,
+    driver: driver !== null && DRIVER_ID.test(driver) ? driver : null,
     isFollowing: given.has('follow'),
     isTable: given.has('table'),
   };
@@ -81,5 +82,5 @@ export function showInAddress(fragment: string): void {
 function pointOf(text: string | null): Point | null {
   const [lat, lon] = (text ?? '').split(',').map(Number);
   if (text === null || lat === undefined || lon === undefined) return null;
-  return Math.abs(lat) <= 85.05112878 && Math.abs(lon) <= 180 ? { lat, lon } : null;
+  return Math.abs(lat) <= MAX_LATITUDE && Math.abs(lon) <= 180 ? { lat, lon } : null;
 }

@@ -33,32 +33,35 @@ const FIRST = '000000';
 const END = '~~~~~~';
 
 export function regionsOf(partitions: readonly Partition[], cities: Cities): Region[] {
-  const regions: Region[] = [];
-  let before: Partition | undefined;
-  for (const partition of partitions) {
-    const { health } = partition;
-    const last = regions.at(-1);
-    if (health !== 'ok') {
-      if (last && before?.health === health) join(last, partition);
-      else regions.push({ health, partitions: [], range: '', cities: [], sinceMs: null });
-      join(regions.at(-1) as Region, partition);
-    }
-    before = partition;
-  }
-  for (const region of regions) {
-    const its = region.partitions.map(
-      (i) => partitions.find(({ partition }) => partition === i) as Partition,
-    );
-    region.range = `${shortCell(its[0]?.from ?? '')}..${shortCell(its.at(-1)?.to ?? '')}`;
-    region.cities = citiesOf(its, cities);
-  }
-  return regions;
+  return neighboursOf(partitions).map((its) => ({
+    health: (its[0] as Partition).health as Region['health'],
+    partitions: its.map(({ partition }) => partition),
+    range: `${shortCell(its[0]?.from ?? '')}..${shortCell(its.at(-1)?.to ?? '')}`,
+    cities: citiesOf(its, cities),
+    sinceMs: sinceMsOf(its),
+  }));
 }
 
-function join(region: Region, { partition, unwell_since }: Partition): void {
-  if (!region.partitions.includes(partition)) region.partitions.push(partition);
-  const sinceMs = unwell_since === null ? null : Date.parse(unwell_since);
-  if (sinceMs !== null) region.sinceMs = Math.min(region.sinceMs ?? sinceMs, sinceMs);
+/** Those in trouble: neighbours with the same trouble together. */
+function neighboursOf(partitions: readonly Partition[]): Partition[][] {
+  const groups: Partition[][] = [];
+  let before: Partition | undefined;
+  for (const partition of partitions) {
+    const isMore = before?.health === partition.health;
+    before = partition;
+    if (partition.health === 'ok') continue;
+    if (isMore) groups.at(-1)?.push(partition);
+    else groups.push([partition]);
+  }
+  return groups;
+}
+
+/** The earliest that is known. */
+function sinceMsOf(partitions: readonly Partition[]): number | null {
+  const times = partitions.flatMap(({ unwell_since }) =>
+    unwell_since === null ? [] : [Date.parse(unwell_since)],
+  );
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 /** The cities that most borders are near to come first. */

@@ -13,7 +13,7 @@ export type Typed =
   | { kind: 'refused'; why: string };
 
 const EXAMPLE = 'Write a point as 52.2297, 21.0122.';
-const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
+export const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const NUMBER = String.raw`([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)`;
 const POINT = new RegExp(`^${NUMBER}\\s*°?\\s*([NSns])?\\s*(?:[,;]|\\s)\\s*${NUMBER}\\s*°?\\s*([EWew])?$`);
 /** 52,23 beside another number: is the comma a separator or a decimal one? */
