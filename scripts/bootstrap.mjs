@@ -175,9 +175,12 @@ function fingerprint(path) {
     .flatMap((name) => fingerprint(join(path, name)));
 }
 
+/** Without those that are inside another. */
+const outermost = (folders) => folders.filter((one) => !folders.some((other) => one.startsWith(`${other}/`)));
+
 /** Everything of ours that a build reads. */
 function sourcesNow() {
-  const all = [...SETTINGS, ...workspaces()].flatMap((path) => fingerprint(join(root, path)));
+  const all = [...SETTINGS, ...outermost(workspaces())].flatMap((path) => fingerprint(join(root, path)));
   return createHash('sha256').update(all.join('\n')).digest('hex');
 }
 

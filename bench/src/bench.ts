@@ -1,5 +1,6 @@
 // What a bench is, and its results. A figure is judged as a ratio to its baseline of the same run, round by round, so
 // that a machine that is slow for a while is slow for both.
+import { median } from '@whereabouts/scripts/median';
 
 export interface BenchContext {
   /** The user's values; undefined: the bench's own. */
@@ -70,13 +71,6 @@ export interface Judged extends Figure {
   spread: [number, number];
   /** null: there is no goal. */
   met: boolean | null;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
 export function judge(figure: Figure): Judged {

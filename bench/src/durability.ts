@@ -2,8 +2,9 @@
 // what each setting can lose.
 
 import { buildPartitionMap, type PartitionMap } from '@whereabouts/infra/partition-map';
+import { median } from '@whereabouts/scripts/median';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
-import { alternate, type Bench, type BenchContext, type BenchOutcome, type Figure, median } from './bench.js';
+import { alternate, type Bench, type BenchContext, type BenchOutcome, type Figure } from './bench.js';
 import { cityFleet, type Place } from './load/places.js';
 import {
   cell,

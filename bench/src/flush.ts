@@ -2,7 +2,8 @@
 // bare upsert, which gets the same rows ready-made. And what batches save over single rows.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
+import { median } from '@whereabouts/scripts/median';
+import { alternate, type Bench, type BenchContext, type BenchOutcome } from './bench.js';
 import { BATCH_ROWS, type Written, writeBatches, writeSingles } from './flush/bare-writers.js';
 import { FlusherSetting } from './flush/flusher-setting.js';
 import { PlacedFleet } from './flush/placed-fleet.js';

@@ -2,9 +2,10 @@
 // the goals, as k6 thresholds; here they become figures.
 import { join } from 'node:path';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
+import { median } from '@whereabouts/scripts/median';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret } from '@whereabouts/scripts/stack-file';
-import { alternate, type Bench, type BenchContext, type BenchOutcome, median, type Table } from './bench.js';
+import { alternate, type Bench, type BenchContext, type BenchOutcome, type Table } from './bench.js';
 import { findK6, runK6 } from './k6/k6-process.js';
 import { aggregateOf, crossedThresholds, figuresOf, type K6Summary } from './k6/summary.js';
 import { Load } from './load/load.js';

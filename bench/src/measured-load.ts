@@ -1,9 +1,10 @@
 // A load on a stack or on the echo, and the cost of each of its messages: CPU of the processes that serve it, as the
 // kernel counts it, over the messages that got through; and how long acknowledgements took, as the drivers saw it.
 
+import { median } from '@whereabouts/scripts/median';
 import { scrape, total } from '@whereabouts/scripts/stack/scrape';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { median } from './bench.js';
+
 import { Load } from './load/load.js';
 import type { Format } from './load/load-driver.js';
 import type { Place } from './load/places.js';

@@ -2,14 +2,8 @@
 // exist for the bench alone; the third is the product itself.
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
-import {
-  type BarChart,
-  type Bench,
-  type BenchContext,
-  type BenchOutcome,
-  median,
-  type Table,
-} from './bench.js';
+import { median } from '@whereabouts/scripts/median';
+import type { BarChart, Bench, BenchContext, BenchOutcome, Table } from './bench.js';
 import { cityFleet, type Place } from './load/places.js';
 import { CACHE_TTL_S, CONNECTIONS } from './modes/direct-store.js';
 import {

@@ -1,6 +1,7 @@
 // The cost of a nearest-drivers question: CPU of query-api and the Redis masters for each question over HTTP, over
 // Tile38's NEARBY and a plain GEOSEARCH for the same questions about the same fleet; the cost of the search alone; and
 // how both grow with the fleet.
+import { median } from '@whereabouts/scripts/median';
 import {
   alternate,
   type Bench,
@@ -8,7 +9,6 @@ import {
   type BenchOutcome,
   type Figure,
   type Goal,
-  median,
   type Table,
 } from './bench.js';
 import type { Place } from './load/places.js';

@@ -4,10 +4,11 @@
 
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import { partitionRows } from '@whereabouts/scripts/drill/regions';
+import { median } from '@whereabouts/scripts/median';
 import { Dispatcher } from '@whereabouts/scripts/outside/dispatcher';
 import { OwnStack } from '@whereabouts/scripts/stack/own-stack';
 import { readSecret, type Stack } from '@whereabouts/scripts/stack-file';
-import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
+import { alternate, type Bench, type BenchContext, type BenchOutcome } from './bench.js';
 import { Latencies } from './load/latencies.js';
 import { Load } from './load/load.js';
 import { cityFleet, type Place } from './load/places.js';

@@ -1,7 +1,10 @@
 // The cost of streams of nearby drivers for query-api while the fleet drives, over the same questions polled twice a
 // second; and the age of a position when the event with it arrives. The cost of following the fleet without questions
 // is measured in alternation, and subtracted from both.
-import { alternate, type Bench, type BenchContext, type BenchOutcome, median } from './bench.js';
+
+import { median } from '@whereabouts/scripts/median';
+import { parseMetrics, total } from '@whereabouts/scripts/stack/scrape';
+import { alternate, type Bench, type BenchContext, type BenchOutcome } from './bench.js';
 import { StreamLoad } from './load/stream-load.js';
 import { sleep } from './measured-load.js';
 import { cpuS } from './process-cpu.js';
@@ -86,8 +89,8 @@ async function streamRound(city: City, seconds: number, idleMs: number): Promise
       cpuMs: cpuMs - idleMs,
       eventsPerS: (counted.events - countedBefore.events) / took,
       bytesPerS: (after.bytes - before.bytes) / took,
-      over8: counted.turns - countedBefore.turns - (counted.within8 - countedBefore.within8),
-      over16: counted.turns - countedBefore.turns - (counted.within16 - countedBefore.within16),
+      over8: counted.over8 - countedBefore.over8,
+      over16: counted.over16 - countedBefore.over16,
       turns: counted.turns - countedBefore.turns,
       delaysMs: after.delaysMs.sort((a, b) => a - b),
     };
@@ -97,20 +100,14 @@ async function streamRound(city: City, seconds: number, idleMs: number): Promise
 }
 
 async function countsOf(city: City) {
-  const text = await city.query.metrics();
-  const value = (name: string) =>
-    Number(
-      text
-        .split('\n')
-        .find((line) => line.startsWith(`whereabouts_query_api_${name} `))
-        ?.split(' ')
-        .at(-1) ?? 0,
-    );
+  const samples = parseMetrics(await city.query.metrics());
+  const value = (name: string, labels = {}) => total(samples, `whereabouts_query_api_${name}`, labels) ?? 0;
+  const turns = value('stream_turn_duration_seconds_count');
   return {
-    events: value('stream_events_total{event="change"}'),
-    turns: value('stream_turn_duration_seconds_count'),
-    within8: value('stream_turn_duration_seconds_bucket{le="0.008"}'),
-    within16: value('stream_turn_duration_seconds_bucket{le="0.016"}'),
+    events: value('stream_events_total', { event: 'change' }),
+    turns,
+    over8: turns - value('stream_turn_duration_seconds_bucket', { le: '0.008' }),
+    over16: turns - value('stream_turn_duration_seconds_bucket', { le: '0.016' }),
   };
 }
 

@@ -5,13 +5,13 @@
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Position } from '@whereabouts/infra/position';
 import { BODY_BYTES, type EntryId, encodeBody } from '@whereabouts/infra/record';
+import { median } from '@whereabouts/scripts/median';
 import {
   alternate,
   type Bench,
   type BenchContext,
   type BenchOutcome,
   type Figure,
-  median,
   type Table,
 } from './bench.js';
 import { cityFleet } from './load/places.js';

@@ -1,6 +1,7 @@
 // A caller of `GET /v1/drivers/nearby/stream`, for tests, drills and benches: keeps the sum of the events, and
 // reconnects when a stream ends, as EventSource does. (EventSource itself sends no Authorization.)
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
 export interface NearbyDriver {
@@ -81,7 +82,7 @@ export class NearbyReader {
         // Whatever broke it, the next one starts from scratch.
       }
       this.view = null;
-      await pause(this.#retryMs, this.#abort.signal);
+      await sleep(this.#retryMs, undefined, { signal: this.#abort.signal }).catch(() => {});
     }
   }
 
@@ -135,15 +136,4 @@ export class NearbyReader {
       this.drivers.set(driver.driver_id, driver);
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

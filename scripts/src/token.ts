@@ -1,12 +1,12 @@
 // `npm run token`: prints development tokens for the running stack, and nothing else, on stdout. It loads little, as
 // people wait for it.
 import { readFileSync } from 'node:fs';
+import { DRIVER_ID } from '@whereabouts/infra/position';
 import { signDevelopmentToken } from '@whereabouts/infra/service/development-token';
 import { command, givenPath, number, oneOf, runMain } from './cli.js';
 import { readSecret, runningStack } from './stack-file.js';
 import { UsageError } from './usage-error.js';
 
-const DRIVER_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const DAY_S = 24 * 3600;
 const SCOPES = { 'location:write': 'ingest', 'drivers:read': 'query' } as const;
 type Scope = keyof typeof SCOPES;

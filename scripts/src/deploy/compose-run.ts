@@ -20,7 +20,7 @@ import {
   readComposeFile,
   startOrder,
 } from './compose-file.js';
-import { LOOPBACK, providePlaces } from './compose-places.js';
+import { LOOPBACK, type Places, providePlaces } from './compose-places.js';
 import { chainOf, lastOf, parseEnv, parseExec, type Stage } from './dockerfile.js';
 
 export interface ComposeRunOptions {
@@ -169,13 +169,7 @@ export class ComposeRun {
   #commandOf(name: string, service: ComposeService): { command: string[]; env: NodeJS.ProcessEnv } {
     const { stages } = this.#o;
     const target = service.build?.target ?? '';
-    const { deployDir, dir } = this.#o;
-    const { rewritten } = providePlaces(name, service, this.#file, {
-      deployDir,
-      dir,
-      secretsDir: this.#secretsDir,
-      ports: this.#ports,
-    });
+    const { rewritten } = this.#placesOf(name, service);
     const given = service.entrypoint ?? service.command ?? parseExec(lastOf(stages, target, 'CMD') ?? '[]');
     const [, ...command] = this.#inFolder(target, given.map(rewritten));
     const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, ...imageEnv(stages, target) };
@@ -191,6 +185,12 @@ export class ComposeRun {
     return { command, env };
   }
 
+  #placesOf(name: string, service: ComposeService): Places {
+    const { deployDir, dir } = this.#o;
+    const places = { deployDir, dir, secretsDir: this.#secretsDir, ports: this.#ports };
+    return providePlaces(name, service, this.#file, places);
+  }
+
   /** `node script.js ...`, the script as a path in the image's folder. */
   #inFolder(target: string, [node = '', script = '', ...more]: readonly string[]): string[] {
     if (node !== 'node') throw new Error(`${node} is not node`);
@@ -200,15 +200,13 @@ export class ComposeRun {
   }
 
   async #startRedis(name: string, service: ComposeService): Promise<void> {
-    const { deployDir, dir } = this.#o;
-    const places = { deployDir, dir, secretsDir: this.#secretsDir, ports: this.#ports };
-    const { rewritten } = providePlaces(name, service, this.#file, places);
+    const { rewritten } = this.#placesOf(name, service);
     const port = this.portOf(`${name}:${REDIS_PORT}`);
     const [, ...args] = (service.command ?? []).map(rewritten);
     const server = await startServer({
       command: await findRedisServer(),
       args: [...args, '--port', String(port), '--bind', LOOPBACK, '--cluster-announce-ip', LOOPBACK],
-      logFile: join(dir, 'logs', `${name}.log`),
+      logFile: join(this.#o.dir, 'logs', `${name}.log`),
       stopSignal: 'SIGTERM',
     });
     this.#servers.push(server);

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRecord } from '@whereabouts/infra/local/state-file';
+import { median } from '../median.js';
 import type { DrillReport, Figure } from './report.js';
 
 /** How many reports of each drill are kept, with their pages. */
@@ -87,13 +88,6 @@ export function forgetOldReports(dir: string, drill: string): void {
   }
 }
 
-const medianOf = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-};
-
 /** Null: too few to say. */
 export function usualOf(
   values: readonly number[],
@@ -101,9 +95,9 @@ export function usualOf(
 ): { median: number; limit: number } | null {
   const compared = values.slice(-COMPARED_RUNS);
   if (compared.length < FEWEST_RUNS) return null;
-  const median = medianOf(compared);
-  const spread = SPREADS * SCALED_MAD * medianOf(compared.map((value) => Math.abs(value - median)));
-  return { median, limit: median + Math.max(spread, LEAST_PART * median, LEAST_STEP[unit]) };
+  const middle = median(compared);
+  const spread = SPREADS * SCALED_MAD * median(compared.map((value) => Math.abs(value - middle)));
+  return { median: middle, limit: middle + Math.max(spread, LEAST_PART * middle, LEAST_STEP[unit]) };
 }
 
 function promiseHistory(promise: string, reports: readonly PastReport[]): PromiseHistory {

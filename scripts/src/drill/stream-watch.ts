@@ -1,4 +1,5 @@
 // A dispatcher who follows the drivers of a region by a stream, and compares it with a question every second.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NearbyReader } from '@whereabouts/infra/local/nearby-reader';
 import type { Answer } from '../outside/dispatcher.js';
 import type { StreamSeen } from './observations.js';
@@ -49,14 +50,12 @@ export async function watchStream({
       // A question without an answer gives nothing to compare with.
       if (answer === null) atMs = performance.now();
       else if (performance.now() - atMs > PATIENCE_MS) break;
-      await pause(AGAIN_AFTER_MS);
+      await sleep(AGAIN_AFTER_MS);
       answer = await ask();
     }
     if (answer === null || isOver()) break;
     seen({ atMs, tookMs: isSame(reader, answer) ? performance.now() - atMs : null });
-    await pause(atMs + LOOK_EVERY_MS - performance.now());
+    await sleep(Math.max(0, atMs + LOOK_EVERY_MS - performance.now()));
   }
   await reader.close();
 }
-
-const pause = (ms: number) => new Promise((done) => setTimeout(done, Math.max(0, ms)));

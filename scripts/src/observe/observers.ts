@@ -30,54 +30,51 @@ export interface ObserveOptions {
 const USUAL_PORT = { prometheus: 9090, grafana: 3000 };
 
 export async function startObservers(o: ObserveOptions): Promise<Observers> {
-  const prometheus = await startFirst(o);
-  return { prometheus, grafana: prometheus && (await startSecond(o, prometheus.url)) };
+  const prometheus = await startOne(o, {
+    name: 'Prometheus',
+    page: 'alerts',
+    found: lookForPrometheus(),
+    start: (command, place) => startPrometheus({ command, scraped: o.scraped, ...place }),
+  });
+  if (prometheus === null) return { prometheus, grafana: null };
+  const grafana = await startOne(o, {
+    name: 'Grafana',
+    page: 'dashboards',
+    found: lookForGrafana(),
+    start: (place, own) => startGrafana({ place, prometheusUrl: prometheus.url, ...own }),
+  });
+  return { prometheus, grafana };
 }
 
-async function startFirst(o: ObserveOptions): Promise<Observer | null> {
-  const command = lookForPrometheus();
-  if (command === null) {
-    o.say(HOW_TO_INSTALL.prometheus);
+interface Place {
+  dir: string;
+  logFile: string;
+  port: number;
+}
+
+interface Part<Found> {
+  name: 'Prometheus' | 'Grafana';
+  /** Where a person begins. */
+  page: string;
+  /** Null: it is not installed. */
+  found: Found | null;
+  start(found: Found, place: Place): Promise<{ url: string; process: ServerProcess }>;
+}
+
+async function startOne<Found>(o: ObserveOptions, part: Part<Found>): Promise<Observer | null> {
+  const { name, page, found, start } = part;
+  const key = name.toLowerCase() as keyof Observers;
+  if (found === null) {
+    o.say(HOW_TO_INSTALL[key]);
     return null;
   }
-  const port = await o.choosePort('Prometheus', USUAL_PORT.prometheus);
-  const own = placeOf(o, 'prometheus');
-  const observer = await attempt(o, 'Prometheus', own, () =>
-    startPrometheus({ command, port, scraped: o.scraped, ...own }),
-  );
-  if (observer) o.say(`Prometheus: ${observer.url}/alerts`);
-  return observer;
-}
-
-async function startSecond(o: ObserveOptions, prometheusUrl: string): Promise<Observer | null> {
-  const place = lookForGrafana();
-  if (place === null) {
-    o.say(HOW_TO_INSTALL.grafana);
-    return null;
-  }
-  const port = await o.choosePort('Grafana', USUAL_PORT.grafana);
-  const own = placeOf(o, 'grafana');
-  const observer = await attempt(o, 'Grafana', own, () =>
-    startGrafana({ place, port, prometheusUrl, ...own }),
-  );
-  if (observer) o.say(`Grafana: ${observer.url}/dashboards`);
-  return observer;
-}
-
-const placeOf = ({ home, logsDir }: ObserveOptions, name: string) => ({
-  dir: join(home, name),
-  logFile: join(logsDir, `${name}.log`),
-});
-
-async function attempt(
-  o: ObserveOptions,
-  name: string,
-  { dir, logFile }: { dir: string; logFile: string },
-  start: () => Promise<{ url: string; process: ServerProcess }>,
-): Promise<Observer | null> {
+  const port = await o.choosePort(name, USUAL_PORT[key]);
+  const dir = join(o.home, key);
+  const logFile = join(o.logsDir, `${key}.log`);
   try {
-    const { url, process } = await start();
+    const { url, process } = await start(found, { dir, logFile, port });
     o.started(name, dir, process);
+    o.say(`${name}: ${url}/${page}`);
     return { url, pid: process.pid };
   } catch (error) {
     o.say(`${name} did not start (${(error as Error).message}); see ${logFile}. The stack runs without it.`);

@@ -80,11 +80,16 @@ export class DarkWatch {
   }
 }
 
+/** Each once. */
+export const nodesOf = (rows: readonly PartitionNow[]): string[] => [
+  ...new Set(rows.map(({ node }) => node).filter((node) => node !== null)),
+];
+
 /** By the wall clock. */
 export const clockText = (ms: number): string => new Date(ms).toLocaleTimeString('en-GB');
 
 export function darkText({ rows, partitions, sinceMs }: Dark, places: Places): string {
-  const nodes = [...new Set(rows.map(({ node }) => node).filter((node) => node !== null))];
+  const nodes = nodesOf(rows);
   const where = nodes.length > 0 ? ` (${nodes.join(', ')})` : '';
   return `dark since ${clockText(sinceMs)}: ${places.textOf(rows)}, ${rows.length} of ${partitions} partitions${where}`;
 }

@@ -15,6 +15,20 @@ function parseValue(text: string): number {
   return text === '-Inf' ? Number.NEGATIVE_INFINITY : Number(text);
 }
 
+/** Rates are taken over the last few looks: one second alone is too noisy. */
+export const LOOKS_OF_A_RATE = 5;
+
+/** The metrics that `npm start` and `npm run top` both show. */
+export const SHOWN = {
+  accepted: 'whereabouts_ingest_reports_total',
+  ackLatency: 'whereabouts_ingest_ack_latency_seconds',
+  connections: 'whereabouts_ingest_connections',
+  lossWindow: 'whereabouts_flusher_loss_window_seconds',
+  rows: 'whereabouts_flusher_rows_written_total',
+} as const;
+
+export const orNull = (value: number | undefined): number | null => value ?? null;
+
 export function parseMetrics(text: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of text.split('\n')) {
@@ -93,4 +107,10 @@ export function quantile(
     lower = upper;
   }
   return undefined;
+}
+
+/** The same of a histogram in seconds, in milliseconds; null if nothing was counted. */
+export function p99Ms(before: readonly Sample[], after: readonly Sample[], name: string): number | null {
+  const s = quantile(before, after, name, 0.99);
+  return s === undefined ? null : s * 1000;
 }

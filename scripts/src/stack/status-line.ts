@@ -1,6 +1,16 @@
 // The live line: the rate of positions, the delay of acknowledgements, how much would be lost now, and how much work
 // the archive is spared. Differences between two looks at the services' /metrics.
-import { growth, largest, quantile, type Sample, scrape, total } from './scrape.js';
+import {
+  growth,
+  LOOKS_OF_A_RATE,
+  largest,
+  orNull,
+  p99Ms,
+  type Sample,
+  SHOWN,
+  scrape,
+  total,
+} from './scrape.js';
 
 export interface StatusFigures {
   positions_per_s: number | null;
@@ -13,23 +23,13 @@ export interface StatusFigures {
   writes_saved: number | null;
 }
 
-/** The services' own names for what is shown. */
-const METRIC = {
-  accepted: 'whereabouts_ingest_reports_total',
-  ackLatency: 'whereabouts_ingest_ack_latency_seconds',
-  connections: 'whereabouts_ingest_connections',
-  unflushed: 'whereabouts_flusher_loss_window_seconds',
-  rows: 'whereabouts_flusher_rows_written_total',
-  flushed: 'whereabouts_flusher_positions_accepted_total',
-} as const;
+const FLUSHED = 'whereabouts_flusher_positions_accepted_total';
 
 interface Look {
   atMs: number;
   ingest: Sample[];
   flusher: Sample[];
 }
-
-const orNull = (value: number | undefined): number | null => value ?? null;
 
 const shown = (value: number | null, digits = 0, unit = ''): string =>
   value === null
@@ -55,9 +55,6 @@ export function statusText(f: StatusFigures, columns: number): string {
   return full.length < columns ? full : figures.join('  ').replace('positions/s', 'pos/s');
 }
 
-/** Rates over the last few looks: one second alone is too noisy. */
-const WINDOW = 5;
-
 export class StatusWatch {
   readonly #ops: { ingest: string; flusher: string };
   #looks: Look[] = [];
@@ -76,21 +73,20 @@ export class StatusWatch {
     const last = this.#looks.at(-1);
     const oldest = this.#looks[0];
     this.#looks.push(look);
-    if (this.#looks.length > WINDOW) this.#looks.shift();
+    if (this.#looks.length > LOOKS_OF_A_RATE) this.#looks.shift();
     if (last === undefined || oldest === undefined) return null;
-    this.#rows += growth(last.flusher, flusher, METRIC.rows) ?? 0;
-    this.#flushed += growth(last.flusher, flusher, METRIC.flushed) ?? 0;
+    this.#rows += growth(last.flusher, flusher, SHOWN.rows) ?? 0;
+    this.#flushed += growth(last.flusher, flusher, FLUSHED) ?? 0;
     return this.#figures(oldest, look);
   }
 
   #figures(before: Look, after: Look): StatusFigures {
-    const accepted = growth(before.ingest, after.ingest, METRIC.accepted);
-    const p99S = quantile(before.ingest, after.ingest, METRIC.ackLatency, 0.99);
+    const accepted = growth(before.ingest, after.ingest, SHOWN.accepted);
     return {
       positions_per_s: accepted === null ? null : accepted / ((after.atMs - before.atMs) / 1000),
-      ack_p99_ms: p99S === undefined ? null : p99S * 1000,
-      unflushed_s: orNull(largest(after.flusher, METRIC.unflushed)),
-      drivers_connected: orNull(total(after.ingest, METRIC.connections)),
+      ack_p99_ms: p99Ms(before.ingest, after.ingest, SHOWN.ackLatency),
+      unflushed_s: orNull(largest(after.flusher, SHOWN.lossWindow)),
+      drivers_connected: orNull(total(after.ingest, SHOWN.connections)),
       rows_written: this.#rows,
       writes_saved: this.#flushed === 0 ? null : Math.max(0, 1 - this.#rows / this.#flushed),
     };

@@ -3,16 +3,25 @@
 import { readerConnection } from '@whereabouts/infra/local/reader-connection';
 import { formatAddress } from '@whereabouts/infra/node-address';
 import type { Places } from '../places/places.js';
-import { type Dark, DarkWatch, type PartitionNow, partitionsNow } from '../stack/dark.js';
-import { growth, largest, quantile, type Sample, scrape, total } from '../stack/scrape.js';
+import { type Dark, DarkWatch, nodesOf, type PartitionNow, partitionsNow } from '../stack/dark.js';
+import {
+  growth,
+  LOOKS_OF_A_RATE,
+  largest,
+  orNull,
+  p99Ms,
+  type Sample,
+  SHOWN,
+  scrape,
+  total,
+} from '../stack/scrape.js';
 import type { Stack, StackNode } from '../stack-file.js';
 
 const NODE_TIMEOUT_MS = 900;
-/** Rates over the last few looks: one second alone is too noisy. */
-const WINDOW = 5;
 const WORST = 5;
 /** Asked by monitoring clients, like this one. */
 const WATCHED_ROUTE = '/v1/partitions';
+const REQUESTS = 'whereabouts_query_api_request_duration_seconds';
 
 export interface ServiceFigures {
   name: string;
@@ -86,8 +95,6 @@ interface Look {
   memory: ReadonlyMap<string, number>;
 }
 
-const orNull = (value: number | undefined): number | null => value ?? null;
-
 async function memoryOf(stack: Stack, node: StackNode): Promise<readonly [string, number] | null> {
   const address = formatAddress(node);
   const connection = readerConnection(address, stack.redisReader, NODE_TIMEOUT_MS);
@@ -131,7 +138,7 @@ export class TopWatch {
   async look(stack: Stack): Promise<TopSnapshot> {
     const now = await lookAt(stack);
     this.#looks.push(now);
-    if (this.#looks.length > WINDOW) this.#looks.shift();
+    if (this.#looks.length > LOOKS_OF_A_RATE) this.#looks.shift();
     const before = this.#looks[0] as Look;
     const rates = ratesBetween(before, now);
     const rows = now.partitions ?? [];
@@ -150,9 +157,9 @@ export class TopWatch {
   }
 
   #darkFigures({ rows, partitions, sinceMs }: Dark): NonNullable<TopSnapshot['dark']> {
-    const nodes = [...new Set(rows.map(({ node }) => node).filter((node) => node !== null))];
     const since = new Date(sinceMs).toISOString();
-    return { since, partitions: rows.length, of: partitions, where: this.#places.textOf(rows), nodes };
+    const where = this.#places.textOf(rows);
+    return { since, partitions: rows.length, of: partitions, where, nodes: nodesOf(rows) };
   }
 
   #partitionFigures(row: PartitionNow): PartitionFigures {
@@ -164,48 +171,39 @@ export class TopWatch {
 function ratesBetween(before: Look, now: Look): Pick<TopSnapshot, 'fleet' | 'archive' | 'questions'> {
   const seconds = (now.atMs - before.atMs) / 1000;
   const rate = (service: 'ingest' | 'flusher' | 'query', name: string, counted = (_: Sample) => true) => {
-    const full = `whereabouts_${service === 'query' ? 'query_api' : service}_${name}`;
-    const grown = growth(before[service].filter(counted), now[service].filter(counted), full);
+    const grown = growth(before[service].filter(counted), now[service].filter(counted), name);
     if (seconds <= 0) return null;
     // A counter with labels does not exist before its first increment.
     if (grown === null) return now[service].length > 0 && before[service].length > 0 ? 0 : null;
     return grown / seconds;
-  };
-  const p99 = (from: readonly Sample[], to: readonly Sample[], name: string) => {
-    const s = quantile(from, to, name, 0.99);
-    return s === undefined ? null : s * 1000;
   };
   const isAsked = ({ labels }: Sample) => labels.route !== WATCHED_ROUTE;
   const gauge = (name: string) => orNull(largest(now.flusher, `whereabouts_flusher_${name}`));
   const inMs = (s: number | null) => (s === null ? null : Math.round(s * 1000));
   const postgresUp = gauge('archive_up');
   const exceeded = gauge('loss_budget_exceeded');
-  const known = gauge('loss_window_seconds');
+  const known = orNull(largest(now.flusher, SHOWN.lossWindow));
   const unknown = gauge('loss_window_unknown_at_most_seconds');
   return {
     fleet: {
-      connected: orNull(total(now.ingest, 'whereabouts_ingest_connections')),
-      positions_per_s: rate('ingest', 'reports_total'),
-      acks_per_s: rate('ingest', 'acks_total'),
-      nacks_per_s: rate('ingest', 'nacks_total'),
-      ack_p99_ms: p99(before.ingest, now.ingest, 'whereabouts_ingest_ack_latency_seconds'),
+      connected: orNull(total(now.ingest, SHOWN.connections)),
+      positions_per_s: rate('ingest', SHOWN.accepted),
+      acks_per_s: rate('ingest', 'whereabouts_ingest_acks_total'),
+      nacks_per_s: rate('ingest', 'whereabouts_ingest_nacks_total'),
+      ack_p99_ms: p99Ms(before.ingest, now.ingest, SHOWN.ackLatency),
     },
     archive: {
       postgres_up: postgresUp === null ? null : postgresUp === 1,
-      rows_per_s: rate('flusher', 'rows_written_total'),
+      rows_per_s: rate('flusher', SHOWN.rows),
       loss_window_ms: inMs(known === null ? null : Math.max(known, unknown ?? 0)),
       loss_budget_ms: inMs(gauge('loss_budget_seconds')),
       over_budget: exceeded === null ? null : exceeded === 1,
     },
     questions: {
-      per_s: rate('query', 'request_duration_seconds_count', isAsked),
-      p99_ms: p99(
-        before.query.filter(isAsked),
-        now.query.filter(isAsked),
-        'whereabouts_query_api_request_duration_seconds',
-      ),
-      incomplete_per_s: rate('query', 'incomplete_answers_total'),
-      refused_per_s: rate('query', 'refused_questions_total'),
+      per_s: rate('query', `${REQUESTS}_count`, isAsked),
+      p99_ms: p99Ms(before.query.filter(isAsked), now.query.filter(isAsked), REQUESTS),
+      incomplete_per_s: rate('query', 'whereabouts_query_api_incomplete_answers_total'),
+      refused_per_s: rate('query', 'whereabouts_query_api_refused_questions_total'),
     },
   };
 }
