@@ -1,6 +1,6 @@
-// Two spans for each batch, where an SDK is loaded: `ingest batch`, from the receipt of its oldest report until its drivers are
-// told, and in it `FCALL append`, from the call of Redis to its answer. None for a report: 20,000 a second would end any
-// collector, and the batch has the time that its oldest report waited.
+// Two spans for each batch, if an SDK is loaded: `ingest batch`, from the receipt of its oldest report until its drivers
+// are answered, and within it `FCALL append`, from the call of Redis to its answer. A report has no span: 20,000 a second
+// would overload any collector, and the batch has the time that its oldest report waited.
 
 import {
   contextWithin,
@@ -75,13 +75,13 @@ export class BatchSpan {
     this.#call.end();
   }
 
-  /** Its drivers were told, or its reports wait again. */
+  /** Its drivers were answered, or its reports wait again. */
   end(): void {
     this.#whole.end();
   }
 }
 
-/** Since when the oldest report waits that the batch answers. */
+/** When the oldest report of the batch began to wait. */
 function oldestOf(batch: Batch, nowMs: number): number {
   let oldestMs = nowMs;
   for (let i = 0; i < batch.count; i++) {

@@ -2,11 +2,11 @@
 // shown; trouble is told; it fits a phone.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { launchChromium, skipWithoutBrowser } from '@whereabouts/infra/local/testing/browser';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { tokenFor } from './testing/edge-under-test.js';
 import { type Ground, IngestProcess, startGround } from './testing/ingest-process.js';
 import { newestOf } from './testing/log-reader.js';
@@ -14,11 +14,7 @@ import { newestOf } from './testing/log-reader.js';
 const SERVER = fileURLToPath(new URL('../client/examples/serve.mjs', import.meta.url));
 const DEADLINE_MS = 30_000;
 const PHONE = { width: 390, height: 844 };
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
-const skip = CHROMIUM ? false : 'no chromium on this machine: THE EXAMPLE PAGE IS NOT TESTED';
-if (skip) console.warn(skip);
+const skip = skipWithoutBrowser('THE EXAMPLE PAGE IS');
 
 let ground: Ground;
 let ingest: IngestProcess;
@@ -36,7 +32,7 @@ before(async () => {
   server = spawn(process.execPath, [SERVER, '--port', '0'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface(server.stdout as NodeJS.ReadableStream);
   address = (await lines[Symbol.asyncIterator]().next()).value;
-  browser = await chromium.launch({ executablePath: CHROMIUM as string, args: ['--no-sandbox'] });
+  browser = await launchChromium();
   context = await browser.newContext({ viewport: PHONE, permissions: ['geolocation'] });
   context.setDefaultTimeout(DEADLINE_MS);
   page = await context.newPage();

@@ -11,19 +11,14 @@ import { extname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Browser, chromium } from 'playwright-core';
+import { launchChromium, skipWithoutBrowser } from '@whereabouts/infra/local/testing/browser';
+import type { Browser } from 'playwright-core';
 import { tokenFor } from './testing/edge-under-test.js';
 import { type Ground, IngestProcess, startGround } from './testing/ingest-process.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DEADLINE_MS = 120_000;
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  existsSync,
-);
-const withoutBrowser = CHROMIUM
-  ? false
-  : 'no chromium on this machine: THE CLIENT IN A BROWSER IS NOT TESTED';
-if (withoutBrowser) console.warn(withoutBrowser);
+const withoutBrowser = skipWithoutBrowser('THE CLIENT IN A BROWSER IS');
 
 const run = promisify(execFile);
 let ground: Ground;
@@ -132,7 +127,7 @@ test('a browser loads its modules as they are, and connects', { skip: withoutBro
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   let browser: Browser | undefined;
   try {
-    browser = await chromium.launch({ executablePath: CHROMIUM as string, args: ['--no-sandbox'] });
+    browser = await launchChromium();
     const page = await browser.newPage();
     const complaints: string[] = [];
     page.on('pageerror', (error) => complaints.push(String(error)));

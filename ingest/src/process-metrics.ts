@@ -1,5 +1,5 @@
-// What tells which process of one port is overloaded. Each series carries the number of its process, from 1 to
-// INGEST_PROCESSES, so that they stay apart where the primary adds up all others. A process that is replaced keeps its number.
+// Metrics that show which process of one port is overloaded. Each series has the number of its process, from 1 to
+// INGEST_PROCESSES, because the primary adds up series with equal labels. A process that is replaced keeps its number.
 import type { Metrics } from '@whereabouts/infra/service/metrics';
 import { maxOpenFiles, openFiles } from '@whereabouts/infra/service/open-files';
 import { Gauge, type Registry, type RegistryContentType } from 'prom-client';
@@ -16,7 +16,7 @@ export interface ProcessGauges {
   paceFactor(): number;
 }
 
-/** Observed once in each look or tick, whoever scrapes: a gauge would show the moment of the scrape alone. */
+/** Observed at each look or tick. A gauge would show the moment of the scrape only. */
 export interface ProcessDurations {
   lag: DurationBuckets;
   tick: DurationBuckets;

@@ -6,8 +6,8 @@
 //      └── socket closed, time-out, ┘
 //          or an answer that says that the node lacks something every call needs (`StoreError.ofNode`)
 //
-// An unproven node is sent nothing but one probe at a time: an empty write (of a reader: a read) that harms nothing and has no payload
-// whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
+// An unproven node is sent nothing but one probe at a time: an empty write (of a reader: a read) that harms nothing and
+// has no payload whose fate could be unclear. So an outage costs its region alone, and no retry storm hits the node that comes back.
 
 import type { Logger } from 'pino';
 import { addressOfUrl } from '../node-address.js';
@@ -326,7 +326,7 @@ export class ClusterClient {
     this.#node(address);
   }
 
-  /** What a node that is gone or restarts brings about is told where it is suspected; this is for what a person must mend. */
+  /** Logs only what a person must mend. A node that is gone or restarts is logged when it is suspected. */
   #failed(address: string, error: Error): void {
     if (!IS_TO_BE_MENDED.test(`${(error as { code?: string }).code} ${error.message}`)) return;
     this.#paced.log(`${address} ${error.message}`, () =>

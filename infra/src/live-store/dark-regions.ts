@@ -69,7 +69,7 @@ export class DarkRegions {
     return `${dark}: ${told.join('; ')}`;
   }
 
-  /** As many series as nodes and partitions are dark now: none for those that are well, nor for those that have gone. */
+  /** One series for each node and each partition that is dark now, and none for the others. */
   register(metrics: Metrics): void {
     const o = this.#o;
     const sinceMs = this.#sinceMs;

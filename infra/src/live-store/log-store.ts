@@ -622,7 +622,7 @@ export class LogStore {
     return waitingOf(reply as unknown as Buffer | null);
   }
 
-  /** A page of what waits for Postgres, and of conflicts. `unreadable`: foreign fields. */
+  /** A page of the checkpoints that wait for Postgres, and of those in conflict. `unreadable`: what is no checkpoint. */
   async waitingCheckpoints(
     partition: number,
     o: { cursor: string | null; place: string | null; pageSize: number },

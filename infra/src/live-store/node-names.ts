@@ -1,8 +1,8 @@
-// Which name a node has beside its address. Nodes know each other by IP address, and so do we; a certificate has a name as
-// a rule. In this order, what a node's certificate is checked for, and what is sent as SNI:
+// Which name a node has beside its address. Nodes know each other by IP address, and so do we; a certificate usually has
+// a name. A node's certificate is checked for the first of these, which is also sent as SNI:
 //
 //   REDIS_TLS_SERVER_NAME             the same for all
-//   cluster-announce-hostname         as CLUSTER NODES tells it
+//   cluster-announce-hostname         as CLUSTER NODES lists it
 //   the host that the address has     a name in REDIS_URL, else the IP address (in the certificate as an IP address)
 //
 // A node that redirects by name (cluster-preferred-endpoint-type hostname) means the address that has this name.

@@ -1,5 +1,5 @@
-// What the promoter, which hears every node of the cluster once a second, tells of each. One series for each node that the
-// cluster lists: a node that leaves it leaves the metrics. Of a node that does not answer only that is told.
+// Metrics of each Redis node, as the promoter sees it: it asks every node once a second. There is one series for each node
+// that the cluster lists. Memory and clock are there only while the node answers.
 
 import type { Metrics } from '../service/metrics.js';
 import type { WatchList } from './watch-list.js';

@@ -96,8 +96,8 @@ const isLinked = (claims: readonly NodeClaim[], { self }: View) =>
   claims.some(({ id, linked }) => id === self.id && linked);
 
 /**
- * Nodes know each other by address, and one that moved is found because it tells the others. If all have moved at once, no node
- * finds another. A node that is met again keeps its id, its slots and its data.
+ * Nodes know each other by address, and one that moved is found because it tells the others. If all have moved at once,
+ * no node finds another. A node that is met again keeps its id, its slots and its data.
  */
 async function meetAgain(views: readonly View[]): Promise<void> {
   const apart = views.flatMap((from) =>

@@ -1,4 +1,5 @@
-// node infra/dist/src/redis-setup/files.js: writes what a Redis node needs beside redis.conf and must not be in an image.
+// node infra/dist/src/redis-setup/files.js: writes what a Redis node needs beside redis.conf. It must not be in an
+// image.
 //
 //   REDIS_PASSWORDS_DIR/redis-admin, redis-replica, redis-ingest, ...   one password in each file
 //   REDIS_SETUP_DIR/users.acl      the users, with hashes of their passwords

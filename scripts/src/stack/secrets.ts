@@ -29,7 +29,7 @@ const PASSWORDS = [
 
 type Passwords = Record<(typeof PASSWORDS)[number], string>;
 
-/** A shorter file is truncated. The services require 32 bytes of a JWT secret. */
+/** The services require a JWT secret of at least 32 bytes. A shorter file was cut off while it was written. */
 const SECRET = /^\S{32,}$/;
 const random = () => randomBytes(32).toString('hex');
 
