@@ -60,6 +60,14 @@ export function wrapText(text: string, indent = 0, columns = columnsOf()): strin
   return lines.join('\n');
 }
 
+/** A figure that is not known. */
+export const UNKNOWN = '-';
+
+export const figureText = (value: number | null, digits = 0, unit = ''): string =>
+  value === null
+    ? UNKNOWN
+    : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
+
 export interface TableOptions {
   /** Columns of numbers are aligned right. */
   right?: readonly number[];

@@ -1,6 +1,9 @@
 // Geohashes as the page needs them: which cell a point is in, and where a cell lies.
 
 export const MAX_LATITUDE = 85.05112878;
+/** The ends of the curve, as ranges of geohashes have them: they are no border. */
+export const FIRST = '000000';
+export const END = '~~~~~~';
 const DIGITS = '0123456789bcdefghjkmnpqrstuvwxyz';
 
 export interface Bounds {

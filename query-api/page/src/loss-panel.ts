@@ -3,15 +3,13 @@
 import type { Partition } from './api.js';
 import type { Cities } from './cities.js';
 import { drawn, element, made, setText } from './dom.js';
-import { centreOf } from './geohash.js';
+import { centreOf, END, FIRST } from './geohash.js';
 import { count, seconds } from './units.js';
 
 const WIDTH = 320;
 const HEIGHT = 64;
 /** The budget's line is drawn here; a higher bar is over budget. */
 const BUDGET_Y = 16;
-const END = '~~~~~~';
-const FIRST = '000000';
 
 export class LossPanel {
   readonly #lossBudgetMs: number;

@@ -3,7 +3,7 @@
 
 import type { Health, Partition } from './api.js';
 import type { Cities, City } from './cities.js';
-import { centreOf } from './geohash.js';
+import { centreOf, END, FIRST } from './geohash.js';
 
 export interface Region {
   health: Exclude<Health, 'ok'>;
@@ -28,9 +28,6 @@ export const isDark = (health: Health): boolean =>
   health !== 'ok' && health !== 'silent' && health !== 'warming';
 
 const CITIES_AT_MOST = 3;
-/** The ends of the curve are no border. */
-const FIRST = '000000';
-const END = '~~~~~~';
 
 export function regionsOf(partitions: readonly Partition[], cities: Cities): Region[] {
   return neighboursOf(partitions).map((its) => ({

@@ -1,5 +1,6 @@
 // The live line: the rate of positions, the delay of acknowledgements, how much would be lost now, and how much work
 // the archive is spared. Differences between two looks at the services' /metrics.
+import { figureText as shown } from '../terminal.js';
 import {
   growth,
   LOOKS_OF_A_RATE,
@@ -30,11 +31,6 @@ interface Look {
   ingest: Sample[];
   flusher: Sample[];
 }
-
-const shown = (value: number | null, digits = 0, unit = ''): string =>
-  value === null
-    ? '-'
-    : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
 
 /** As much as there is room for; words are dropped before figures. */
 export function statusText(f: StatusFigures, columns: number): string {

@@ -1,6 +1,6 @@
 // What `npm run top` shows, as lines that fit the terminal.
 import { clockText } from '../stack/dark.js';
-import { cut, style, tableText, widthOf } from '../terminal.js';
+import { cut, figureText as shown, style, tableText, UNKNOWN, widthOf } from '../terminal.js';
 import type { NodeFigures, PartitionFigures, ServiceFigures, TopSnapshot } from './top-snapshot.js';
 
 const MIB = 2 ** 20;
@@ -10,13 +10,8 @@ const NEAR = 0.8;
 
 const TITLE_COLUMNS = 12;
 const GAP = '   ';
-const UNKNOWN = '-';
 const STATE_COLOUR = { up: 'green', down: 'red', silent: 'yellow' } as const;
 
-const shown = (value: number | null, digits = 0, unit = ''): string =>
-  value === null
-    ? UNKNOWN
-    : `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}${unit}`;
 const seconds = (ms: number | null): string => shown(ms === null ? null : ms / 1000, 1, ' s');
 const memory = (bytes: number | null): string => shown(bytes === null ? null : bytes / MIB, 0, ' MiB');
 /** Below ten a second a fraction matters. */
