@@ -19,6 +19,7 @@ import { type Drill, needsOwnIngest } from './drill-kind.js';
 import { foundInThePast, type Healing, untilHealed } from './healing.js';
 import { Load } from './load.js';
 import { LossTruth } from './loss-truth.js';
+import { takesWritesAgainMs } from './observations.js';
 import { startOwnIngest } from './own-ingest.js';
 import type { Evidence } from './promises.js';
 import { partitionRows, type Region, regionsOf } from './regions.js';
@@ -96,6 +97,18 @@ interface Watched extends Healing, CaughtUp {
   counted: number;
 }
 
+/**
+ * An acknowledgement of a partition shows that ingest knows its new term, and has counted what that lacks. Answers alone
+ * do not: query-api may be complete again before ingest has written.
+ */
+async function untilWritable(load: Load, region: number, faultAtMs: number): Promise<void> {
+  const partitions = new Set(load.driversOf(region).map(({ spot }) => spot.partition));
+  await waitFor('every partition of the region takes writes again', PATIENCE_MS, () => {
+    const tookMs = takesWritesAgainMs(load.observations.acks[region] ?? [], partitions, faultAtMs);
+    return tookMs === null ? undefined : true;
+  }).catch(() => {}); // the verdict says so
+}
+
 /** The fault, and everything until the cluster is whole again. */
 async function takeCourse(
   setting: DrillSetting,
@@ -113,7 +126,8 @@ async function takeCourse(
   const healing = watches
     ? untilHealed(load, hit, faultAtMs, () => over)
     : Promise.resolve({ foundMs: 0, healedMs: 0 });
-  await Promise.race([healing, sleep(PATIENCE_MS, undefined, { ref: false })]);
+  const writable = watches ? untilWritable(load, hit, faultAtMs) : null;
+  await Promise.race([Promise.all([healing, writable]), sleep(PATIENCE_MS, undefined, { ref: false })]);
   // What another failover may lose later does not count for this fault.
   const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
   let ended = false;
