@@ -1,7 +1,7 @@
 // Processes of a stack on this machine: killed, frozen, and restarted as they were.
 //
-//  A restarted process is no longer a child of `npm start`. A small shell beside it waits for the end of `npm start`
-// and then stops it, so that nothing is left behind.
+//  A restarted process is no longer a child of `npm start`, which stops it all the same. A small shell beside it does so
+// if `npm start` was killed.
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { commandInside, namespaceOf } from '@whereabouts/infra/local/network-namespace';
@@ -50,7 +50,7 @@ export function recipeOf(pid: number): Recipe {
   };
 }
 
-const KEEPER = `while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill -s "$3" "$2" 2>/dev/null || exit 0
+const KEEPER = `while kill -0 "$1" 2>/dev/null && kill -0 "$2" 2>/dev/null; do sleep 1; done; kill -s "$3" "$2" 2>/dev/null || exit 0
 i=0; while kill -0 "$2" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done; kill -s KILL "$2" 2>/dev/null`;
 
 /** Returns its pid. `with`: when that process ends, this one is stopped too. */

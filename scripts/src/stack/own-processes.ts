@@ -31,6 +31,9 @@ const isList = (value: unknown): value is OwnProcess[] =>
       isRecord(one) && Number.isInteger(one.pid) && typeof one.marker === 'string' && one.marker !== '',
   );
 
+const runs = ({ pid, marker }: OwnProcess): boolean =>
+  isAlive(pid) && commandLine(pid)?.includes(marker) === true;
+
 export class OwnProcesses {
   readonly #file: string;
   readonly #attempt: BestEffort;
@@ -42,13 +45,19 @@ export class OwnProcesses {
   }
 
   add(process: OwnProcess): void {
-    this.#list.push(process);
+    this.#list = [...this.#list.filter(({ pid }) => pid !== process.pid), process];
     this.#write();
   }
 
   remove(pid: number): void {
     this.#list = this.#list.filter((process) => process.pid !== pid);
     this.#write();
+  }
+
+  /** Of this run, what is still there: processes that somebody else has started again. All at once. */
+  async stopRest(): Promise<void> {
+    const rest = this.#list.filter(runs);
+    await Promise.all(rest.map(({ pid, signal }) => stopStray(pid, signal, STRAY_DEADLINE_MS)));
   }
 
   /** Nothing runs any more. */
@@ -59,7 +68,6 @@ export class OwnProcesses {
 
   /** Leftovers of an earlier run; entries of processes that have ended are dropped. */
   strays(): OwnProcess[] {
-    const runs = ({ pid, marker }: OwnProcess) => isAlive(pid) && commandLine(pid)?.includes(marker);
     try {
       return (readStateJson(this.#file, isList) ?? []).filter(runs);
     } catch (error) {

@@ -115,6 +115,7 @@ export class RunningStack {
     this.#servers?.close();
     await this.#servers?.settled();
     const clean = await this.#undo.undoAll((text, event) => this.#say(text, event));
+    await this.#own.stopRest();
     removeStack(this.#home);
     this.#own.clear();
     this.#releasePorts();

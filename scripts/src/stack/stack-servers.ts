@@ -81,9 +81,16 @@ export class StackServers implements Servers {
     await under;
   }
 
-  /** Everything in progress has succeeded or failed: only then is every running process known. */
+  /**
+   * Everything in progress has succeeded or failed, and every running process is known, also those that a drill has
+   * started again.
+   */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#starting.values());
+    const { home, own, postgres } = this.#o;
+    for (const { pid } of await this.#o.look()) own.add(redisProcess(home, pid));
+    const pid = this.postgresPid();
+    if (postgres !== null && pid !== null) own.add({ ...postgresProcess(postgres), pid });
   }
 
   async #start(name: string): Promise<void> {
