@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { logKeys } from '@whereabouts/infra/live-store/log-keys';
 import type { ReaderConnection } from '@whereabouts/infra/local/reader-connection';
+import { waitFor } from '@whereabouts/infra/local/server-process';
 import { openReplica, type Reader, withNode } from './cluster-view.js';
 import type { DrillDriver } from './drill-driver.js';
 import { isOlder, newestUpTo, type Order } from './log-reading.js';
@@ -15,8 +16,11 @@ import type { LostCount } from './report.js';
 
 /** A node may be frozen for a while. */
 const PATIENCE_MS = 20_000;
-const TRY_AGAIN_MS = 20;
-const LOOK_EVERY_MS = 50;
+const TRY_AGAIN_MS = 100;
+const LOOK_EVERY_MS = 100;
+/** Reading takes time that others need during the failover itself; compaction leaves 10 s for it. */
+const READ_AFTER_MS = 1_000;
+const READ_DEADLINE_MS = 5_000;
 
 type Driver = Pick<DrillDriver, 'driverId' | 'spot'>;
 type Orders = ReadonlyMap<string, Order>;
@@ -60,6 +64,7 @@ interface TakenOver {
 /** What a candidate took over, for each partition whose next term it began. */
 class Candidate {
   readonly tookOver = new Map<Group, TakenOver>();
+  readonly #seenAtMs = new Map<Group, number>();
 
   constructor(
     readonly address: string,
@@ -92,6 +97,9 @@ class Candidate {
       const { broken } = group;
       if (term === null || term.previous !== broken.number || term.owner === broken.owner) continue;
       if (!isOf(term, runId)) continue;
+      const seenAtMs = this.#seenAtMs.get(group);
+      if (seenAtMs === undefined) this.#seenAtMs.set(group, performance.now());
+      if (seenAtMs === undefined || performance.now() < seenAtMs + READ_AFTER_MS) continue;
       const ids = group.drivers.map(({ driverId }) => driverId);
       const orders = await newestUpTo(node, group.keys, ids, broken.number);
       if (orders !== null) this.tookOver.set(group, { term: term.number, orders });
@@ -139,6 +147,14 @@ export class LossTruth {
       }
     });
     return new LossTruth(stack, groups, candidates);
+  }
+
+  /** Until what the next owner of each partition took over has been read; gives up after a while, which `lost` says. */
+  async untilRead(): Promise<void> {
+    const isRead = () => this.#groups.every((group) => this.#tookOver(group) !== undefined);
+    await waitFor('what was taken over is read', READ_DEADLINE_MS, () => isRead() || undefined).catch(
+      () => {},
+    );
   }
 
   async stop(): Promise<void> {

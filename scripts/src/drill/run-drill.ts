@@ -116,6 +116,7 @@ async function takeCourse(
   scene: Scene,
   regions: readonly Region[],
   hit: number,
+  truth: LossTruth | null,
 ): Promise<Watched> {
   const { drill, stack } = setting;
   await drill.inject(scene);
@@ -130,6 +131,8 @@ async function takeCourse(
   await Promise.race([Promise.all([healing, writable]), sleep(PATIENCE_MS, undefined, { ref: false })]);
   // What another failover may lose later does not count for this fault.
   const counted = needsOwnIngest(drill) ? await lostCounted(stack()) : 0;
+  // Nor may it replace what is to be read.
+  await truth?.untilRead();
   let ended = false;
   // Started before the master comes back, so that its first second counts too.
   const past = drill.comesBack ? foundInThePast(load, hit, () => ended) : null;
@@ -191,7 +194,7 @@ async function watchedCourse(
       : await LossTruth.of(stack(), shard, load, regions[hit] as Region);
   await sleep(CALM_MS);
   delay.enable();
-  const watched = await takeCourse(setting, load, scene, regions, hit).finally(() => truth?.stop());
+  const watched = await takeCourse(setting, load, scene, regions, hit, truth).finally(() => truth?.stop());
   delay.disable();
   const endAtMs = performance.now();
   const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
