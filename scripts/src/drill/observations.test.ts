@@ -79,7 +79,13 @@ test('percentiles by the nearest rank', () => {
 
 test('a region is measured in its window alone', () => {
   const seen = new Observations(1);
-  seen.acks[0]?.push(ack(500, 510), ack(1_990, 2_000), ack(2_500, 2_900), ack(3_000, 3_020));
+  seen.acks[0]?.push(
+    ack(500, 510),
+    ack(1_990, 2_000),
+    ack(2_500, 2_900),
+    ack(3_000, 3_020),
+    ack(3_160, 3_180),
+  );
   seen.nacks[0]?.push({ atMs: 1_500, code: 'too_fast' }, { atMs: 2_600, code: 'region_unavailable' });
   seen.answers[0]?.push(
     { atMs: 1_500, tookMs: 3, partition: 1, answer: 'partial', isNamed: false, lacking: 2 },
@@ -87,7 +93,7 @@ test('a region is measured in its window alone', () => {
     { atMs: 2_600, tookMs: 3, partition: 1, answer: 'partial', isNamed: false, lacking: 1 },
     { atMs: 2_950, tookMs: 3, partition: 1, answer: 'complete', isNamed: true, lacking: 0 },
   );
-  const measured = measureRegion(seen, 0, [1], { startAtMs: 1_000, faultAtMs: 2_000, endAtMs: 3_100 });
+  const measured = measureRegion(seen, 0, [1], { startAtMs: 1_000, faultAtMs: 2_000, endAtMs: 3_150 });
   assert.equal(measured.lastAckAtMs, 0);
   assert.equal(measured.firstAckAtMs, 900);
   assert.equal(measured.darkMs, 900);
@@ -102,6 +108,7 @@ test('a region is measured in its window alone', () => {
     lacking: 1,
   });
   assert.equal(measured.samples.length, 21);
+  assert.equal(measured.samples.at(-1)?.acks, 0);
   assert.deepEqual(measured.samples[19], {
     atMs: 900,
     acks: 1,

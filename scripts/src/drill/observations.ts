@@ -160,7 +160,8 @@ function samplesOf(
   region: number,
   { startAtMs, faultAtMs, endAtMs }: Window,
 ): RegionSample[] {
-  const count = Math.ceil((endAtMs - startAtMs) / SAMPLE_MS);
+  // Whole ones only: a rate of the rest would be too small, or count what came after the end.
+  const count = Math.floor((endAtMs - startAtMs) / SAMPLE_MS);
   const samples: RegionSample[] = Array.from({ length: count }, (_, i) => ({
     atMs: Math.round(startAtMs - faultAtMs) + i * SAMPLE_MS,
     acks: 0,
