@@ -265,7 +265,7 @@ test('answers: live gives those on duty within the box, also across the antimeri
 test('answers: supply adds up to those on duty within the box, cell by cell', async () => {
   const box = [20.9, 52.1, 21.1, 52.3];
   const { body } = await running.ask(`/v1/supply?bbox=${box.join(',')}&precision=6`);
-  assert.deepEqual(body.query, { bbox: box, precision: 6 });
+  assert.deepEqual([body.query, body.precision], [{ bbox: box, precision: 6 }, 6]);
   assert.deepEqual([body.complete, body.missing, body.provisional], [true, [], true]);
   const live = await running.ask(`/v1/drivers/live?bbox=${box.join(',')}&limit=5000`);
   const expected = new Map<string, { available: number; busy: number }>();
@@ -281,7 +281,10 @@ test('answers: supply adds up to those on duty within the box, cell by cell', as
     body.cells,
     rows.map(([geohash, { available, busy }]) => ({ geohash, drivers: available + busy, available, busy })),
   );
-  const world = await running.ask('/v1/supply?bbox=-180,-90,180,90&precision=1');
+  const world = await running.ask('/v1/supply?precision=7');
+  assert.ok(
+    world.body.cells.every(({ geohash }: { geohash: string }) => geohash.length === world.body.precision),
+  );
   const drivers = world.body.cells.reduce((sum: number, cell: { drivers: number }) => sum + cell.drivers, 0);
   const all = await running.ask('/v1/drivers/live?bbox=-180,-90,180,90&limit=5000');
   assert.equal(drivers, all.body.drivers.length);

@@ -14,7 +14,7 @@ const Y_UNITS = 1_800_000_000;
 const PLACES = 2 ** 16;
 
 export class CellCounts {
-  readonly #precision: number;
+  readonly precision: number;
   readonly #allColumns: number;
   readonly #allRows: number;
   readonly #firstColumn: number;
@@ -26,7 +26,7 @@ export class CellCounts {
 
   /** `boxes`: one, or two that meet at the antimeridian, the western one first. */
   constructor(boxes: readonly Box[], precision: number) {
-    this.#precision = precision;
+    this.precision = precision;
     const bits = 5 * precision;
     this.#allColumns = 2 ** Math.ceil(bits / 2);
     this.#allRows = 2 ** Math.floor(bits / 2);
@@ -70,7 +70,7 @@ export class CellCounts {
     const place = key % PLACES;
     const available = this.#available[place] as number;
     const busy = this.#busy[place] as number;
-    const geohash = codeToString((key - place) / PLACES, this.#precision);
+    const geohash = codeToString((key - place) / PLACES, this.precision);
     return `{"geohash":"${geohash}","drivers":${available + busy},"available":${available},"busy":${busy}}`;
   }
 

@@ -207,7 +207,8 @@ export const SupplyParameters = Type.Object(
       minimum: 1,
       maximum: MAX_PRECISION,
       default: 5,
-      description: 'Characters of the geohash of a cell: 5 is a cell of about 4.9 km, 6 of 1.2 km by 0.6 km',
+      description:
+        'Characters of the geohash of a cell, if not too many cells are touched: 5 is a cell of about 4.9 km, 6 of 1.2 km by 0.6 km',
       examples: [6],
     }),
   },

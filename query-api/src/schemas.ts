@@ -244,6 +244,12 @@ export const SupplyAnswer = Type.Object(
   {
     query: Type.Object(SupplyParameters.properties, asUnderstood),
     ...coverage,
+    precision: Type.Integer({
+      minimum: 1,
+      maximum: MAX_PRECISION,
+      description: 'Characters of the geohash of each cell: what was asked for, or fewer',
+      examples: [6],
+    }),
     cells: Type.Array(refTo(SupplyCell), {
       description: 'Those that hold a driver, in the order of their geohashes',
     }),

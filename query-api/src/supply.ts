@@ -9,7 +9,6 @@ import { CellCounts } from './cell-counts.js';
 import type { DriverIndex } from './driver-index.js';
 import { withMembers } from './driver-text.js';
 import { SupplyParameters } from './parameter-schemas.js';
-import { badParameters } from './problem.js';
 import { askInTurns, type Ground } from './questions.js';
 import { JSON_TYPE, responses } from './route-schema.js';
 import { SupplyAnswer } from './schemas.js';
@@ -25,9 +24,9 @@ export function addSupply(app: Api, ground: Ground): void {
     summary: 'How many drivers are on duty in each cell of a geohash',
     description:
       'Available and busy ones. A driver counts in the geohash cell of their position, if they are within the ' +
-      `box or polygon, so the cells add up to the drivers in it. The box, or the one around the polygon, may touch ` +
-      `${MAX_CELLS} cells at most; where it touches more, the refusal names a precision that fits. In a part that ` +
-      '`missing` names, drivers may be there that are not counted.',
+      `box or polygon, so the cells add up to the drivers in it. If the box, or the one around the polygon, touches ` +
+      `more than ${MAX_CELLS} cells, coarser cells are counted: \`precision\` of the answer says which. In a part ` +
+      'that `missing` names, drivers may be there that are not counted.',
     querystring: SupplyParameters,
     response: responses(
       { [JSON_TYPE]: SupplyAnswer },
@@ -43,7 +42,7 @@ export function addSupply(app: Api, ground: Ground): void {
       looked.count += (turn.to - turn.from) * looksEach(area);
       countTurn(ground.index, turn, area, notBeforeMs, cells);
     });
-    return supplyText(ground, query, area, cells.texts());
+    return supplyText(ground, query, area, cells);
   });
 }
 
@@ -51,21 +50,20 @@ function supplyText(
   { store, views }: Ground,
   query: Static<typeof SupplyParameters>,
   area: Area,
-  cells: readonly string[],
+  cells: CellCounts,
 ): string {
-  const coverage = coverageWithin({ store, views }, area, cells.length > 0);
+  const texts = cells.texts();
+  const coverage = coverageWithin({ store, views }, area, texts.length > 0);
   const { bbox, polygon, precision } = query;
-  const members = { query: { bbox, polygon, precision }, ...coverage };
-  return withMembers(members, `"cells":[${cells.join()}],"provisional":true`);
+  const members = { query: { bbox, polygon, precision }, ...coverage, precision: cells.precision };
+  return withMembers(members, `"cells":[${texts.join()}],"provisional":true`);
 }
 
-function cellsOf({ boxes }: Area, precision: number): CellCounts {
-  const cells = new CellCounts(boxes, precision);
-  if (cells.size <= MAX_CELLS) return cells;
-  let fits = precision - 1;
-  while (new CellCounts(boxes, fits).size > MAX_CELLS) fits--;
-  const detail = `is too fine: the box touches ${cells.size} cells, ${MAX_CELLS} at most; ${fits} fits`;
-  throw badParameters([{ parameter: 'precision', code: 'out_of_range', detail }]);
+/** The world has 32 cells of precision 1, so one fits. */
+function cellsOf({ boxes }: Area, finest: number): CellCounts {
+  let precision = finest;
+  while (new CellCounts(boxes, precision).size > MAX_CELLS) precision--;
+  return new CellCounts(boxes, precision);
 }
 
 export function countTurn(

@@ -78,25 +78,23 @@ function isAccepted(operation: DocumentedOperation, query: Query): boolean {
     inQuery.flatMap((one) => (one.schema['x-aliases'] ?? []).map((alias) => [alias, one.name])),
   );
   const texts = new Map<string, string[]>();
-  // An empty one counts as not given, under either name.
   for (const [written, value] of query) {
-    const name = value === '' ? written : (aliases.get(written) ?? written);
-    if (!aliases.has(name)) texts.set(name, [...(texts.get(name) ?? []), value]);
+    const name = aliases.get(written) ?? written;
+    texts.set(name, [...(texts.get(name) ?? []), value]);
   }
   for (const [name, given] of texts) {
     const parameter = documented.get(name);
     if (!parameter) return false;
     const isList = parameter.schema.type === 'array';
-    const filled = given.filter((value) => value !== '');
     if (!isList && given.length > 1) return false;
-    if (filled.length === 0) continue;
+    // An empty list is one without items.
+    const filled = given.filter((value) => value !== '');
     const value = isList
       ? filled.flatMap((one) => one.split(',')).map((one) => typed(parameter.schema.items, one))
-      : typed(parameter.schema, filled[0] as string);
+      : typed(parameter.schema, given[0] as string);
     if (!Value.Check(parameter.schema as TSchema, value)) return false;
   }
-  const isGiven = (name: string) => texts.get(name)?.some((value) => value !== '') === true;
-  return [...documented.values()].every(({ name, required }) => !required || isGiven(name));
+  return [...documented.values()].every(({ name, required }) => !required || texts.has(name));
 }
 
 function typed(schema: { type?: string } | undefined, value: string): unknown {

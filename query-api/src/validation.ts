@@ -40,10 +40,7 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   };
 };
 
-/**
- * An empty value counts as not given, unless its schema refuses it: an empty area is not everywhere. A list may be
- * written with commas, by repeating its name, or both.
- */
+/** A list may be written with commas, by repeating its name, or both. */
 function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unknown {
   const given: [string, unknown][] = [];
   const aliases = aliasesOf(shape);
@@ -59,7 +56,7 @@ function fromQuery(shape: Schema, query: Query, repeated: ParameterError[]): unk
       if (texts.length > 1) {
         repeated.push({ parameter: name, code: 'repeated', detail: 'is given more than once' });
       }
-      if (!schema || text !== '' || schema.minLength) given.push([name, fromText(schema, text)]);
+      given.push([name, fromText(schema, text)]);
     }
   }
   // Own properties only, so that a parameter named __proto__ is seen, and refused.
