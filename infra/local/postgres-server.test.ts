@@ -51,6 +51,15 @@ test('it answers on its port, with a password in the address', async () => {
   assert.equal(await firstByte(server.port), 'N');
 });
 
+test('on a port that is taken it says so', async () => {
+  const other = join(parent, 'other');
+  await assert.rejects(
+    startPostgres({ dir: other, port: server.port }),
+    /ended at its start\. \S+postgres\.log ends with:\n[\s\S]*Address already in use/,
+  );
+  await removePostgresData(other);
+});
+
 test('it does not run as root', { skip: process.platform !== 'linux' }, async () => {
   const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
   assert.notEqual(/^Uid:\s+(\d+)/m.exec(status)?.[1], '0');

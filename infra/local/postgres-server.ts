@@ -11,6 +11,7 @@ import { freePort } from './ports.js';
 import { type Account, postgresAccount, providePostgresPlace, withPlaceLocked } from './postgres-place.js';
 import {
   commandLine,
+  endedAtStart,
   isAlive,
   type ServerProcess,
   startServer,
@@ -195,7 +196,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
       if (server !== null) return server;
       await new Promise((done) => setTimeout(done, 200 * attempt));
     }
-    throw new Error(`Postgres on port ${port} ended at its start; see ${logFile}`);
+    throw endedAtStart(`Postgres on port ${port}`, logFile);
   };
 
   let server = await launch();

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { formatAddress } from '../src/node-address.js';
 import { aclFile, REPLICA, type RedisUser } from '../src/redis-setup/users.js';
 import { plainConnection } from './reader-connection.js';
-import { type ServerProcess, startServer, waitFor } from './server-process.js';
+import { endedAtStart, type ServerProcess, startServer, waitFor } from './server-process.js';
 import { writeStateFile } from './state-file.js';
 
 /** The same for all nodes of a cluster. */
@@ -150,7 +150,7 @@ export async function startRedisNode(settings: RedisNodeSettings): Promise<Serve
       await withAdmin(address, settings.passwords?.admin, (node) => node.ping(), settings.adminTls);
       return 'answered';
     });
-    if (server.hasExited()) throw new Error(`Redis ${address} ended at its start; see ${logFile}`);
+    if (server.hasExited()) throw endedAtStart(`Redis ${address}`, logFile);
   } catch (error) {
     await server.stop(STOP_DEADLINE_MS);
     throw error;

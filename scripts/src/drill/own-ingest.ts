@@ -2,7 +2,7 @@
 // earlier drivers. It has the settings of the stack's ingest, and runs beside it, which is a usual deployment.
 import { join } from 'node:path';
 import { freePorts } from '@whereabouts/infra/local/ports';
-import { startServer, waitFor } from '@whereabouts/infra/local/server-process';
+import { endedAtStart, startServer, waitFor } from '@whereabouts/infra/local/server-process';
 import { root } from '../home.js';
 import type { Stack } from '../stack-file.js';
 import { recipeOf } from './processes.js';
@@ -37,7 +37,7 @@ export async function startOwnIngest(
       if (server.hasExited()) return true;
       return (await fetch(`${ops}/readyz`, { signal: AbortSignal.timeout(1_000) })).ok || undefined;
     });
-    if (server.hasExited()) throw new Error(`the drill's own ingest ended at its start; see ${logFile}`);
+    if (server.hasExited()) throw endedAtStart("the drill's own ingest", logFile);
   } catch (error) {
     await stop();
     throw error;
