@@ -3,7 +3,7 @@
 // - A small shell waits beside it on a pipe from us. If we are killed (SIGKILL), the pipe closes and the shell stops the
 //   server. This does not help if that shell is killed too.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 
 export interface ServerOptions {
   command: string;
@@ -113,16 +113,18 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   return { pid, exited, hasExited: () => gone, kill, stop, handOver };
 }
 
-const LOG_END_BYTES = 4_096;
+const LOG_END_BYTES = 16_384;
 const LAST_LINES = 5;
 
-/** The end of a log. */
-function endOf(logFile: string): string {
+/** The last lines of a log, to show why; '' if it is not there. */
+export function logTail(logFile: string, lines: number): string {
+  if (!existsSync(logFile)) return '';
   const log = openSync(logFile, 'r');
   try {
     const from = Math.max(0, fstatSync(log).size - LOG_END_BYTES);
     const bytes = Buffer.alloc(LOG_END_BYTES);
-    return bytes.toString('utf8', 0, readSync(log, bytes, 0, LOG_END_BYTES, from));
+    const text = bytes.toString('utf8', 0, readSync(log, bytes, 0, LOG_END_BYTES, from));
+    return text.trimEnd().split('\n').slice(-lines).join('\n');
   } finally {
     closeSync(log);
   }
@@ -130,8 +132,7 @@ function endOf(logFile: string): string {
 
 /** With what the server said last. */
 export function endedAtStart(server: string, logFile: string): Error {
-  const lines = endOf(logFile).trimEnd().split('\n').slice(-LAST_LINES);
-  return new Error(`${server} ended at its start. ${logFile} ends with:\n${lines.join('\n')}`);
+  return new Error(`${server} ended at its start. ${logFile} ends with:\n${logTail(logFile, LAST_LINES)}`);
 }
 
 /** A zombie counts as gone: in a container whose first process does not reap, orphans stay zombies for ever. */

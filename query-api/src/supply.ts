@@ -61,9 +61,9 @@ function supplyText(
 
 /** The world has 32 cells of precision 1, so one fits. */
 function cellsOf({ boxes }: Area, finest: number): CellCounts {
-  let precision = finest;
-  while (new CellCounts(boxes, precision).size > MAX_CELLS) precision--;
-  return new CellCounts(boxes, precision);
+  let cells = new CellCounts(boxes, finest);
+  while (cells.size > MAX_CELLS) cells = new CellCounts(boxes, cells.precision - 1);
+  return cells;
 }
 
 export function countTurn(

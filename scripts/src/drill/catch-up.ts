@@ -36,7 +36,7 @@ export function watchCatchUp({
 }: CatchUpOptions): () => Promise<CaughtUp> {
   const persistedAtMs = drill.archiveAway ? load.sendCheckpoints() : () => null;
   const alarm = drill.outlastsBudget ? new AlarmWatch(stack, faultAtMs) : null;
-  const partitions = new Set(load.driversOf(hit).map(({ spot }) => spot.partition));
+  const partitions = load.partitionsOf(hit);
   const isReplicated = () => {
     const acks = (load.observations.acks[hit] ?? []).filter(({ durability }) => durability === 'replicated');
     return takesWritesAgainMs(acks, partitions, scene.undoneAtMs ?? Number.POSITIVE_INFINITY) !== null;

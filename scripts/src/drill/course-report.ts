@@ -74,9 +74,8 @@ function regionReports(course: Course): RegionReport[] {
   return regions.map((region, index) => {
     const affected = drill.hits === 'region' && index === hit;
     const drivers = load.driversOf(index);
-    const partitions = new Set(drivers.map(({ spot }) => spot.partition));
     const window = { startAtMs: scene.startAtMs, faultAtMs, endAtMs };
-    const measured = measureRegion(load.observations, index, [...partitions], window);
+    const measured = measureRegion(load.observations, index, [...load.partitionsOf(index)], window);
     return {
       node: region.node,
       ranges: stretchesOf(region.partitions),
@@ -129,7 +128,7 @@ function replicaAwayOf(course: Course): ReplicaAway | null {
   const lacking = (answers[hit] ?? []).filter((one) => since(one) && one.answer !== 'complete');
   const againMs = takesWritesAgainMs(
     acks.filter(({ durability }) => durability === 'replicated'),
-    new Set(load.driversOf(hit).map(({ spot }) => spot.partition)),
+    load.partitionsOf(hit),
     undoneAtMs,
   );
   return {

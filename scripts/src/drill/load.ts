@@ -68,6 +68,11 @@ export class Load implements DriverBook {
     return this.drivers.filter((driver) => this.regionOf(driver) === region);
   }
 
+  /** Those that have drivers. */
+  partitionsOf(region: number): ReadonlySet<number> {
+    return new Set(this.driversOf(region).map(({ spot }) => spot.partition));
+  }
+
   acknowledged(driver: DrillDriver, acknowledged: Acknowledged): void {
     this.truth.acknowledged(acknowledged);
     const { driverId, sentAtMs, session, durability, report } = acknowledged;

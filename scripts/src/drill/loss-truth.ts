@@ -97,9 +97,9 @@ class Candidate {
       const { broken } = group;
       if (term === null || term.previous !== broken.number || term.owner === broken.owner) continue;
       if (!isOf(term, runId)) continue;
-      const seenAtMs = this.#seenAtMs.get(group);
-      if (seenAtMs === undefined) this.#seenAtMs.set(group, performance.now());
-      if (seenAtMs === undefined || performance.now() < seenAtMs + READ_AFTER_MS) continue;
+      const seenAtMs = this.#seenAtMs.get(group) ?? performance.now();
+      this.#seenAtMs.set(group, seenAtMs);
+      if (performance.now() < seenAtMs + READ_AFTER_MS) continue;
       const ids = group.drivers.map(({ driverId }) => driverId);
       const orders = await newestUpTo(node, group.keys, ids, broken.number);
       if (orders !== null) this.tookOver.set(group, { term: term.number, orders });

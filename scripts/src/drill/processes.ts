@@ -53,7 +53,7 @@ export function recipeOf(pid: number): Recipe {
 const KEEPER = `while kill -0 "$1" 2>/dev/null && kill -0 "$2" 2>/dev/null; do sleep 1; done; kill -s "$3" "$2" 2>/dev/null || exit 0
 i=0; while kill -0 "$2" 2>/dev/null && [ $i -lt 15 ]; do sleep 1; i=$((i+1)); done; kill -s KILL "$2" 2>/dev/null`;
 
-/** Returns its pid. `with`: when that process ends, this one is stopped too. */
+/** Returns its pid. `livesWith`: when that process ends, this one is stopped too. */
 export async function startAgain(
   recipe: Recipe,
   stopSignal: 'TERM' | 'INT',

@@ -102,7 +102,7 @@ interface Watched extends Healing, CaughtUp {
  * do not: query-api may be complete again before ingest has written.
  */
 async function untilWritable(load: Load, region: number, faultAtMs: number): Promise<void> {
-  const partitions = new Set(load.driversOf(region).map(({ spot }) => spot.partition));
+  const partitions = load.partitionsOf(region);
   const acks = load.observations.acks[region] ?? [];
   const from = acks.length;
   await waitFor('every partition of the region takes writes again', PATIENCE_MS, () => {

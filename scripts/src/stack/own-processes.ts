@@ -45,7 +45,8 @@ export class OwnProcesses {
   }
 
   add(process: OwnProcess): void {
-    this.#list = [...this.#list.filter(({ pid }) => pid !== process.pid), process];
+    if (this.#list.some(({ pid, marker }) => pid === process.pid && marker === process.marker)) return;
+    this.#list.push(process);
     this.#write();
   }
 

@@ -2,8 +2,9 @@
 //
 //  It runs in its own session, so that Ctrl-C reaches only us; when we die, its IPC channel closes and it drains.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { logTail } from '@whereabouts/infra/local/server-process';
 import { type ChildEnd, Supervisor } from '@whereabouts/infra/service/supervisor';
 import { type BestEffort, bestEffort } from './best-effort.js';
 import type { OwnProcesses } from './own-processes.js';
@@ -94,8 +95,7 @@ export class StackProcess {
 
   /** The end of its log, to show why. */
   logTail(lines = 12): string {
-    if (!existsSync(this.logFile)) return '';
-    return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+    return logTail(this.logFile, lines);
   }
 
   #spawn(): ChildProcess {
