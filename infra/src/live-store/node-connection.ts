@@ -151,7 +151,7 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
     const redis = new Redis(redisOptions(this.address, this.#settings, this.#name));
     redis.on('error', (error: Error) => {
       if (this.#ended) return;
-      this.#trouble = error.message || error.name;
+      this.#trouble = whyNotConnected(error, this.#settings.tls);
       this.emit('failed', error);
     });
     return redis;
@@ -231,6 +231,17 @@ export class NodeConnection extends EventEmitter<NodeEvents> {
 export function reconnectDelayMs(attempt: number): number {
   const { firstMs, steadyAttempts } = RECONNECT;
   return attempt <= steadyAttempts ? firstMs : backoffMs(attempt - steadyAttempts, RECONNECT);
+}
+
+/** A node that asks for certificates sends an alert to those who give none, and closes. The close may be seen first. */
+const MAY_LACK_CERTIFICATE = /certificate required|ECONNRESET|EPIPE/;
+
+/** For people. */
+export function whyNotConnected(error: Error, tls: RedisTls | undefined): string {
+  const why = error.message || error.name;
+  return tls !== undefined && tls.cert === undefined && MAY_LACK_CERTIFICATE.test(why)
+    ? `${why}: if it asks for certificates, give REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE`
+    : why;
 }
 
 const isUnauthorized = (message: string): boolean => /^(NOAUTH|WRONGPASS)/.test(message);

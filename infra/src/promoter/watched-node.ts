@@ -2,7 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import { Redis } from 'ioredis';
-import { redisOptions } from '../live-store/node-connection.js';
+import { redisOptions, whyNotConnected } from '../live-store/node-connection.js';
 import { type NodeClaim, parseClusterNodes } from '../live-store/topology.js';
 import type { RedisSettings } from '../service/settings.js';
 import { OffsetTrace } from './offset-trace.js';
@@ -49,7 +49,7 @@ export class WatchedNode extends EventEmitter<{ closed: []; ready: [] }> {
     this.address = address;
     this.#redis = new Redis({ ...redisOptions(address, settings, name), commandTimeout: ANSWER_DEADLINE_MS });
     this.#redis.on('error', (error: Error) => {
-      this.#trouble = error.message || error.name;
+      this.#trouble = whyNotConnected(error, settings.tls);
     });
     this.#redis.on('close', () => this.emit('closed'));
     this.#redis.on('ready', () => this.emit('ready'));
