@@ -87,6 +87,7 @@ export interface Readings {
   sockets(): number;
   socketsLimit: number;
   streams(): number;
+  streamsLimit: number;
   /** By status, over the partitions that are seen. */
   drivers(): Readonly<Record<string, number>>;
   indexedDrivers(): number;
@@ -116,11 +117,16 @@ export function registerReadings(metrics: Metrics, read: Readings): void {
     () => read.questionsInFlightLimit,
   );
   gauge('sockets', 'Open sockets of callers', read.sockets);
-  gauge('streams', 'Open streams of nearby drivers', read.streams);
   gauge(
     'sockets_limit',
     'The most of them: MAX_CONNECTIONS, or fewer where open files are short',
     () => read.socketsLimit,
+  );
+  gauge('streams', 'Open streams of nearby drivers', read.streams);
+  gauge(
+    'streams_limit',
+    'The most of them: MAX_STREAMS, or fewer where connections are short',
+    () => read.streamsLimit,
   );
   gauge('index_drivers', 'Drivers in the index', read.indexedDrivers);
   metrics.gauge('drivers', {

@@ -84,6 +84,7 @@ export async function startQueryService(parts: QueryServiceParts): Promise<Query
     sockets: () => server.sockets(),
     streams: () => ground.streams.size,
     socketsLimit: server.socketsLimit,
+    streamsLimit: streamLimits.inAll,
     drivers: () => driversByStatus(ground),
     indexedDrivers: () => ground.index.drivers,
     missing: () => ground.views.missingOf(),
