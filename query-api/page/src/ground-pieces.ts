@@ -6,10 +6,9 @@ import type { Map as MapLibre } from './maplibre-gl.mjs';
 import { paletteNow } from './palette.js';
 import { piecesIn } from './pieces.js';
 
-/** Call it whenever the view or the style has changed. */
+/** For our own ground. Call it whenever the view or the style has changed. */
 export function addPieces(map: MapLibre, box: Box): void {
-  // From a style other than ours.
-  if (!map.getLayer('places') || map.getZoom() < FINE_FROM_ZOOM) return;
+  if (map.getZoom() < FINE_FROM_ZOOM) return;
   for (const name of piecesIn(box)) {
     if (map.getSource(name)) continue;
     map.addSource(name, { type: 'geojson', data: fileAt(`/${name}.geojson`), tolerance: 0.4, maxzoom: 12 });

@@ -17,7 +17,7 @@ import {
   ScaleControl,
 } from './maplibre-gl.mjs';
 import { mercatorX, mercatorY } from './mercator.js';
-import { emptySource, overlayOf, SOURCES, type SourceName, SWITCHED } from './overlay.js';
+import { emptySource, isOurs, onMap, overlayOf, SOURCES, type SourceName, SWITCHED } from './overlay.js';
 import { paletteNow, whenPaletteChanges } from './palette.js';
 import type { Point } from './typed-point.js';
 
@@ -44,7 +44,9 @@ export function hasWebGl(): boolean {
 export class MapView {
   readonly #map: MapLibre;
   readonly #events: MapEvents;
-  readonly #styleUrl: string | null;
+  /** Of the ground; null: our own. */
+  #styleUrl: string | null;
+  #attribution: AttributionControl;
   readonly #shown = new Map<SourceName, GeoJSON.FeatureCollection>();
   readonly #live: LiveCanvas;
   #layers: readonly Layer[] = [];
@@ -71,10 +73,7 @@ export class MapView {
     });
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
-    this.#map.addControl(
-      new AttributionControl(start.styleUrl === null ? { customAttribution: ATTRIBUTION } : {}),
-      'bottom-right',
-    );
+    this.#attribution = this.#attribute(start.styleUrl === null ? ATTRIBUTION : '');
     this.#map.addControl(new NavigationControl({ showCompass: false }), 'top-left');
     this.#map.addControl(new ScaleControl(), 'bottom-left');
     this.#map.getCanvas().setAttribute('aria-describedby', 'map-help');
@@ -84,6 +83,10 @@ export class MapView {
     // For callers that wait until the ground is drawn.
     this.#map.once('idle', () => this.#map.getContainer().setAttribute('data-ground', 'drawn'));
     this.#map.on('style.load', () => this.#addOverlay());
+    this.#map.on('error', ({ error }) => {
+      console.error(error.message);
+      if (!this.#isStyled && this.#styleUrl !== null) this.#useOwnGround();
+    });
     this.#watchHands();
     whenPaletteChanges(() => {
       this.#isStyled = false;
@@ -121,7 +124,7 @@ export class MapView {
 
   show(name: SourceName, data: GeoJSON.FeatureCollection): void {
     this.#shown.set(name, data);
-    if (this.#isStyled) this.#map.getSource<GeoJSONSource>(name)?.setData(data);
+    if (this.#isStyled) this.#map.getSource<GeoJSONSource>(onMap(name))?.setData(data);
   }
 
   showLayers(layers: readonly Layer[]): void {
@@ -129,9 +132,15 @@ export class MapView {
     if (!this.#isStyled) return;
     for (const [layer, ids] of Object.entries(SWITCHED)) {
       const visibility = layers.includes(layer as Layer) ? 'visible' : 'none';
-      for (const id of ids)
-        if (this.#map.getLayer(id)) this.#map.setLayoutProperty(id, 'visibility', visibility);
+      for (const id of layer === 'names' ? this.#namesOfGround() : ids.map(onMap))
+        this.#map.setLayoutProperty(id, 'visibility', visibility);
     }
+  }
+
+  #namesOfGround(): string[] {
+    return this.#map
+      .getLayersOrder()
+      .filter((id) => !isOurs(id) && this.#map.getLayer(id)?.type === 'symbol');
   }
 
   /** What changes each second. */
@@ -162,21 +171,37 @@ export class MapView {
 
   #addOverlay(): void {
     const palette = paletteNow();
-    for (const name of PATTERNS) {
-      if (!this.#map.hasImage(name))
-        this.#map.addImage(name, imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
-    }
-    for (const name of SOURCES) if (!this.#map.getSource(name)) this.#map.addSource(name, emptySource());
-    for (const layer of overlayOf(palette)) {
-      // Names are drawn above areas.
-      const isBelowNames =
-        this.#map.getLayer('places') && /^(nodes|silent|dark|outlines|unwell|grid)/.test(layer.id);
-      this.#map.addLayer(layer, isBelowNames ? 'places' : undefined);
-    }
-    addPieces(this.#map, this.box());
+    for (const name of PATTERNS)
+      this.#map.addImage(onMap(name), imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
+    for (const name of SOURCES) this.#map.addSource(onMap(name), emptySource());
+    const { below, above } = overlayOf(palette);
+    const [firstName] = this.#namesOfGround();
+    for (const layer of below) this.#map.addLayer(layer, firstName);
+    for (const layer of above) this.#map.addLayer(layer);
     this.#isStyled = true;
     for (const [name, data] of this.#shown) this.show(name, data);
+    this.#showGround();
+  }
+
+  #showGround(): void {
+    if (!this.#isStyled) return;
+    if (this.#styleUrl === null) addPieces(this.#map, this.box());
     this.showLayers(this.#layers);
+  }
+
+  /** Without the style of others there would be no partitions either. */
+  #useOwnGround(): void {
+    this.#styleUrl = null;
+    this.#map.removeControl(this.#attribution);
+    this.#attribution = this.#attribute(`The style of MAP_STYLE_URL cannot be loaded. ${ATTRIBUTION}`);
+    this.#map.setStyle(this.#style(), { diff: false });
+  }
+
+  /** Beside what the sources themselves name. */
+  #attribute(customAttribution: string): AttributionControl {
+    const control = new AttributionControl({ customAttribution });
+    this.#map.addControl(control, 'bottom-right');
+    return control;
   }
 
   #watchHands(): void {
@@ -187,7 +212,7 @@ export class MapView {
       first = setTimeout(() => this.#clicked(event), SECOND_CLICK_MS);
     });
     this.#map.on('moveend', (event) => {
-      addPieces(this.#map, this.box());
+      this.#showGround();
       this.#events.moved('originalEvent' in event);
     });
     this.#map.on('mousemove', ({ point }) => {

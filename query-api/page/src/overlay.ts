@@ -1,5 +1,6 @@
 // What MapLibre draws over the ground, from the lowest layer to the highest: partitions, grid, trouble. Sources start
-// empty and are filled later.
+// empty and are filled later. A ground of others may have layers, sources and images of any name, so ours have a prefix
+// on the map.
 
 import type { Layer } from './fragment.js';
 import { FONT } from './ground-style.js';
@@ -14,9 +15,16 @@ export function emptySource(): SourceSpecification {
   return { type: 'geojson', data };
 }
 
-/** The layers that each switch shows; all others are always visible. Density and trails are on the canvas above. */
+const PREFIX = 'whereabouts-';
+export const onMap = (name: string) => PREFIX + name;
+export const isOurs = (id: string) => id.startsWith(PREFIX);
+
+/**
+ * The layers that each switch shows; all others are always visible. Names are the ground's; density and trails are on the
+ * canvas above.
+ */
 export const SWITCHED: Record<Layer, readonly string[]> = {
-  names: ['places'],
+  names: [],
   partitions: ['outlines'],
   nodes: ['nodes'],
   grid: ['grid', 'grid-names'],
@@ -24,14 +32,24 @@ export const SWITCHED: Record<Layer, readonly string[]> = {
   trail: [],
 };
 
-export function overlayOf(palette: Palette): LayerSpecification[] {
-  return [...areaLayers(palette), ...gridLayers(palette), ...troubleLayers(palette)];
+/** `below` the names of the ground, and above them. */
+export function overlayOf(palette: Palette): { below: LayerSpecification[]; above: LayerSpecification[] } {
+  return {
+    below: [...areaLayers(palette), ...gridLayers(palette)].map(named),
+    above: troubleLayers(palette).map(named),
+  };
 }
+
+function named(layer: OverlayLayer): LayerSpecification {
+  return { ...layer, id: onMap(layer.id), source: onMap(layer.source) };
+}
+
+type OverlayLayer = Extract<LayerSpecification, { type: 'fill' | 'line' | 'symbol' }>;
 
 const is = (name: string, value: string) => ['==', ['get', name], value] as never;
 const text = { 'text-font': FONT } as const;
 
-function areaLayers({ partition, trouble }: Palette): LayerSpecification[] {
+function areaLayers({ partition, trouble }: Palette): OverlayLayer[] {
   return [
     {
       ...{ id: 'nodes', type: 'fill', source: 'areas' },
@@ -39,11 +57,11 @@ function areaLayers({ partition, trouble }: Palette): LayerSpecification[] {
     },
     {
       ...{ id: 'silent', type: 'fill', source: 'areas', filter: is('look', 'silent') },
-      paint: { 'fill-pattern': 'dotted', 'fill-antialias': false },
+      paint: { 'fill-pattern': onMap('dotted'), 'fill-antialias': false },
     },
     {
       ...{ id: 'dark', type: 'fill', source: 'areas', filter: is('look', 'dark') },
-      paint: { 'fill-pattern': 'hatched', 'fill-antialias': false },
+      paint: { 'fill-pattern': onMap('hatched'), 'fill-antialias': false },
     },
     {
       ...{ id: 'outlines', type: 'line', source: 'outlines' },
@@ -57,7 +75,7 @@ function areaLayers({ partition, trouble }: Palette): LayerSpecification[] {
   ];
 }
 
-function gridLayers({ grid, faint, halo }: Palette): LayerSpecification[] {
+function gridLayers({ grid, faint, halo }: Palette): OverlayLayer[] {
   return [
     {
       ...{ id: 'grid', type: 'line', source: 'grid' },
@@ -74,7 +92,7 @@ function gridLayers({ grid, faint, halo }: Palette): LayerSpecification[] {
   ];
 }
 
-function troubleLayers({ trouble, halo }: Palette): LayerSpecification[] {
+function troubleLayers({ trouble, halo }: Palette): OverlayLayer[] {
   return [
     {
       ...{ id: 'trouble', type: 'symbol', source: 'trouble' },
