@@ -9,6 +9,8 @@ import { connect, createServer } from 'node:net';
 export const REDIS_BUS_OFFSET = 10_000;
 
 const FIRST_PORT = 10_000;
+/** The usual bus ports of a stack (`npm start`), which may be about to start. */
+const STACK_BUS_PORTS = { first: 17_100, last: 17_199 };
 const STRETCH = 30;
 const STRETCHES = 400;
 const PORTS = STRETCH * STRETCHES;
@@ -51,6 +53,7 @@ async function take(count: number, free: (port: number) => Promise<boolean>): Pr
   for (let looked = 0; looked < PORTS && found.length < count; looked++) {
     const port = FIRST_PORT + cursor;
     cursor = (cursor + 1) % PORTS;
+    if (port >= STACK_BUS_PORTS.first && port <= STACK_BUS_PORTS.last) continue;
     if (await free(port)) found.push(port);
   }
   if (found.length < count) throw new Error(`No ${count} free ports from ${FIRST_PORT} on.`);

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { test } from 'node:test';
+import { createInterface } from 'node:readline';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chooseStackPorts } from './stack-ports.js';
+import { START_SCRIPT } from '../home.js';
+import { type chooseStackPorts, PortPromises } from './stack-ports.js';
+
+const MODULE = fileURLToPath(new URL('./stack-ports.js', import.meta.url));
 
 const all = ({ redis, ...others }: Awaited<ReturnType<typeof chooseStackPorts>>['ports']) => [
   ...Object.values(others),
@@ -13,27 +18,62 @@ const all = ({ redis, ...others }: Awaited<ReturnType<typeof chooseStackPorts>>[
   ...redis.map((port) => port + 10_000),
 ];
 
-test('two stacks that choose at the same time, before either listens, share no port', async () => {
-  // The runner gives its children an absolute path, or one from where it stands.
-  const marker = basename(process.argv[1] ?? '');
-  const mine = await chooseStackPorts(6, marker);
-  try {
-    assert.equal(new Set(all(mine.ports)).size, 19);
-    const module = fileURLToPath(new URL('./stack-ports.js', import.meta.url));
-    const source = `const { chooseStackPorts } = await import(${JSON.stringify(module)});
-      console.log(JSON.stringify(await chooseStackPorts(6, ${JSON.stringify(marker)})));`;
-    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
-      encoding: 'utf8',
-    });
-    const other = JSON.parse(stdout) as typeof mine;
-    assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 38);
-    assert.ok(other.replaced.length > 0);
-  } finally {
-    mine.release();
-  }
+/** Of another process with that command line, which holds its promises until it is ended. */
+async function chosenByAnother(
+  t: TestContext,
+  marker: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Awaited<ReturnType<typeof chooseStackPorts>>> {
+  const source = `const { chooseStackPorts } = await import(${JSON.stringify(MODULE)});
+    console.log(JSON.stringify(await chooseStackPorts(6, ${JSON.stringify(marker)})));
+    setInterval(() => {}, 1_000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source, marker], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
+  const exited = once(child, 'exit');
+  t.after(async () => {
+    child.kill();
+    await exited;
+  });
+  const [line] = await once(createInterface(child.stdout), 'line');
+  return JSON.parse(line);
+}
+
+// The promises of stacks that run count too.
+test('two stacks that choose at the same time, before either listens, share no port', async (t) => {
+  const mine = await chosenByAnother(t, START_SCRIPT);
+  assert.equal(new Set(all(mine.ports)).size, 19);
+  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const other = await chosenByAnother(t, START_SCRIPT, { TMPDIR: dir });
+  assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 38);
+  assert.ok(other.replaced.length > 0);
 });
 
-test('a link in the place of the promises is not followed, and ports are found all the same', (t) => {
+test('a port is promised once, and one that is promised to another stack is not even tried', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  // The runner gives its children an absolute path, or one from where it stands.
+  const marker = basename(process.argv[1] ?? '');
+  const [mine, other] = [new PortPromises(marker, dir), new PortPromises(marker, dir)];
+  const tried: string[] = [];
+  const claim = (promises: PortPromises, ports: number[], isFree = true) =>
+    promises.claim(ports, async () => {
+      tried.push(ports.join());
+      return isFree;
+    });
+  assert.equal(await claim(mine, [1, 2]), true);
+  assert.equal(await claim(mine, [2]), false);
+  assert.equal(await claim(other, [3, 2]), false);
+  assert.equal(await claim(mine, [3, 4], false), false, 'somebody listens there');
+  assert.equal(await claim(other, [3, 4]), true, 'all of them were given back');
+  mine.release();
+  assert.equal(await claim(other, [1, 2]), true);
+  assert.deepEqual(tried, ['1,2', '3,4', '3,4', '1,2']);
+});
+
+test('a link in the place of the promises is not followed, and ports are found all the same', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   const target = join(dir, 'target');
@@ -41,20 +81,9 @@ test('a link in the place of the promises is not followed, and ports are found a
   for (const name of ['whereabouts-ports', `whereabouts-ports-${process.getuid?.() ?? 0}`]) {
     symlinkSync(target, join(dir, name));
   }
-  const module = fileURLToPath(new URL('./stack-ports.js', import.meta.url));
-  const source = `const { chooseStackPorts, PortPromises } = await import(${JSON.stringify(module)});
-    const promises = new PortPromises('nobody');
-    console.log(JSON.stringify({
-      ...(await chooseStackPorts(6, 'nobody')),
-      twice: [promises.take(1), promises.take(1)],
-    }));`;
-  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
-    encoding: 'utf8',
-    env: { ...process.env, TMPDIR: dir },
-  });
-  const { ports, twice } = JSON.parse(stdout);
-  assert.equal(new Set(all(ports)).size, 19);
-  assert.deepEqual(twice, [true, false], 'a port is promised once');
+  const promises = new PortPromises('nobody', dir);
+  const free = async () => true;
+  assert.deepEqual([await promises.claim([1], free), await promises.claim([1], free)], [true, false]);
   assert.deepEqual(readdirSync(target), []);
   assert.equal(statSync(target).mode & 0o7777, 0o755);
 });

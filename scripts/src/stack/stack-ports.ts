@@ -4,7 +4,6 @@
 // promised to one stack, by a lock in a folder that all clones of a user share. Stacks of two users need no promise:
 // the kernel lets no other user share a port, so the second of them fails to listen and says so.
 import { lstatSync, mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/local/ports';
 import { takePidLock } from './pid-lock.js';
@@ -39,14 +38,16 @@ const USUAL = {
   postgres: 5433,
 };
 const FIRST_REDIS_PORT = 7100;
+/** Not the folder of TMPDIR, which can differ between two shells of one user. */
+const SHARED_FOLDER = '/tmp';
 
 /**
  * The folder of this user's promises; null if something else is in its place: every user can create names in the
  * temporary folder, and what we write must not land where another user's link points.
  */
-function promisesFolder(): string | null {
+function promisesFolder(parent: string): string | null {
   const user = process.getuid?.() ?? 0;
-  const folder = join(tmpdir(), `whereabouts-ports-${user}`);
+  const folder = join(parent, `whereabouts-ports-${user}`);
   try {
     mkdirSync(folder, { mode: 0o700 });
   } catch {
@@ -61,35 +62,54 @@ function promisesFolder(): string | null {
 }
 
 export class PortPromises {
-  readonly #releases: (() => void)[] = [];
+  readonly #marker: string;
+  readonly #folder: string | null;
+  /** What is ours, and how to give it back. */
+  readonly #releases = new Map<number, () => void>();
 
-  readonly #taken = new Set<number>();
-  readonly #folder = promisesFolder();
-
-  constructor(readonly marker: string) {}
-
-  take(port: number): boolean {
-    // Nobody listens yet on the ports that we have chosen, so a check alone would call them free.
-    if (this.#taken.has(port)) return false;
-    const isOurs = this.#isPromised(port);
-    if (isOurs) this.#taken.add(port);
-    return isOurs;
+  constructor(marker: string, parent = SHARED_FOLDER) {
+    this.#marker = marker;
+    this.#folder = promisesFolder(parent);
   }
 
-  #isPromised(port: number): boolean {
-    if (this.#folder === null) return true; // then only the check remains
+  /**
+   * Takes all of these ports or none. They are promised before they are checked, as the check listens on them for a
+   * moment: another stack could be about to listen.
+   */
+  async claim(ports: readonly number[], areFree: () => Promise<boolean>): Promise<boolean> {
+    const refused = ports.findIndex((port) => !this.#take(port));
+    if (refused < 0 && (await areFree())) return true;
+    for (const port of refused < 0 ? ports : ports.slice(0, refused)) this.#giveBack(port);
+    return false;
+  }
+
+  #take(port: number): boolean {
+    // Nobody listens yet on the ports that we have chosen, so a check alone would call them free.
+    if (this.#releases.has(port)) return false;
+    const release = this.#promise(port);
+    if (release !== null) this.#releases.set(port, release);
+    return release !== null;
+  }
+
+  /** Null: it is promised to another stack. */
+  #promise(port: number): (() => void) | null {
+    const onlyChecked = () => {};
+    if (this.#folder === null) return onlyChecked;
     try {
-      const lock = takePidLock(join(this.#folder, String(port)), this.marker);
-      if (lock.heldBy !== null) return false;
-      this.#releases.push(lock.release);
+      const { heldBy, release } = takePidLock(join(this.#folder, String(port)), this.#marker);
+      return heldBy === null ? release : null;
     } catch {
-      // A full disk, for example.
+      return onlyChecked; // a full disk, for example
     }
-    return true;
+  }
+
+  #giveBack(port: number): void {
+    this.#releases.get(port)?.();
+    this.#releases.delete(port);
   }
 
   release(): void {
-    for (const release of this.#releases.splice(0)) release();
+    for (const port of [...this.#releases.keys()]) this.#giveBack(port);
   }
 }
 
@@ -102,10 +122,10 @@ export async function chooseStackPorts(redisNodes: number, marker: string): Prom
   const choose = async (name: string, usual: number, least = usual): Promise<number> => {
     const isRedis = name === 'Redis';
     reserved.delete(usual);
-    const isOurs = async (port: number) => {
-      if (!(await (isRedis ? isRedisPortFree(port) : isPortFree(port)))) return false;
-      return promises.take(port) && (!isRedis || promises.take(port + REDIS_BUS_OFFSET));
-    };
+    const isOurs = (port: number) =>
+      isRedis
+        ? promises.claim([port, port + REDIS_BUS_OFFSET], () => isRedisPortFree(port))
+        : promises.claim([port], () => isPortFree(port));
     const port = await nextFreePort(least, reserved, isOurs);
     if (port !== usual) replaced.push(`${name} ${port} (${usual})`);
     return port;
