@@ -5,6 +5,7 @@ import { type Drill, expectationOf } from './drill-kind.js';
 import { type Load, REPORT_INTERVAL_MS } from './load.js';
 import type { Lost } from './loss-truth.js';
 import {
+  ackLatencyMs,
   acknowledgedBetween,
   busiest,
   lastOfOldMaster,
@@ -51,8 +52,6 @@ export interface Course {
   /** From the fault; null: not all checkpoints were persisted. */
   persistedMs: number | null;
   alarm: Evidence['alarm'];
-  /** Delay of our own event loop: no measurement can be finer. */
-  slowestTurnMs: number;
 }
 
 const BUSY_MS = 50;
@@ -117,10 +116,10 @@ function auditOf(course: Course): LossAudit | null {
 function replicaAwayOf(course: Course): ReplicaAway | null {
   const { drill, load, scene, hit, endAtMs } = course;
   if (!drill.replicaAway) return null;
-  const { acks: allAcks, nacks, answers } = load.observations;
+  const { acks: allAcks, nacks, answers, pauses } = load.observations;
   const [faultAtMs, undoneAtMs] = [faultOf(course), scene.undoneAtMs ?? endAtMs];
   const acks = allAcks[hit] ?? [];
-  const took = (some: typeof acks) => some.map(({ sentAtMs, ackAtMs }) => ackAtMs - sentAtMs);
+  const took = (some: typeof acks) => some.map((ack) => ackLatencyMs(ack, pauses));
   const meanwhile = acks.filter(({ sentAtMs }) => sentAtMs >= faultAtMs && sentAtMs < undoneAtMs);
   const heard = meanwhile.filter(({ ackAtMs }) => ackAtMs < undoneAtMs);
   const before = acks.filter((ack) => ack.sentAtMs >= scene.startAtMs && ack.sentAtMs < faultAtMs);
@@ -151,7 +150,7 @@ function healingNote({ load, hit, scene, foundMs }: Course): string {
 }
 
 function notesOf(course: Course): string[] {
-  const { drill, slowestTurnMs, laterOwner } = course;
+  const { drill, load, scene, endAtMs, laterOwner } = course;
   const notes: string[] = [];
   if (drill.hits === 'region' && drill.dark !== null) notes.push(healingNote(course));
   if (laterOwner !== null) {
@@ -159,8 +158,15 @@ function notesOf(course: Course): string[] {
       `Another failover followed: ${laterOwner} is the region's master now. The audit is about the first.`,
     );
   }
-  if (slowestTurnMs > BUSY_MS) {
-    notes.push(`The machine was busy: the drill itself was late by up to ${slowestTurnMs} ms.`);
+  const pauses = load.observations.pauses.flatMap(({ fromMs, toMs }) =>
+    toMs > scene.startAtMs && fromMs < endAtMs ? toMs - fromMs : [],
+  );
+  const longestMs = Math.max(0, ...pauses);
+  if (longestMs > BUSY_MS) {
+    const sumMs = pauses.reduce((sum, ms) => sum + ms, 0);
+    notes.push(
+      `The machine was busy: the drill itself did not run for ${Math.round(sumMs)} ms in all, ${Math.round(longestMs)} ms at most at once. Latencies are without that time.`,
+    );
   }
   return notes;
 }

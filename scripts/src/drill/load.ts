@@ -8,6 +8,7 @@ import { Truth } from '../outside/truth.js';
 import type { Stack } from '../stack-file.js';
 import { DrillDriver, type DriverBook, spotOf } from './drill-driver.js';
 import { Observations } from './observations.js';
+import { watchOwnPauses } from './own-pauses.js';
 import { watchRegion } from './region-watch.js';
 import { type Region, readerHeaders } from './regions.js';
 import { watchStream } from './stream-watch.js';
@@ -36,12 +37,14 @@ export class Load implements DriverBook {
   readonly #regionOfPartition = new Map<number, number>();
   #timers: NodeJS.Timeout[] = [];
   #asking = false;
+  readonly #endPauses: () => void;
 
   private constructor(stack: Stack, regions: readonly Region[], headers: Record<string, string>) {
     this.#stack = stack;
     this.#regions = regions;
     this.#headers = headers;
     this.observations = new Observations(regions.length);
+    this.#endPauses = watchOwnPauses(this.observations.pauses);
     for (const [index, { partitions }] of regions.entries()) {
       for (const { partition } of partitions) this.#regionOfPartition.set(partition, index);
     }
@@ -137,6 +140,7 @@ export class Load implements DriverBook {
   close(): void {
     for (const timer of this.#timers) clearInterval(timer);
     this.#asking = false;
+    this.#endPauses();
     for (const driver of this.drivers) driver.close();
   }
 

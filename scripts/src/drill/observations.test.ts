@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   type Ack,
+  ackLatencyMs,
   acknowledgedBetween,
   busiest,
   lastOfOldMaster,
@@ -21,6 +22,19 @@ const ack = (sentAtMs: number, ackAtMs: number, partition = 1, driverId = `d${pa
   session: 1,
   recordedAtMs: sentAtMs,
   durability: 'cache',
+});
+
+test('the latency of an acknowledgement is without the time in which the drill itself did not run', () => {
+  const pauses = [{ fromMs: 1_020, toMs: 1_080 }];
+  assert.equal(ackLatencyMs(ack(1_000, 1_090), pauses), 30);
+  assert.equal(ackLatencyMs(ack(1_050, 1_090), pauses), 10);
+  assert.equal(ackLatencyMs(ack(1_000, 1_010), pauses), 10);
+  const seen = new Observations(1);
+  seen.acks[0]?.push(ack(1_000, 1_090));
+  seen.pauses.push(...pauses);
+  const measured = measureRegion(seen, 0, [1], { startAtMs: 500, faultAtMs: 900, endAtMs: 2_000 });
+  assert.equal(measured.ackP99DuringMs, 30);
+  assert.equal(Math.max(...measured.samples.map(({ slowestAckMs }) => slowestAckMs ?? 0)), 30);
 });
 
 test('a region takes writes again when each of its partitions does, for reports sent after the fault', () => {

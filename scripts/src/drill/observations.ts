@@ -1,6 +1,7 @@
 // What was seen from outside, region by region, and what follows from it. Pure; times are performance.now().
 
 import type { Durability } from '@whereabouts/client/protocol';
+import { type Pause, pausedMs } from './own-pauses.js';
 import { type AnswerReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 export interface Ack {
@@ -39,12 +40,19 @@ export class Observations {
   readonly answers: AnswerSeen[][];
   readonly streams: StreamSeen[] = [];
   readonly connections: { atMs: number; driverId: string }[] = [];
+  /** Of the drill itself. */
+  readonly pauses: Pause[] = [];
 
   constructor(regions: number) {
     this.acks = Array.from({ length: regions }, () => []);
     this.nacks = Array.from({ length: regions }, () => []);
     this.answers = Array.from({ length: regions }, () => []);
   }
+}
+
+/** From the report until its acknowledgement, without the time in which the drill itself did not run. */
+export function ackLatencyMs({ sentAtMs, ackAtMs }: Ack, pauses: readonly Pause[]): number {
+  return ackAtMs - sentAtMs - pausedMs(pauses, sentAtMs, ackAtMs);
 }
 
 /** The time that is judged. */
@@ -172,11 +180,11 @@ function samplesOf(
     failed: 0,
   }));
   const at = (ms: number) => samples[Math.floor((ms - startAtMs) / SAMPLE_MS)];
-  for (const { sentAtMs, ackAtMs } of seen.acks[region] ?? []) {
-    const sample = at(ackAtMs);
+  for (const ack of seen.acks[region] ?? []) {
+    const sample = at(ack.ackAtMs);
     if (sample === undefined) continue;
     sample.acks++;
-    sample.slowestAckMs = Math.max(sample.slowestAckMs ?? 0, Math.round(ackAtMs - sentAtMs));
+    sample.slowestAckMs = Math.max(sample.slowestAckMs ?? 0, Math.round(ackLatencyMs(ack, seen.pauses)));
   }
   for (const { atMs } of seen.nacks[region] ?? []) {
     const sample = at(atMs);
@@ -219,7 +227,7 @@ export function measureRegion(
   const { startAtMs, faultAtMs, endAtMs } = window;
   const acks = seen.acks[region] ?? [];
   const latencies = (from: number, to: number) =>
-    acks.filter((a) => a.sentAtMs >= from && a.sentAtMs < to).map((a) => a.ackAtMs - a.sentAtMs);
+    acks.filter((a) => a.sentAtMs >= from && a.sentAtMs < to).map((a) => ackLatencyMs(a, seen.pauses));
   const judged = ({ atMs }: { atMs: number }) => atMs >= faultAtMs && atMs < endAtMs;
   const nacks: Record<string, number> = {};
   for (const { code } of (seen.nacks[region] ?? []).filter(judged)) nacks[code] = (nacks[code] ?? 0) + 1;

@@ -3,7 +3,6 @@
 //   load ──warm──▶ measured calm ──▶ fault ──▶ watched until healed ──▶ undone ──▶ whole ──▶ everybody settled ──▶ verdict
 
 import { readFileSync } from 'node:fs';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { namespaceOf } from '@whereabouts/infra/local/network-namespace';
 import { waitFor } from '@whereabouts/infra/local/server-process';
@@ -188,16 +187,13 @@ async function watchedCourse(
   const { scene, hit } = await sceneOf(setting, regions);
   setting.onScene(scene);
   const startedAt = new Date();
-  const delay = monitorEventLoopDelay({ resolution: 10 });
   const shard = [scene.victim, ...scene.replicas].map(({ address }) => address);
   const truth =
     drill.losesAtMostMs === undefined
       ? null
       : await LossTruth.of(stack(), shard, load, regions[hit] as Region);
   await sleep(CALM_MS);
-  delay.enable();
   const watched = await takeCourse(setting, load, scene, regions, hit, truth).finally(() => truth?.stop());
-  delay.disable();
   const endAtMs = performance.now();
   const lost = truth?.lost(load.observations.acks[hit] ?? [], scene.faultAtMs ?? endAtMs) ?? null;
   const unheard = load.unheard(endAtMs);
@@ -221,7 +217,6 @@ async function watchedCourse(
     wrongRows,
     laterOwner: truth && (await ownerAfter(stack(), truth, regions[hit] as Region)),
     lost,
-    slowestTurnMs: Math.round(delay.max / 1e6),
   };
 }
 
