@@ -9,8 +9,13 @@ import { connect, createServer } from 'node:net';
 export const REDIS_BUS_OFFSET = 10_000;
 
 const FIRST_PORT = 10_000;
-/** The usual bus ports of a stack (`npm start`), which may be about to start. */
-const STACK_BUS_PORTS = { first: 17_100, last: 17_199 };
+/** Of a stack (`npm start`): the first of its Redis nodes. */
+export const STACK_REDIS_PORT = 7100;
+/** A stack may be about to listen on the first of its bus ports. */
+const STACK_BUS_PORTS = {
+  first: STACK_REDIS_PORT + REDIS_BUS_OFFSET,
+  last: STACK_REDIS_PORT + REDIS_BUS_OFFSET + 99,
+};
 const STRETCH = 30;
 const STRETCHES = 400;
 const PORTS = STRETCH * STRETCHES;

@@ -30,10 +30,12 @@ const TILE_COLOUR = [255, 240, 200] as const;
 /** One pixel of that colour. */
 const TILE = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4/+EEAAWpArii/4rVAAAAAElFTkSuQmCC';
 const NAME_COLOUR = [200, 0, 200] as const;
+const HIDDEN_COLOUR = [0, 200, 100] as const;
 /** Of our own ground. */
 const NAME_GREY = [79, 87, 96] as const;
 const AWAY_FROM_CONTROLS = { x: 50, y: 50, width: 480, height: 500 };
 const AVAILABLE_BLUE = [0, 114, 178] as const;
+const AVAILABLE_DARK = [86, 180, 233] as const;
 
 /** Names of layers and sources that our own layers have too. */
 const styleAt = (origin: string) => ({
@@ -54,6 +56,16 @@ const styleAt = (origin: string) => ({
       ...{ id: 'trouble', type: 'symbol', source: 'grid' },
       layout: { 'text-field': ['get', 'name'], 'text-font': ['Noto Sans Regular'], 'text-size': 60 },
       paint: { 'text-color': `rgb(${NAME_COLOUR.join()})` },
+    },
+    {
+      ...{ id: 'hidden', type: 'symbol', source: 'grid' },
+      layout: {
+        'text-field': 'hidden',
+        'text-font': ['Noto Sans Regular'],
+        'text-size': 60,
+        visibility: 'none',
+      },
+      paint: { 'text-color': `rgb(${HIDDEN_COLOUR.join()})` },
     },
   ],
 });
@@ -89,9 +101,9 @@ async function running(stylePath: string): Promise<Running> {
   return service;
 }
 
-async function pageOf({ url, token }: Running) {
+async function pageOf({ url, token }: Running, layers = 'names,partitions') {
   const { page, complaints } = await openPage(browser, { width: 900, height: 640 });
-  await page.goto(`${url}/#at=52.23,21.05&zoom=11&layers=names,partitions&token=${token}`);
+  await page.goto(`${url}/#at=52.23,21.05&zoom=11&layers=${layers}&token=${token}`);
   const soon = (look: () => Promise<void>) => eventually(look, DRAWN_WITHIN_MS);
   const areSeen = (colour: readonly [number, number, number], atLeast: number) =>
     soon(async () => assert.ok((await pixelsOf(page, colour)) >= atLeast, colour.join()));
@@ -124,10 +136,39 @@ test('page: tiles and names of another origin, below ours, and switched with the
   const before = await pixelsOf(page, TILE_COLOUR);
   await page.locator('#layer-nodes').check();
   await soon(async () => assert.ok((await pixelsOf(page, TILE_COLOUR)) < before / 2, 'areas are coloured'));
-  // Its names are there in two colour schemes; its letters are drawn here, as its server has no glyphs.
   await page.locator('#layer-names').check();
-  await page.emulateMedia({ colorScheme: 'dark' });
   await areSeen(NAME_COLOUR, 500);
+  assert.equal(await pixelsOf(page, HIDDEN_COLOUR), 0, 'what its author hides stays hidden');
+  // Another colour scheme loads the style again.
+  const again = page.waitForResponse(/style\.json$/);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await again;
+  await areSeen(AVAILABLE_DARK, 500);
+  await areSeen(NAME_COLOUR, 500);
+  // Its letters are drawn here, as its server has no glyphs.
+  assert.deepEqual(
+    complaints.filter((text) => !/glyph range/.test(text)),
+    [],
+  );
+});
+
+test('page: when the browser takes WebGL away and gives it back, the map is as before', {
+  skip,
+}, async () => {
+  const service = started[0] as Running;
+  const { page, complaints, soon, areSeen } = await pageOf(service, 'names,partitions,nodes');
+  await areSeen(NAME_COLOUR, 500);
+  await soon(async () => assert.ok((await pixelsOf(page, TILE_COLOUR)) < 100_000, 'areas are coloured'));
+  const before = await pixelsOf(page, TILE_COLOUR);
+  const context = "document.querySelector('.maplibregl-canvas').getContext('webgl2')";
+  await page.evaluate(`globalThis.lost = ${context}.getExtension('WEBGL_lose_context'); lost.loseContext()`);
+  await soon(async () => assert.equal(await page.evaluate(`${context}.isContextLost()`), true));
+  await page.locator('#layer-names').uncheck();
+  await page.evaluate('lost.restoreContext()');
+  await soon(async () => assert.ok(Math.abs((await pixelsOf(page, TILE_COLOUR)) - before) < before / 4));
+  await soon(async () => assert.equal(await pixelsOf(page, NAME_COLOUR), 0, 'switched off meanwhile'));
+  await page.locator('#layer-nodes').uncheck();
+  await areSeen(TILE_COLOUR, 100_000);
   assert.deepEqual(
     complaints.filter((text) => !/glyph range/.test(text)),
     [],
@@ -141,6 +182,7 @@ test('page: a style that cannot be loaded is told, and our own ground is drawn',
   await seen(page, '#place', /^Near Warsaw$/);
   await picture(page, 'style-missing');
   // Names of cities and of towns, which come with the fine ground.
+  await page.locator('#map[data-ground=drawn]').waitFor();
   await soon(async () => assert.ok((await pixelsOf(page, NAME_GREY, AWAY_FROM_CONTROLS)) > 20));
   await page.locator('#layer-partitions').uncheck();
   await page.locator('#layer-names').uncheck();

@@ -139,7 +139,8 @@ function pageSettings(reader: SettingsReader) {
     }),
     mapStyleUrl:
       reader.optionalString('MAP_STYLE_URL', {
-        about: 'a MapLibre style for the ground of the map page; all that it names is of the same origin',
+        about:
+          'a MapLibre style for the ground of the map page; all that it names is of the same origin; if it cannot be loaded the page says so',
         pattern: /^https?:\/\/[^\s/?#@]+(\/\S*)?$/,
         hint: 'https://HOST/PATH',
       }) ?? null,

@@ -236,7 +236,7 @@ export function reconnectDelayMs(attempt: number): number {
 /** A node that asks for certificates sends an alert to those who give none, and closes. The close may be seen first. */
 const MAY_LACK_CERTIFICATE = /certificate required|ECONNRESET|EPIPE/;
 
-/** For people. */
+/** Names the settings that may be missing. */
 export function whyNotConnected(error: Error, tls: RedisTls | undefined): string {
   const why = error.message || error.name;
   return tls !== undefined && tls.cert === undefined && MAY_LACK_CERTIFICATE.test(why)

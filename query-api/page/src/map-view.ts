@@ -47,6 +47,8 @@ export class MapView {
   /** Of the ground; null: our own. */
   #styleUrl: string | null;
   #attribution: AttributionControl;
+  /** Layers of the style of others that show names. */
+  #namesOfOthers: readonly string[] = [];
   readonly #shown = new Map<SourceName, GeoJSON.FeatureCollection>();
   readonly #live: LiveCanvas;
   #layers: readonly Layer[] = [];
@@ -83,6 +85,10 @@ export class MapView {
     // For callers that wait until the ground is drawn.
     this.#map.once('idle', () => this.#map.getContainer().setAttribute('data-ground', 'drawn'));
     this.#map.on('style.load', () => this.#addOverlay());
+    // MapLibre loads the whole style again when it gets another one, our layers included.
+    this.#map.on('webglcontextlost', () => {
+      this.#isStyled = false;
+    });
     this.#map.on('error', ({ error }) => {
       console.error(error.message);
       if (!this.#isStyled && this.#styleUrl !== null) this.#useOwnGround();
@@ -137,10 +143,22 @@ export class MapView {
     }
   }
 
-  #namesOfGround(): string[] {
+  /** Of our own ground also the towns, which come with its pieces. */
+  #namesOfGround(): readonly string[] {
+    return this.#styleUrl === null ? this.#symbolLayers() : this.#namesOfOthers;
+  }
+
+  /** Of the ground. */
+  #symbolLayers(): string[] {
     return this.#map
       .getLayersOrder()
       .filter((id) => !isOurs(id) && this.#map.getLayer(id)?.type === 'symbol');
+  }
+
+  /** Without icons alone, and without what its author hides. */
+  #showsNames(id: string): boolean {
+    const property = (name: 'text-field' | 'visibility') => this.#map.getLayoutProperty(id, name);
+    return property('text-field') !== undefined && (property('visibility') ?? 'visible') === 'visible';
   }
 
   /** What changes each second. */
@@ -169,15 +187,21 @@ export class MapView {
     return this.#styleUrl ?? groundStyle(paletteNow());
   }
 
+  /** Also to a style that is loaded again, and has all of it. */
   #addOverlay(): void {
+    const map = this.#map;
     const palette = paletteNow();
-    for (const name of PATTERNS)
-      this.#map.addImage(onMap(name), imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
-    for (const name of SOURCES) this.#map.addSource(onMap(name), emptySource());
+    const symbols = this.#symbolLayers();
+    if (!map.getSource(onMap('areas'))) this.#namesOfOthers = symbols.filter((id) => this.#showsNames(id));
+    for (const name of PATTERNS) {
+      if (!map.hasImage(onMap(name)))
+        map.addImage(onMap(name), imageOf(name, palette), { pixelRatio: IMAGE_RATIO });
+    }
+    for (const name of SOURCES) if (!map.getSource(onMap(name))) map.addSource(onMap(name), emptySource());
     const { below, above } = overlayOf(palette);
-    const [firstName] = this.#namesOfGround();
-    for (const layer of below) this.#map.addLayer(layer, firstName);
-    for (const layer of above) this.#map.addLayer(layer);
+    const [firstSymbol] = symbols;
+    for (const layer of below) if (!map.getLayer(layer.id)) map.addLayer(layer, firstSymbol);
+    for (const layer of above) if (!map.getLayer(layer.id)) map.addLayer(layer);
     this.#isStyled = true;
     for (const [name, data] of this.#shown) this.show(name, data);
     this.#showGround();
@@ -189,7 +213,7 @@ export class MapView {
     this.showLayers(this.#layers);
   }
 
-  /** Without the style of others there would be no partitions either. */
+  /** A style that cannot be loaded never gets our layers, so partitions would be missing too. */
   #useOwnGround(): void {
     this.#styleUrl = null;
     this.#map.removeControl(this.#attribution);
@@ -197,7 +221,7 @@ export class MapView {
     this.#map.setStyle(this.#style(), { diff: false });
   }
 
-  /** Beside what the sources themselves name. */
+  /** MapLibre adds what the sources name. */
   #attribute(customAttribution: string): AttributionControl {
     const control = new AttributionControl({ customAttribution });
     this.#map.addControl(control, 'bottom-right');

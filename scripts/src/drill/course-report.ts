@@ -14,6 +14,7 @@ import {
   reportedAgainMs,
   takesWritesAgainMs,
 } from './observations.js';
+import { pausedMs } from './own-pauses.js';
 import { type Evidence, HERD_MS, judge, type ReplicaAway } from './promises.js';
 import { type Region, stretchesOf } from './regions.js';
 import type { DrillReport, LossAudit, RegionReport } from './report.js';
@@ -158,14 +159,11 @@ function notesOf(course: Course): string[] {
       `Another failover followed: ${laterOwner} is the region's master now. The audit is about the first.`,
     );
   }
-  const pauses = load.observations.pauses.flatMap(({ fromMs, toMs }) =>
-    toMs > scene.startAtMs && fromMs < endAtMs ? toMs - fromMs : [],
-  );
-  const longestMs = Math.max(0, ...pauses);
-  if (longestMs > BUSY_MS) {
-    const sumMs = pauses.reduce((sum, ms) => sum + ms, 0);
+  const { pauses } = load.observations;
+  const sumMs = Math.round(pausedMs(pauses, scene.startAtMs, endAtMs));
+  if (sumMs >= BUSY_MS) {
     notes.push(
-      `The machine was busy: the drill itself did not run for ${Math.round(sumMs)} ms in all, ${Math.round(longestMs)} ms at most at once. Latencies are without that time.`,
+      `The drill itself did not run for ${sumMs} of ${Math.round(endAtMs - scene.startAtMs)} ms, as the machine was busy. Latencies of acknowledgements are without the time that they waited for it.`,
     );
   }
   return notes;

@@ -24,10 +24,11 @@ const ack = (sentAtMs: number, ackAtMs: number, partition = 1, driverId = `d${pa
   durability: 'cache',
 });
 
-test('the latency of an acknowledgement is without the time in which the drill itself did not run', () => {
+test('the latency of an acknowledgement is without the time that it waited for the drill', () => {
   const pauses = [{ fromMs: 1_020, toMs: 1_080 }];
   assert.equal(ackLatencyMs(ack(1_000, 1_090), pauses), 30);
   assert.equal(ackLatencyMs(ack(1_050, 1_090), pauses), 10);
+  assert.equal(ackLatencyMs(ack(1_000, 1_190), pauses), 190);
   assert.equal(ackLatencyMs(ack(1_000, 1_010), pauses), 10);
   const seen = new Observations(1);
   seen.acks[0]?.push(ack(1_000, 1_090));

@@ -1,7 +1,7 @@
 // What was seen from outside, region by region, and what follows from it. Pure; times are performance.now().
 
 import type { Durability } from '@whereabouts/client/protocol';
-import { type Pause, pausedMs } from './own-pauses.js';
+import { type Pause, seenLateMs } from './own-pauses.js';
 import { type AnswerReport, type RegionReport, type RegionSample, SAMPLE_MS } from './report.js';
 
 export interface Ack {
@@ -50,9 +50,9 @@ export class Observations {
   }
 }
 
-/** From the report until its acknowledgement, without the time in which the drill itself did not run. */
+/** From the report until its acknowledgement, without the time that this waited for the drill to see it. */
 export function ackLatencyMs({ sentAtMs, ackAtMs }: Ack, pauses: readonly Pause[]): number {
-  return ackAtMs - sentAtMs - pausedMs(pauses, sentAtMs, ackAtMs);
+  return ackAtMs - sentAtMs - seenLateMs(pauses, sentAtMs, ackAtMs);
 }
 
 /** The time that is judged. */

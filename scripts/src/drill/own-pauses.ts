@@ -9,17 +9,42 @@ export interface Pause {
 const LOOK_EVERY_MS = 5;
 /** Timers are rarely on time to the millisecond. */
 const SHORTEST_MS = 5;
+/** Between two pauses that are this close, not everything that waited was seen. */
+const CLOSE_MS = LOOK_EVERY_MS + SHORTEST_MS;
+
+/** Null: the look was on time. */
+export function pauseBetween(dueMs: number, nowMs: number): Pause | null {
+  return nowMs - dueMs >= SHORTEST_MS ? { fromMs: dueMs, toMs: nowMs } : null;
+}
 
 /** Adds each pause of the event loop, in their order, until the returned function is called. Times are performance.now(). */
 export function watchOwnPauses(into: Pause[]): () => void {
   let dueMs = performance.now() + LOOK_EVERY_MS;
   const timer = setInterval(() => {
     const nowMs = performance.now();
-    if (nowMs - dueMs >= SHORTEST_MS) into.push({ fromMs: dueMs, toMs: nowMs });
+    const pause = pauseBetween(dueMs, nowMs);
+    if (pause !== null) into.push(pause);
     dueMs = nowMs + LOOK_EVERY_MS;
   }, LOOK_EVERY_MS);
   timer.unref();
   return () => clearInterval(timer);
+}
+
+/**
+ * How much of the time between these moments what was seen at `seenAtMs` may have waited for this process: the pauses
+ * that end there. An earlier pause delayed nothing, as the process ran after it and did not see it yet.
+ */
+export function seenLateMs(pauses: readonly Pause[], fromMs: number, seenAtMs: number): number {
+  let lateMs = 0;
+  let nextMs = seenAtMs;
+  for (let i = pauses.length - 1; i >= 0; i--) {
+    const pause = pauses[i] as Pause;
+    if (pause.fromMs >= seenAtMs) continue;
+    if (pause.toMs < nextMs - CLOSE_MS || pause.toMs <= fromMs) break;
+    lateMs += Math.min(pause.toMs, seenAtMs) - Math.max(pause.fromMs, fromMs);
+    nextMs = pause.fromMs;
+  }
+  return lateMs;
 }
 
 /** How long the process did not run between these moments. */

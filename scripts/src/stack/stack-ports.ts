@@ -5,7 +5,13 @@
 // the kernel lets no other user share a port, so the second of them fails to listen and says so.
 import { lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { isPortFree, isRedisPortFree, nextFreePort, REDIS_BUS_OFFSET } from '@whereabouts/infra/local/ports';
+import {
+  isPortFree,
+  isRedisPortFree,
+  nextFreePort,
+  REDIS_BUS_OFFSET,
+  STACK_REDIS_PORT,
+} from '@whereabouts/infra/local/ports';
 import { takePidLock } from './pid-lock.js';
 
 export interface StackPorts {
@@ -37,7 +43,6 @@ const USUAL = {
   promoterOps: 9084,
   postgres: 5433,
 };
-const FIRST_REDIS_PORT = 7100;
 /** Not the folder of TMPDIR, which can differ between two shells of one user. */
 const SHARED_FOLDER = '/tmp';
 
@@ -132,7 +137,7 @@ export async function chooseStackPorts(redisNodes: number, marker: string): Prom
   };
   const redis: number[] = [];
   for (let index = 0; index < redisNodes; index++) {
-    const usual = FIRST_REDIS_PORT + index;
+    const usual = STACK_REDIS_PORT + index;
     redis.push(await choose('Redis', usual, Math.max(usual, (redis.at(-1) ?? 0) + 1)));
   }
   const ports = {
