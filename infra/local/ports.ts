@@ -9,7 +9,7 @@ import { connect, createServer } from 'node:net';
 export const REDIS_BUS_OFFSET = 10_000;
 
 const FIRST_PORT = 10_000;
-/** Of a stack (`npm start`): the first of its Redis nodes. */
+/** The usual port of the first Redis node of a stack (`npm start`). */
 export const STACK_REDIS_PORT = 7100;
 /** A stack may be about to listen on the first of its bus ports. */
 const STACK_BUS_PORTS = {

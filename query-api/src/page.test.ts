@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { buildPartitionMap } from '@whereabouts/infra/partition-map';
 import type { Browser, Page } from 'playwright-core';
 import {
+  AVAILABLE_BLUE,
   barriersOn,
   DRAWN_WITHIN_MS,
   launchBrowser,
@@ -31,7 +32,6 @@ const GRID = Array.from({ length: 400 }, (_, i) => ({
 }));
 /** Far from all the others. */
 const LONER = { lat: 50.061, lon: 19.937 };
-const AVAILABLE_BLUE = [0, 114, 178] as const;
 const TROUBLE_RED = [143, 18, 22] as const;
 
 let running: Running;

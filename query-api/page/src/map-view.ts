@@ -85,7 +85,7 @@ export class MapView {
     // For callers that wait until the ground is drawn.
     this.#map.once('idle', () => this.#map.getContainer().setAttribute('data-ground', 'drawn'));
     this.#map.on('style.load', () => this.#addOverlay());
-    // MapLibre loads the whole style again when it gets another one, our layers included.
+    // With a new context MapLibre loads the whole style again, our layers included.
     this.#map.on('webglcontextlost', () => {
       this.#isStyled = false;
     });
@@ -143,24 +143,6 @@ export class MapView {
     }
   }
 
-  /** Of our own ground also the towns, which come with its pieces. */
-  #namesOfGround(): readonly string[] {
-    return this.#styleUrl === null ? this.#symbolLayers() : this.#namesOfOthers;
-  }
-
-  /** Of the ground. */
-  #symbolLayers(): string[] {
-    return this.#map
-      .getLayersOrder()
-      .filter((id) => !isOurs(id) && this.#map.getLayer(id)?.type === 'symbol');
-  }
-
-  /** Without icons alone, and without what its author hides. */
-  #showsNames(id: string): boolean {
-    const property = (name: 'text-field' | 'visibility') => this.#map.getLayoutProperty(id, name);
-    return property('text-field') !== undefined && (property('visibility') ?? 'visible') === 'visible';
-  }
-
   /** What changes each second. */
   paint(part: Partial<Scene>): void {
     this.#scene = { ...this.#scene, ...part };
@@ -185,6 +167,24 @@ export class MapView {
 
   #style() {
     return this.#styleUrl ?? groundStyle(paletteNow());
+  }
+
+  /** Of our own ground also the towns, which come with its pieces. */
+  #namesOfGround(): readonly string[] {
+    return this.#styleUrl === null ? this.#symbolLayers() : this.#namesOfOthers;
+  }
+
+  /** Of the ground. */
+  #symbolLayers(): string[] {
+    return this.#map
+      .getLayersOrder()
+      .filter((id) => !isOurs(id) && this.#map.getLayer(id)?.type === 'symbol');
+  }
+
+  /** Without icons alone, and without what its author hides. */
+  #showsNames(id: string): boolean {
+    const property = (name: 'text-field' | 'visibility') => this.#map.getLayoutProperty(id, name);
+    return property('text-field') !== undefined && (property('visibility') ?? 'visible') === 'visible';
   }
 
   /** Also to a style that is loaded again, and has all of it. */

@@ -18,16 +18,21 @@ const all = ({ redis, ...others }: Awaited<ReturnType<typeof chooseStackPorts>>[
   ...redis.map((port) => port + 10_000),
 ];
 
-/** Of another process with that command line, which holds its promises until it is ended. */
+function temporaryFolder(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Of another process that counts as an `npm start`, and holds its promises until the test ends. */
 async function chosenByAnother(
   t: TestContext,
-  marker: string,
   env: NodeJS.ProcessEnv = {},
 ): Promise<Awaited<ReturnType<typeof chooseStackPorts>>> {
   const source = `const { chooseStackPorts } = await import(${JSON.stringify(MODULE)});
-    console.log(JSON.stringify(await chooseStackPorts(6, ${JSON.stringify(marker)})));
+    console.log(JSON.stringify(await chooseStackPorts(6, ${JSON.stringify(START_SCRIPT)})));
     setInterval(() => {}, 1_000);`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source, marker], {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source, START_SCRIPT], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, ...env },
   });
@@ -42,18 +47,15 @@ async function chosenByAnother(
 
 // The promises of stacks that run count too.
 test('two stacks that choose at the same time, before either listens, share no port', async (t) => {
-  const mine = await chosenByAnother(t, START_SCRIPT);
+  const mine = await chosenByAnother(t);
   assert.equal(new Set(all(mine.ports)).size, 19);
-  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
-  const other = await chosenByAnother(t, START_SCRIPT, { TMPDIR: dir });
+  const other = await chosenByAnother(t, { TMPDIR: temporaryFolder(t) });
   assert.equal(new Set([...all(mine.ports), ...all(other.ports)]).size, 38);
   assert.ok(other.replaced.length > 0);
 });
 
 test('a port is promised once, and one that is promised to another stack is not even tried', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = temporaryFolder(t);
   // The runner gives its children an absolute path, or one from where it stands.
   const marker = basename(process.argv[1] ?? '');
   const [mine, other] = [new PortPromises(marker, dir), new PortPromises(marker, dir)];
@@ -74,8 +76,7 @@ test('a port is promised once, and one that is promised to another stack is not 
 });
 
 test('a link in the place of the promises is not followed, and ports are found all the same', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'whereabouts-promises-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const dir = temporaryFolder(t);
   const target = join(dir, 'target');
   mkdirSync(target, { mode: 0o755 });
   for (const name of ['whereabouts-ports', `whereabouts-ports-${process.getuid?.() ?? 0}`]) {

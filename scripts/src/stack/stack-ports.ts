@@ -82,9 +82,13 @@ export class PortPromises {
    * moment: another stack could be about to listen.
    */
   async claim(ports: readonly number[], areFree: () => Promise<boolean>): Promise<boolean> {
-    const refused = ports.findIndex((port) => !this.#take(port));
-    if (refused < 0 && (await areFree())) return true;
-    for (const port of refused < 0 ? ports : ports.slice(0, refused)) this.#giveBack(port);
+    const taken: number[] = [];
+    for (const port of ports) {
+      if (!this.#take(port)) break;
+      taken.push(port);
+    }
+    if (taken.length === ports.length && (await areFree())) return true;
+    for (const port of taken) this.#giveBack(port);
     return false;
   }
 
@@ -114,7 +118,7 @@ export class PortPromises {
   }
 
   release(): void {
-    for (const port of [...this.#releases.keys()]) this.#giveBack(port);
+    for (const port of this.#releases.keys()) this.#giveBack(port);
   }
 }
 
